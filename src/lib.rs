@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+extern crate alloc;
+
+pub mod proto;
+#[cfg(feature = "std")]
+pub mod server;
+
+pub use proto::session::{Connection, Input, Output, Reason, Session};

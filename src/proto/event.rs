@@ -1,0 +1,84 @@
+//! What hooks and logs are told: pyftpdlib's callbacks, one for one, and the dialogue.
+use super::{failure::Failure, path::VirtualPath, session::Reason};
+use alloc::{string::String, vec::Vec};
+use core::{net::SocketAddr, time::Duration};
+
+/// Something happened that is worth a log line or a hook. It asks for nothing: it may be ignored.
+///
+/// No event holds a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A client connected, and was greeted (`on_connect`).
+    Connected,
+    /// The session ended (`on_disconnect`).
+    Disconnected(Reason),
+    /// A user logged in (`on_login`).
+    LoggedIn {
+        /// The user's name.
+        user: String,
+    },
+    /// A login was refused (`on_login_failed`).
+    LoginFailed {
+        /// The name that was tried.
+        user: String,
+    },
+    /// A user logged out: by QUIT, by REIN, by AUTH or by another USER (`on_logout`), or by the end of the session.
+    LoggedOut {
+        /// The user's name.
+        user: String,
+    },
+    /// A file or a listing went over the data connection, whole or in part.
+    Transfer(TransferEvent),
+    /// A command that changes something (or the directory) was answered: CWD, DELE, MKD, RMD, RNTO, SITE CHMOD, MFMT and so on.
+    Action {
+        /// The verb.
+        verb: &'static str,
+        /// What it was about.
+        path: VirtualPath,
+        /// RNTO: the new name.
+        to: Option<VirtualPath>,
+        /// The code of the reply.
+        code: u16,
+        /// Why it failed, if it did.
+        failure: Option<Failure>,
+    },
+    /// A data connection came from, or was to go to, an address that is not permitted, and was refused.
+    ForeignAddress(SocketAddr),
+    /// A command arrived; only if [`Config::report_dialogue`](super::config::Config::report_dialogue) is set.
+    Command {
+        /// The verb, upper case, as octets.
+        verb: Vec<u8>,
+        /// Its argument, `***` for PASS, ACCT and ADAT.
+        argument: Vec<u8>,
+    },
+    /// A reply was made; only if [`Config::report_dialogue`](super::config::Config::report_dialogue) is set.
+    Reply(Vec<u8>),
+}
+
+/// A transfer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransferEvent {
+    /// RETR, STOR, APPE, STOU, LIST, NLST or MLSD.
+    pub verb: &'static str,
+    /// The file or directory.
+    pub path: VirtualPath,
+    /// Octets that went over the data connection.
+    pub bytes: u64,
+    /// From the transfer command to the end.
+    pub duration: Duration,
+    /// Whether TYPE A was in force.
+    pub ascii: bool,
+    /// `Ok` for a whole file (`on_file_sent`, `on_file_received`); else why it is incomplete (`on_incomplete_file_sent`,
+    /// `on_incomplete_file_received`).
+    pub result: Result<(), Failure>,
+}
+
+impl TransferEvent {
+    /// Whether the client sent (STOR, APPE, STOU) rather than received.
+    #[must_use]
+    pub fn is_upload(&self) -> bool {
+        matches!(self.verb, "STOR" | "APPE" | "STOU")
+    }
+}

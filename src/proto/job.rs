@@ -1,0 +1,324 @@
+//! Work that a session asks for, and what comes of it.
+//!
+//! A job is started by [`Output::Start`](super::session::Output::Start) under a [`JobId`] and answers with one or more
+//! [`Report`]s under that id. Some jobs *hold* something afterwards that later jobs name by the id: a login its file system, an
+//! open its file, a listener its connection. [`Output::Cancel`](super::session::Output::Cancel) ends the job and lets go of what
+//! it holds.
+//!
+//! | job | reports | holds |
+//! |---|---|---|
+//! | [`Job::Login`] | `Granted`, `Denied` or `Failed` | the user's file system |
+//! | [`Job::Fs`] | as its [`FsOp`] says, or `Failed` | – |
+//! | [`Job::Open`] | `Opened` or `Failed` | the open file or directory, positioned |
+//! | [`Job::Read`] | `Chunk` or `Failed` | – |
+//! | [`Job::Listen`] | `Listening`, then a `Connected` for each connection that arrives; or `Failed` | listener, later the connection |
+//! | [`Job::Connect`] | `Connected` or `Failed` | the connection |
+//! | [`Job::Transfer`] | any number of `Progress`, then `Transferred` | what its two jobs held |
+use super::{
+    address::PassivePorts,
+    codec::{glob::Pattern, mlsx::FactSet},
+    failure::Failure,
+    file::Entry,
+    path::VirtualPath,
+    secret::Secret,
+    time::UnixTime,
+    user::{Grant, Permissions},
+};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
+
+/// Names a job. Never used twice within a session, so that late reports are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub(crate) u64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// A job to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Find out who this is.
+    Login(Login),
+    /// Do something with files that is no transfer, in the file system that `login` holds.
+    Fs {
+        /// The login job whose file system is meant.
+        login: JobId,
+        /// What to do.
+        op: FsOp,
+    },
+    /// Open a file or directory for a transfer.
+    Open {
+        /// The login job whose file system is meant.
+        login: JobId,
+        /// What to open, and for what.
+        open: Open,
+    },
+    /// Format the next lines of the listing that `list` holds (an [`Open::List`] job): whole lines, each with its CR LF,
+    /// about `limit` octets (one line at least). An empty [`Report::Chunk`] is the end.
+    Read {
+        /// The open job that holds the listing.
+        list: JobId,
+        /// About how many octets.
+        limit: usize,
+    },
+    /// Open a passive listener.
+    Listen(Listen),
+    /// Connect to the client.
+    Connect(Connect),
+    /// Move octets between the file and the connection that two earlier jobs hold.
+    Transfer(Transfer),
+}
+
+/// A user wants in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Login {
+    /// The name, as USER gave it.
+    pub user: String,
+    /// The password, as PASS gave it; may be empty.
+    pub password: Secret,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address that the client connected to.
+    pub local: SocketAddr,
+    /// Whether the control connection is under TLS.
+    pub tls: bool,
+}
+
+/// Something to do with files that is no transfer. Links are followed but for the last component of what is removed or renamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FsOp {
+    /// CWD: is this a directory that can be entered? Reports `Done`.
+    ChangeDirectory(VirtualPath),
+    /// MKD, with these bits taken from the mode. Reports `Done`.
+    MakeDirectory {
+        /// The new directory.
+        path: VirtualPath,
+        /// Bits to take from 0o777.
+        umask: u32,
+    },
+    /// RMD: an empty directory. Reports `Done`.
+    RemoveDirectory(VirtualPath),
+    /// DELE: a file or link (itself), no directory. Reports `Done`.
+    RemoveFile(VirtualPath),
+    /// RNFR: is there such a name (be it a broken link)? Reports `Done`.
+    Exists(VirtualPath),
+    /// RNTO. Reports `Done`.
+    Rename {
+        /// The name that RNFR gave.
+        from: VirtualPath,
+        /// The new name.
+        to: VirtualPath,
+        /// Whether a file of the new name may be replaced; if not, that is [`FailureKind::Exists`](super::failure::FailureKind).
+        /// A directory never is.
+        replace: bool,
+    },
+    /// MLST, MDTM: attributes of a file or directory; links are followed. Reports `Entry`.
+    Metadata(VirtualPath),
+    /// SIZE of a regular file. Reports `Size`.
+    Size {
+        /// The file.
+        path: VirtualPath,
+        /// `None`: as stored. `Some(limit)`: as TYPE A transfers it, if no more than `limit` octets are stored.
+        ascii: Option<u64>,
+    },
+    /// MFMT, MFF: times of a file. Reports `Done`.
+    SetModified {
+        /// The file.
+        path: VirtualPath,
+        /// Time of the last change, and of the last access as well.
+        modified: UnixTime,
+    },
+    /// SITE CHMOD, MFF. Reports `Done`.
+    SetMode {
+        /// The file.
+        path: VirtualPath,
+        /// Permission bits, at most 0o777.
+        mode: u32,
+    },
+}
+
+impl FsOp {
+    /// What it is about; for a rename the old name.
+    #[must_use]
+    pub fn path(&self) -> &VirtualPath {
+        match self {
+            Self::ChangeDirectory(path) | Self::RemoveDirectory(path) | Self::RemoveFile(path) => path,
+            Self::Exists(path) | Self::Metadata(path) => path,
+            Self::MakeDirectory { path, .. } | Self::Size { path, .. } => path,
+            Self::SetModified { path, .. } | Self::SetMode { path, .. } => path,
+            Self::Rename { from, .. } => from,
+        }
+    }
+
+    /// Whether it changes anything.
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Size { .. } => false,
+            Self::MakeDirectory { .. } | Self::RemoveDirectory(_) | Self::RemoveFile(_) | Self::Rename { .. } => true,
+            Self::SetModified { .. } | Self::SetMode { .. } => true,
+        }
+    }
+}
+
+/// What to open, and for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// A regular file to send (RETR), from `offset` on. Beyond the end:
+    /// [`FailureKind::OffsetBeyondEnd`](super::failure::FailureKind). Reports `Opened` with the size stored.
+    Retrieve {
+        /// The file.
+        path: VirtualPath,
+        /// The first octet to send, as stored.
+        offset: u64,
+    },
+    /// A file to receive (STOR, APPE, STOU). Nothing of an old file is lost before the transfer begins: to cancel this job
+    /// leaves everything as it was.
+    Store {
+        /// The file; for [`StoreMode::Unique`] the directory.
+        path: VirtualPath,
+        /// How.
+        mode: StoreMode,
+        /// Bits to take from the mode of a new file, 0o666.
+        umask: u32,
+    },
+    /// A directory, or a single file, to list.
+    List(Listing),
+}
+
+/// How a file is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreMode {
+    /// In place of what was there; made if missing (STOR).
+    Replace,
+    /// From this octet on, keeping what lies before it and what lies beyond the last octet written (REST n, STOR). The file
+    /// must exist and have `n` octets at least.
+    At(u64),
+    /// Behind what is there; made if missing (APPE).
+    Append,
+    /// Under a new name in the directory, with this prefix (STOU). `Opened` reports the name.
+    Unique {
+        /// What the name begins with; may be empty. No `/` in it.
+        prefix: Vec<u8>,
+    },
+}
+
+/// What to list, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The directory; or a file, unless `format` is [`ListFormat::Facts`]:
+    /// that is [`FailureKind::NotADirectory`](super::failure::FailureKind).
+    pub path: VirtualPath,
+    /// If nothing is at `path`: list what matches this pattern in the parent directory of `path` instead.
+    pub pattern: Option<Pattern>,
+    /// How.
+    pub format: ListFormat,
+    /// The user's permissions, for the `perm` fact.
+    pub permissions: Arc<Permissions>,
+}
+
+/// How to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListFormat {
+    /// LIST, STAT: lines of `ls -l`, in UTC or in local time.
+    Long {
+        /// UTC.
+        gmt: bool,
+    },
+    /// NLST: names, each behind this prefix (`dir/`), so that it can be an argument of RETR.
+    Names {
+        /// What the client wrote for the directory, with a `/` at its end; empty for the current directory.
+        prefix: Vec<u8>,
+    },
+    /// MLSD: facts and names.
+    Facts(FactSet),
+}
+
+/// A passive listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listen {
+    /// The address to listen on: the local one of the control connection.
+    pub ip: IpAddr,
+    /// The ports to choose from *at random*, each tried at most once; `None`: any that the system has free.
+    pub ports: Option<Arc<PassivePorts>>,
+}
+
+/// A connection to the client's listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connect {
+    /// Address to connect from: the local one of the control connection.
+    pub from: IpAddr,
+    /// Address to connect to.
+    pub to: SocketAddr,
+}
+
+/// Octets on their way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Transfer {
+    /// The open job that holds the file or listing: which also decides the direction.
+    pub file: JobId,
+    /// The listen or connect job that holds the data connection.
+    pub via: JobId,
+    /// The login job whose user's limits count.
+    pub login: JobId,
+    /// Convert line ends (TYPE A).
+    pub ascii: bool,
+    /// Octets to leave out at the beginning, *after* conversion (REST in TYPE A, RFC 3659 section 5.2).
+    pub skip: u64,
+    /// Protect with TLS (PROT P).
+    pub protect: bool,
+    /// Octets a second for this connection, in the direction of this transfer; 0 = no limit.
+    pub rate: u64,
+    /// Octets a second for all of the user's connections together, in the direction of this transfer; 0 = no limit.
+    pub user_rate: u64,
+}
+
+/// What comes of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The login is granted.
+    Granted(Box<Grant>),
+    /// The login is refused. The text, if any, is shown to the client behind the 530.
+    Denied(Option<String>),
+    /// It is done.
+    Done,
+    /// The attributes asked for.
+    Entry(Box<Entry>),
+    /// The size asked for, in octets.
+    Size(u64),
+    /// It is open.
+    Opened {
+        /// Octets stored, of a file to send.
+        size: Option<u64>,
+        /// The path, if the session did not know it (STOU).
+        path: Option<VirtualPath>,
+    },
+    /// Some lines of a listing; empty at its end.
+    Chunk(Vec<u8>),
+    /// The listener is bound.
+    Listening(SocketAddr),
+    /// There is a data connection with this peer. From a listener it waits for
+    /// [`Output::Accept`](super::session::Output::Accept) or [`Output::Refuse`](super::session::Output::Refuse).
+    Connected(SocketAddr),
+    /// So many octets have gone over the data connection since the transfer began.
+    Progress(u64),
+    /// The transfer ended: `Ok` only if every octet is where it belongs and the file is closed. The data connection is closed.
+    Transferred {
+        /// Octets that went over the data connection.
+        bytes: u64,
+        /// How it went.
+        result: Result<(), Failure>,
+    },
+    /// The job failed, and holds nothing.
+    Failed(Failure),
+}

@@ -1,0 +1,34 @@
+//! Users: who may log in, and to which files.
+//!
+//! **Invariant:** an authorizer knows names, passwords and grants, and no session.
+use super::fs::FileSystem;
+use crate::proto::{job::Login, user::Grant};
+use alloc::{string::String, sync::Arc};
+
+/// Decides who may log in. Calls may block (hashing a password does); they come from several threads at once.
+pub trait Authorizer: Send + Sync {
+    /// Checks name and password.
+    ///
+    /// It should take as long for an unknown name as for a wrong password, and say the same (RFC 2577 section 7).
+    ///
+    /// # Errors
+    /// [`Denied`]. The session delays its reply and counts the attempt.
+    fn authenticate(&self, login: &Login) -> Result<Granted, Denied>;
+}
+
+/// A login that succeeded: what the session is to know, and the files.
+#[derive(Clone)]
+pub struct Granted {
+    /// Name, permissions, messages, limits.
+    pub grant: Grant,
+    /// The user's files.
+    pub files: Arc<dyn FileSystem>,
+}
+
+/// A login that did not (pyftpdlib's `AuthenticationFailed`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.as_deref().unwrap_or("Authentication failed."))]
+pub struct Denied(
+    /// Text for the client, if it is to be another one than "Authentication failed."
+    pub Option<String>,
+);

@@ -1,0 +1,169 @@
+//! File systems: where the names that clients use lead to.
+//!
+//! **Invariant:** a file system knows virtual paths and octets, and neither users' permissions nor sessions.
+pub mod perform;
+
+use crate::proto::{
+    failure::Failure,
+    file::{Entry, Metadata},
+    job::StoreMode,
+    path::VirtualPath,
+    time::UnixTime,
+};
+use alloc::boxed::Box;
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
+
+use super::std;
+
+/// What an operation of a file system comes to.
+pub type Result<T> = core::result::Result<T, Failure>;
+
+/// A tree of files, as one user sees it. Calls may block; they come from several threads at once.
+///
+/// All paths are virtual: absolute, normalised, beneath the user's root. A failure tells the session the reply code; a
+/// [text](Failure::with_text) tells the client more.
+///
+/// Links are followed as long as they stay beneath the root, but for the last component of what is removed or renamed.
+pub trait FileSystem: Send + Sync {
+    /// Whether `path` is a directory that can be entered (CWD).
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `PermissionDenied`.
+    fn change_directory(&self, path: &VirtualPath) -> Result<()>;
+
+    /// Attributes of `path`; of a link those of what it leads to, if `follow`, else its own.
+    ///
+    /// # Errors
+    /// `NotFound`, `LinkRefused`, `PermissionDenied`.
+    fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata>;
+
+    /// The names in the directory `path`, without `.` and `..`, each once, in order of their octets as far as memory allows.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `PermissionDenied`.
+    fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>>;
+
+    /// Opens the regular file `path` for reading, from `offset` on.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `NotARegularFile`, `OffsetBeyondEnd`, `PermissionDenied`.
+    fn open_read(&self, path: &VirtualPath, offset: u64) -> Result<Box<dyn ReadFile>>;
+
+    /// Makes ready to write `path`, changing nothing that is there: see [`WriteFile`]. `umask` holds the bits to take from the
+    /// mode of a new file, 0o666.
+    ///
+    /// # Errors
+    /// `NoParent`, `IsADirectory`, `NotARegularFile`, `NotFound` and `OffsetBeyondEnd` (of [`StoreMode::At`]), `InvalidName`,
+    /// `PermissionDenied`, `NoSpace`, `QuotaExceeded`.
+    fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>>;
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// `Exists`, `NoParent`, `InvalidName`, `PermissionDenied`, `NoSpace`.
+    fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `NotEmpty`, `PermissionDenied` (of the root, for one).
+    fn remove_directory(&self, path: &VirtualPath) -> Result<()>;
+
+    /// Removes a file, or a link itself.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `PermissionDenied`.
+    fn remove_file(&self, path: &VirtualPath) -> Result<()>;
+
+    /// Renames a file, link or directory. An existing file is replaced only if `replace`, a directory never.
+    ///
+    /// # Errors
+    /// `NotFound`, `Exists`, `NoParent`, `InvalidName` (into itself), `PermissionDenied`.
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> Result<()>;
+
+    /// Sets the times of the last change and access.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, `Unsupported`.
+    fn set_modified(&self, path: &VirtualPath, modified: UnixTime) -> Result<()>;
+
+    /// Sets the permission bits.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, `Unsupported`.
+    fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()>;
+}
+
+/// How much of an entry is wanted: what is not, need not be found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The name alone (NLST). Metadata may be left at its default, but for the kind where it is known at no cost.
+    Name,
+    /// The link itself, its target, and the names of owner and group (LIST).
+    Long,
+    /// What the link leads to, if it leads anywhere (MLSD); the link itself else.
+    Facts,
+}
+
+/// A directory, read entry by entry: however large, it needs little memory.
+pub trait Directory: Send {
+    /// The next entry; `None` at the end. Entries that vanish meanwhile are left out.
+    fn next_entry(&mut self) -> Option<Result<Entry>>;
+}
+
+/// An open file that is read.
+pub trait ReadFile: Send {
+    /// Octets stored in the whole file.
+    fn size(&self) -> u64;
+
+    /// Reads on; 0 is the end.
+    ///
+    /// # Errors
+    /// `Local`, or whatever the storage says.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// The descriptor behind it, positioned where the next read would begin: for sendfile. `None` if there is none.
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+/// A file that is written. It is made ready, begun and committed:
+///
+/// - until [`WriteFile::begin`] everything is as it was; dropped before that, nothing has happened;
+/// - dropped after it but before [`WriteFile::commit`], the upload is incomplete: what has arrived stays, so that the client
+///   can resume, unless the file system writes under a temporary name;
+/// - after `commit` all is stored under its name, and the file is closed.
+pub trait WriteFile: Send {
+    /// The name chosen ([`StoreMode::Unique`]); `None` if it is the one asked for.
+    fn path(&self) -> Option<VirtualPath> {
+        None
+    }
+
+    /// The data connection stands: makes or truncates the file.
+    ///
+    /// # Errors
+    /// As [`FileSystem::open_write`].
+    fn begin(&mut self) -> Result<()>;
+
+    /// Writes on; never 0 octets of a buffer that has some.
+    ///
+    /// # Errors
+    /// `NoSpace`, `QuotaExceeded`, `Local`.
+    fn write(&mut self, buffer: &[u8]) -> Result<usize>;
+
+    /// All is written: closes the file, and gives it its name.
+    ///
+    /// # Errors
+    /// As [`WriteFile::write`].
+    fn commit(self: Box<Self>) -> Result<()>;
+
+    /// The descriptor behind it, positioned where the next write would go: for splice. `None` if there is none, or if every
+    /// octet must pass through [`WriteFile::write`] (a quota).
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
