@@ -55,6 +55,8 @@ pub struct Config {
     pub read_limit: u64,
     /// Octets a second that one data connection may send; 0 = no limit. Default: 0.
     pub write_limit: u64,
+    /// Whether names are UTF-8, which FEAT then says; `false` for a file system that speaks another encoding. Default: yes.
+    pub utf8: bool,
     /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; upper case.
     pub disabled_commands: Vec<String>,
     /// Bits that are taken from the mode of new files and directories. Default: 0o022.
@@ -118,6 +120,7 @@ impl Default for Config {
             use_gmt_times: true,
             read_limit: 0,
             write_limit: 0,
+            utf8: true,
             disabled_commands: Vec::new(),
             umask: 0o022,
             report_dialogue: false,

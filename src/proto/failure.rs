@@ -55,6 +55,8 @@ pub enum FailureKind {
     NoConnection,
     /// The data connection broke.
     ConnectionLost,
+    /// The client asked for its end, or went away.
+    Aborted,
     /// TLS on the data connection failed, or was not acceptable.
     Tls,
     /// Anything else that went wrong on this side.
@@ -117,7 +119,9 @@ impl fmt::Display for FailureKind {
             Self::QuotaExceeded => "Storage allocation exceeded.",
             Self::Unsupported => "Not supported by this file system.",
             Self::NoConnection => "Can't open data connection.",
-            Self::ConnectionLost => "Data connection lost; transfer aborted.",
+            Self::ConnectionLost => "Data connection lost.",
+            // Not "aborted": lftp takes a 426 with that word in it for the answer to its ABOR.
+            Self::Aborted => "Transfer stopped.",
             Self::Tls => "TLS on the data connection failed.",
             Self::Local => "Local error.",
         })

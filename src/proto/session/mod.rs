@@ -1,20 +1,48 @@
 //! One control connection, as a state machine.
+//!
+//! The state is the product of small machines, each in a file of its own: who is logged in (`login`), what TLS does
+//! (`security`), where data would go (`data`), and the one command that is under way (`transfer`, `files`, `status`).
+//! `dispatch` decides by the table of verbs what a line may do at all.
+//!
+//! **Invariant:** every command gets one final reply, in order; while a command is under way the next ones wait as lines.
 use super::{
     config::Config,
     event::Event,
     job::{Job, JobId, Report},
+    line::{Line, Lines},
+    path::VirtualPath,
+    reply,
     time::Instant,
 };
-use alloc::sync::Arc;
-use core::net::SocketAddr;
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use core::{fmt::Display, mem, net::SocketAddr};
+use data::DataPort;
+use login::Login;
+use security::Security;
+use timers::{Timer, Timers};
+use transfer::UnderWay;
+use zeroize::Zeroize;
+
+mod data;
+mod dispatch;
+mod files;
+mod login;
+mod parameters;
+mod security;
+mod site;
+mod status;
+mod timers;
+mod transfer;
 
 /// Everything that can happen to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input<'a> {
     /// Octets read from the control connection; at most [`Session::capacity`] of them.
     Bytes(&'a [u8]),
-    /// The peer closed its half of the control connection, or it broke.
+    /// The peer closed its half of the control connection: what it sent before is still answered, but a transfer is aborted.
     Eof,
+    /// The control connection broke: nothing can be read from it or written to it any more.
+    Lost,
     /// So many octets of [`Session::unsent`] are on the wire.
     Sent(usize),
     /// A job reports. Reports of ended or cancelled jobs are ignored.
@@ -26,6 +54,8 @@ pub enum Input<'a> {
     Urgent,
     /// The time of [`Session::poll_timeout`] may have come.
     Timeout,
+    /// The server is about to stop: the session says 421 and closes as soon as no transfer runs.
+    Drain,
     /// The server stops: a transfer is aborted, 421 said, and the session closed.
     Shutdown,
 }
@@ -115,46 +145,404 @@ impl Connection {
 }
 
 /// One FTP control connection.
+///
+/// Whoever drives it repeats: drain [`poll`](Self::poll) and obey; write [`unsent`](Self::unsent); wait for whatever comes
+/// first of octets (if there is [`capacity`](Self::capacity)), a job's report and [`poll_timeout`](Self::poll_timeout); feed
+/// it to [`handle`](Self::handle).
+///
+/// ```
+/// use wharf::{Connection, Input, Session, proto::{config::Config, time::Instant}};
+///
+/// let now = Instant::ZERO;
+/// let connection = Connection::new("[::1]:21".parse()?, "[::1]:50000".parse()?);
+/// let mut session = Session::new(Config::default().into(), connection, now);
+/// while session.poll().is_some() {}
+/// assert_eq!(session.unsent(), b"220 wharf ready.\r\n");
+/// session.handle(now, Input::Sent(session.unsent().len()));
+/// session.handle(now, Input::Bytes(b"USER bob\r\n"));
+/// assert_eq!(session.unsent(), b"331 Password, please.\r\n");
+/// # Ok::<(), core::net::AddrParseError>(())
+/// ```
+///
+/// # Memory
+/// A session holds [`Limits::line`] and [`Limits::queue`] octets of input, [`Limits::output`] octets of replies and what the
+/// reply that reached this limit needs beyond it (at most 16 KiB), and a few paths and jobs. Idle, it holds next to nothing
+/// beside itself.
+///
+/// [`Limits::line`]: super::config::Limits::line
+/// [`Limits::queue`]: super::config::Limits::queue
+/// [`Limits::output`]: super::config::Limits::output
 #[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
+    connection: Connection,
+    /// When the last input came.
+    now: Instant,
+    lines: Lines,
+    /// The line that is being carried out; kept to be used again.
+    line: Vec<u8>,
+    unsent: Vec<u8>,
+    outputs: VecDeque<Output>,
+    phase: Phase,
+    timers: Timers,
+    last_job: u64,
+    login: Login,
+    failed_logins: u32,
+    /// In a row, before login.
+    unknown_commands: u32,
+    security: Security,
+    parameters: parameters::Parameters,
+    cwd: VirtualPath,
+    rename_from: Option<VirtualPath>,
+    /// REST.
+    restart: u64,
+    data: DataPort,
+    running: Running,
+    /// A transfer was aborted by an ABOR that waits behind other lines.
+    aborting: bool,
+    /// The last command was a transfer: an ABOR that crossed its final reply means it.
+    transfer_just_ended: bool,
+    /// The peer sends nothing any more.
+    half_closed: bool,
+    draining: bool,
+    urgent: bool,
 }
+
+/// Where the session as a whole stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Replies leave first, then TLS begins.
+    StartTls,
+    /// Replies leave first, then TLS ends.
+    StopTls,
+    /// TLS begins.
+    Handshake,
+    /// TLS ends.
+    Unwrapping,
+    /// Replies leave first, then the connection is closed.
+    Closing(Reason),
+    Closed,
+}
+
+/// The command that is under way: the next one waits for its end.
+#[derive(Debug)]
+enum Running {
+    Nothing,
+    /// PASV, EPSV.
+    Listening(data::Binding),
+    /// A command about files that is no transfer.
+    Files(files::Pending),
+    /// STAT with a path.
+    Status(status::Status),
+    Transfer(Box<UnderWay>),
+}
+
+/// No more is carried out while so many outputs wait to be fetched.
+const OUTPUTS: usize = 16;
+
+/// What may come beyond the limits while urgent data is announced: room for an ABOR.
+const URGENT: usize = 512;
 
 impl Session {
     /// Greets the peer (with implicit TLS: asks for the handshake first).
     #[must_use]
     pub fn new(config: Arc<Config>, connection: Connection, now: Instant) -> Self {
-        let _ = (connection, now);
-        Self { config }
+        let mut session = Self {
+            lines: Lines::new(config.limits.line),
+            parameters: parameters::Parameters::new(&config),
+            config,
+            connection,
+            now,
+            line: Vec::new(),
+            unsent: Vec::new(),
+            outputs: VecDeque::new(),
+            phase: Phase::Open,
+            timers: Timers::default(),
+            last_job: 0,
+            login: Login::Start,
+            failed_logins: 0,
+            unknown_commands: 0,
+            security: Security::default(),
+            cwd: VirtualPath::root(),
+            rename_from: None,
+            restart: 0,
+            data: DataPort::None,
+            running: Running::Nothing,
+            aborting: false,
+            transfer_just_ended: false,
+            half_closed: false,
+            draining: false,
+            urgent: false,
+        };
+        session.timers.set(Timer::Login, now, session.config.login_timeout);
+        session.event(Event::Connected);
+        if connection.tls == Tls::Implicit {
+            session.begin_tls();
+        } else {
+            session.greet();
+        }
+        session
+    }
+
+    fn greet(&mut self) {
+        let config = self.config.clone();
+        self.reply(220, &config.banner);
+        self.restart_idle_timer();
     }
 
     /// Feeds one input, then runs whatever became runnable. Never fails, never blocks, never panics.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
-        let _ = (now, input, &self.config);
-        todo!("session")
+        self.now = self.now.max(now);
+        match (self.phase, input) {
+            (_, Input::Sent(octets)) => self.sent(octets),
+            (Phase::Closed, _) => {}
+            (_, Input::Lost) => {
+                self.unsent.clear();
+                self.close(Reason::Eof);
+            }
+            (_, Input::Timeout) => self.timeout(),
+            (Phase::Closing(_), _) => {}
+            (_, Input::Bytes(octets)) => {
+                debug_assert!(octets.len() <= self.capacity(), "more octets than Session::capacity()");
+                self.lines.push(octets, &mut self.unsent);
+            }
+            (_, Input::Eof) => self.half_closed = true,
+            (_, Input::Report(id, report)) => self.report(id, report),
+            (_, Input::Tls(done)) => self.tls_changed(done),
+            (_, Input::Urgent) => self.urgent = true,
+            (_, Input::Drain) => self.draining = true,
+            (_, Input::Shutdown) => {
+                self.abort_transfer();
+                self.reply(421, "Service shutting down.");
+                self.close(Reason::Shutdown);
+            }
+        }
+        self.run();
     }
 
     /// The next thing to do; `None` until the next [`Session::handle`]. Drain it after every one.
     #[must_use]
     pub fn poll(&mut self) -> Option<Output> {
-        todo!("session")
+        if self.outputs.is_empty() {
+            self.run();
+        }
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        // Only when every reply has left: no driver can get the order wrong.
+        if !self.unsent.is_empty() {
+            return None;
+        }
+        let (phase, output) = match self.phase {
+            Phase::StartTls => (Phase::Handshake, Output::StartTls),
+            Phase::StopTls => (Phase::Unwrapping, Output::StopTls),
+            Phase::Closing(reason) => (Phase::Closed, Output::Close(reason)),
+            Phase::Open | Phase::Handshake | Phase::Unwrapping | Phase::Closed => return None,
+        };
+        self.phase = phase;
+        if phase == Phase::Closed {
+            self.timers = Timers::default();
+        }
+        Some(output)
     }
 
     /// When to feed [`Input::Timeout`]; early calls are harmless.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!("session")
+        self.timers.next()
     }
 
     /// How many octets of the control connection the session takes now; 0 = do not read. The only back-pressure rule.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        todo!("session")
+        let limits = &self.config.limits;
+        if self.phase != Phase::Open || self.half_closed || self.unsent.len() >= limits.output {
+            return 0;
+        }
+        let room = limits.line + limits.queue + if self.urgent { URGENT } else { 0 };
+        room.saturating_sub(self.lines.len())
     }
 
     /// Replies to write; report progress with [`Input::Sent`].
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
-        todo!("session")
+        &self.unsent
+    }
+
+    /// Octets that are held for the peer at present: its commands that wait, and replies to it.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.lines.len() + self.unsent.len()
+    }
+
+    /// The name of the user who is logged in.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.login.user().map(|user| user.grant.name.as_str())
+    }
+
+    fn sent(&mut self, octets: usize) {
+        debug_assert!(octets <= self.unsent.len(), "more octets than Session::unsent()");
+        if octets < self.unsent.len() {
+            self.unsent.drain(..octets);
+        } else {
+            reply::recycle(&mut self.unsent);
+        }
+        if octets > 0 && matches!(self.phase, Phase::Closing(_)) {
+            self.timers.set(Timer::Flush, self.now, FLUSH);
+        }
+    }
+
+    /// Carries out the lines that wait, as far as may be.
+    fn run(&mut self) {
+        while self.phase == Phase::Open {
+            self.abort_if_asked();
+            if self.draining && !matches!(self.running, Running::Transfer(_)) {
+                self.reply(421, "Service shutting down.");
+                self.close(Reason::Shutdown);
+            }
+            if self.unsent.len() >= self.config.limits.output || self.outputs.len() >= OUTPUTS || !self.may_run() {
+                break;
+            }
+            let mut line = mem::take(&mut self.line);
+            match self.lines.take_into(&mut line) {
+                Some(false) => self.execute(&line),
+                Some(true) => self.line_too_long(),
+                None if self.half_closed => self.close(Reason::Eof),
+                None => {
+                    self.line = line;
+                    break;
+                }
+            }
+            // It may have been a password.
+            line.zeroize();
+            reply::recycle(&mut line);
+            self.line = line;
+        }
+        if let (Phase::Open, Running::Status(_)) = (self.phase, &self.running) {
+            self.read_status();
+        }
+    }
+
+    /// Whether the first line that waits may be carried out now. During a transfer only STAT may (RFC 959 section 4.1.3), and
+    /// ABOR, which [`Self::abort_if_asked`] looks for.
+    fn may_run(&self) -> bool {
+        match &self.running {
+            Running::Nothing => !self.login.is_busy(),
+            Running::Transfer(_) => match self.lines.peek() {
+                Some(Line::Text(line)) => dispatch::is_plain_stat(line),
+                Some(Line::TooLong) | None => false,
+            },
+            Running::Listening(_) | Running::Files(_) | Running::Status(_) => false,
+        }
+    }
+
+    /// Lets a job's report change the machine that waits for it. One that nobody waits for is of the past.
+    fn report(&mut self, id: JobId, report: Report) {
+        if self.login.waits_for(id) {
+            return self.login_report(report);
+        }
+        if self.data.job() == Some(id) {
+            return self.data_report(report);
+        }
+        match mem::replace(&mut self.running, Running::Nothing) {
+            Running::Listening(binding) if binding.job == id => self.bound(binding, report),
+            Running::Files(pending) if pending.job == id => self.files_report(pending, report),
+            Running::Status(status) if status.waits_for(id) => self.status_report(status, report),
+            Running::Transfer(transfer) if transfer.job() == Some(id) => self.transfer_report(transfer, report),
+            other => self.running = other,
+        }
+    }
+
+    fn timeout(&mut self) {
+        for timer in Timer::ALL {
+            if !self.timers.take_expired(timer, self.now) {
+                continue;
+            }
+            match timer {
+                Timer::Delay => self.login_failed(),
+                Timer::Data => self.data_timeout(),
+                Timer::Idle => self.expire("Control connection timed out."),
+                Timer::Login => self.expire("Login timed out."),
+                Timer::Handshake => self.close(Reason::Tls),
+                Timer::Flush => self.unsent.clear(),
+            }
+        }
+    }
+
+    fn expire(&mut self, text: &str) {
+        self.abort_transfer();
+        self.reply(421, text);
+        self.close(Reason::Timeout);
+    }
+
+    /// The idle timer counts while no transfer runs (RFC 1123 section 4.1.3.2).
+    fn restart_idle_timer(&mut self) {
+        if let Running::Transfer(_) = self.running {
+            self.timers.stop(Timer::Idle);
+        } else {
+            self.timers.set(Timer::Idle, self.now, self.parameters.idle);
+        }
+    }
+
+    /// Ends everything; the connection is closed when the replies have left.
+    fn close(&mut self, reason: Reason) {
+        if let Phase::Closing(_) | Phase::Closed = self.phase {
+            return;
+        }
+        if let Running::Transfer(transfer) = mem::replace(&mut self.running, Running::Nothing) {
+            self.drop_transfer(*transfer);
+        } else {
+            self.cancel_running();
+        }
+        self.drop_data();
+        self.log_out();
+        self.event(Event::Disconnected(reason));
+        self.lines.clear();
+        self.phase = Phase::Closing(reason);
+        self.timers = Timers::default();
+        self.timers.set(Timer::Flush, self.now, FLUSH);
+    }
+
+    fn cancel_running(&mut self) {
+        match mem::replace(&mut self.running, Running::Nothing) {
+            Running::Nothing | Running::Transfer(_) => {}
+            Running::Listening(binding) => self.cancel(binding.job),
+            Running::Files(pending) => self.cancel(pending.job),
+            Running::Status(status) => status.jobs().for_each(|job| self.cancel(job)),
+        }
+    }
+
+    fn start(&mut self, job: Job) -> JobId {
+        self.last_job += 1;
+        let id = JobId(self.last_job);
+        self.outputs.push_back(Output::Start(id, job));
+        id
+    }
+
+    fn cancel(&mut self, job: JobId) {
+        self.outputs.push_back(Output::Cancel(job));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn reply(&mut self, code: u16, text: impl Display) {
+        let start = self.unsent.len();
+        reply::reply(&mut self.unsent, code, text);
+        self.replied(start);
+    }
+
+    /// To be called after octets of a reply were appended to `unsent` by hand.
+    fn replied(&mut self, start: usize) {
+        if self.config.report_dialogue {
+            let text = self.unsent[start..].trim_ascii_end().to_vec();
+            self.event(Event::Reply(text));
+        }
     }
 }
+
+/// How long the last replies may take to leave before the connection is closed all the same.
+const FLUSH: core::time::Duration = core::time::Duration::from_secs(30);

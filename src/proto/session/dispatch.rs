@@ -1,0 +1,204 @@
+//! From a line to the code of its verb: the checks that the table of verbs asks for, in their order.
+use super::{Reason, Session};
+use crate::proto::{
+    command::{Argument, Command, Verb, When},
+    config::Config,
+    event::Event,
+    path::VirtualPath,
+    user::Permission,
+};
+
+/// Unknown commands in a row, before login, after which the peer is taken for something else than an FTP client.
+const STRANGE_COMMANDS: u32 = 10;
+
+/// Whether the line is STAT without a path, which is answered during a transfer (RFC 959 section 4.1.3).
+pub(super) fn is_plain_stat(line: &[u8]) -> bool {
+    let command = Command::parse(line);
+    command.verb == Some(Verb::Stat) && command.argument.is_empty()
+}
+
+pub(super) fn is_disabled(config: &Config, verb: Verb) -> bool {
+    let is_or_holds = |disabled: &alloc::string::String| {
+        verb.name().strip_prefix(disabled.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    config.disabled_commands.iter().any(is_or_holds)
+}
+
+impl Session {
+    pub(super) fn line_too_long(&mut self) {
+        self.begin_command();
+        self.rename_from = None;
+        self.reply(500, "Command line too long.");
+    }
+
+    /// Carries out one line.
+    pub(super) fn execute(&mut self, line: &[u8]) {
+        let command = Command::parse(line);
+        let verb = command.verb.filter(|verb| !is_disabled(&self.config, *verb));
+        self.begin_command();
+        if self.config.report_dialogue {
+            self.report_command(line, command);
+        }
+        let Some(verb) = verb else { return self.unknown(line) };
+        self.unknown_commands = 0;
+        if verb != Verb::Abor {
+            self.transfer_just_ended = false;
+        }
+        let rule = verb.rule();
+        // RFC 959 section 4.1.3: RNFR "must be immediately followed" by RNTO.
+        let rename_from = self.rename_from.take();
+        let restart = self.restart;
+        if rule.marker == crate::proto::command::Marker::Clear {
+            self.restart = 0;
+        }
+        let needs_login = rule.when == When::LoggedIn || (verb == Verb::Stat && !command.argument.is_empty());
+        if needs_login && self.login.user().is_none() {
+            return self.reply(530, "Log in with USER and PASS first.");
+        }
+        match rule.argument {
+            Argument::Required if command.argument.is_empty() => {
+                return self.reply(501, format_args!("{verb} needs an argument."));
+            }
+            Argument::Forbidden if command.argument.iter().any(|octet| *octet != b' ') => {
+                return self.reply(501, format_args!("{verb} takes no argument."));
+            }
+            Argument::Required | Argument::Forbidden | Argument::Optional => {}
+        }
+        if memchr::memchr(0, command.argument).is_some() {
+            return self.reply(501, "NUL is not allowed.");
+        }
+        if self.aborting && verb.is_transfer() {
+            // An ABOR waits behind it.
+            return self.reply(426, "Connection closed; transfer stopped.");
+        }
+        self.carry_out(verb, command.argument, rename_from, restart);
+    }
+
+    fn carry_out(&mut self, verb: Verb, argument: &[u8], rename_from: Option<VirtualPath>, restart: u64) {
+        match verb {
+            Verb::Abor => self.abor(),
+            Verb::Acct => self.acct(),
+            Verb::Allo => self.allo(argument),
+            Verb::Appe | Verb::Stor => self.store(verb, argument, restart),
+            Verb::Auth => self.auth(argument),
+            Verb::Ccc => self.ccc(),
+            Verb::Cdup | Verb::Xcup => self.change_directory(verb, b".."),
+            Verb::Clnt | Verb::Pret => self.reply(200, "OK."),
+            Verb::Csid => self.reply(200, "Name=Wharf; CaseSensitive=1; DirSep=/;"),
+            Verb::Cwd | Verb::Xcwd => self.change_directory(verb, argument),
+            Verb::Dele => self.delete(verb, argument),
+            Verb::Eprt => self.eprt(argument),
+            Verb::Epsv => self.epsv(argument),
+            Verb::Feat => self.feat(),
+            Verb::Help => self.help(argument),
+            Verb::List | Verb::Nlst | Verb::Mlsd => self.list(verb, argument),
+            Verb::Mdtm => self.mdtm(argument),
+            Verb::Mff => self.mff(argument),
+            Verb::Mfmt | Verb::SiteMfmt => self.mfmt(verb, argument),
+            Verb::Mkd | Verb::Xmkd => self.make_directory(verb, argument),
+            Verb::Mlst => self.mlst(argument),
+            Verb::Mode => self.mode(argument),
+            Verb::Noop => self.reply(200, "OK."),
+            Verb::Opts => self.opts(argument),
+            Verb::Pass => self.pass(argument),
+            Verb::Pasv => self.pasv(),
+            Verb::Pbsz => self.pbsz(argument),
+            Verb::Port => self.port(argument),
+            Verb::Prot => self.prot(argument),
+            Verb::Pwd | Verb::Xpwd => self.print_directory(),
+            Verb::Quit => self.quit(),
+            Verb::Rein => self.rein(),
+            Verb::Rest => self.rest(argument),
+            Verb::Retr => self.retrieve(argument, restart),
+            Verb::Rmd | Verb::Xrmd => self.remove_directory(verb, argument),
+            Verb::Rnfr => self.rename_from(argument),
+            Verb::Rnto => self.rename_to(argument, rename_from),
+            Verb::Site => self.reply(501, "There is no such command of SITE: see SITE HELP."),
+            Verb::SiteChmod => self.site_chmod(argument),
+            Verb::SiteHelp => self.site_help(argument),
+            Verb::SiteIdle => self.site_idle(argument),
+            Verb::SiteUmask => self.site_umask(argument),
+            Verb::SiteUtime => self.site_utime(argument),
+            Verb::Size => self.size(argument),
+            Verb::Stat => self.stat(argument),
+            Verb::Stou => self.store_unique(argument, restart),
+            Verb::Stru => self.structure(argument),
+            Verb::Syst => self.reply(215, "UNIX Type: L8"),
+            Verb::Type => self.type_(argument),
+            Verb::User => self.user_command(argument),
+            Verb::Adat | Verb::Mic | Verb::Conf | Verb::Enc => self.no_such_mechanism(verb),
+            Verb::Avbl | Verb::Comb | Verb::Cpsv | Verb::Dsiz | Verb::Hash | Verb::Host | Verb::Lang | Verb::Lprt => {
+                self.not_implemented(verb);
+            }
+            Verb::Lpsv | Verb::Md5 | Verb::Mfct | Verb::Rang | Verb::Rmda | Verb::Smnt | Verb::Spsv | Verb::Sscn => {
+                self.not_implemented(verb);
+            }
+            Verb::Thmb | Verb::Xcrc | Verb::Xmd5 | Verb::Xsha | Verb::Xsha1 | Verb::Xsha256 | Verb::Xsha512 => {
+                self.not_implemented(verb);
+            }
+        }
+    }
+
+    fn begin_command(&mut self) {
+        self.urgent = false;
+        self.restart_idle_timer();
+    }
+
+    fn not_implemented(&mut self, verb: Verb) {
+        self.reply(502, format_args!("{verb} is not implemented."));
+    }
+
+    /// Not FTP at all: an attack that lets a browser speak to this port (ALPACA), or a scanner.
+    fn unknown(&mut self, line: &[u8]) {
+        self.rename_from = None;
+        if self.login.user().is_none() {
+            let http = [&b"GET "[..], b"POST ", b"HEAD ", b"PUT ", b"CONNECT ", b"OPTIONS ", b"DELETE ", b"Host:"];
+            self.unknown_commands += 1;
+            if self.unknown_commands > STRANGE_COMMANDS || http.iter().any(|start| line.starts_with(start)) {
+                return self.close(Reason::NotFtp);
+            }
+        }
+        self.reply(500, "Unknown command.");
+    }
+
+    fn report_command(&mut self, line: &[u8], command: Command<'_>) {
+        let end = line.len() - command.argument.len();
+        let argument = match command.verb {
+            Some(verb) if verb.is_secret() => b"***".to_vec(),
+            Some(_) => command.argument.to_vec(),
+            // PASS with a slip of the hand is unknown, and its argument a password all the same.
+            None if self.login.user().is_none() => b"***".to_vec(),
+            None => command.argument.to_vec(),
+        };
+        self.event(Event::Command { verb: line[..end].trim_ascii().to_ascii_uppercase(), argument });
+    }
+
+    /// The path that an argument means.
+    pub(super) fn resolve(&self, argument: &[u8]) -> VirtualPath {
+        // A NUL was refused before.
+        self.cwd.join(argument).unwrap_or_else(|_| self.cwd.clone())
+    }
+
+    /// Whether the user has `permission` for `path`; if not, says so.
+    pub(super) fn permit(&mut self, permission: Permission, path: &VirtualPath, directory: bool) -> bool {
+        let allowed =
+            self.login.user().is_some_and(|user| user.grant.permissions.allow(permission, path, directory));
+        if !allowed {
+            self.reply(550, "Not enough privileges.");
+        }
+        allowed
+    }
+
+    /// The same with the permission that the table asks for.
+    pub(super) fn permit_verb(&mut self, verb: Verb, path: &VirtualPath, directory: bool) -> bool {
+        verb.permission().is_none_or(|permission| self.permit(permission, path, directory))
+    }
+
+    fn quit(&mut self) {
+        match self.login.user().map(|user| user.grant.msg_quit.clone()) {
+            Some(text) => self.reply(221, text),
+            None => self.reply(221, "Goodbye."),
+        }
+        self.close(Reason::Quit);
+    }
+}

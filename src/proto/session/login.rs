@@ -1,0 +1,170 @@
+//! Who is logged in (protocol states of RFC 959 section 5.4, "Login").
+use super::{Phase, Reason, Session, Timer};
+use crate::proto::{
+    event::Event,
+    job::{self, Job, JobId, Report},
+    secret::Secret,
+    user::Grant,
+};
+use alloc::{boxed::Box, string::String};
+use core::mem;
+
+#[derive(Debug)]
+pub(super) enum Login {
+    /// Nobody has said who they are.
+    Start,
+    /// USER came, PASS is to follow.
+    NeedPassword(String),
+    /// Somebody decides.
+    Checking { job: JobId, user: String },
+    /// It was refused, and the reply is delayed, so that guesses are slow (RFC 2577 section 5).
+    Delayed { user: String, text: Option<String> },
+    In(Box<User>),
+}
+
+#[derive(Debug)]
+pub(super) struct User {
+    /// Holds the user's file system.
+    pub(super) job: JobId,
+    pub(super) grant: Grant,
+}
+
+impl Login {
+    pub(super) fn user(&self) -> Option<&User> {
+        match self {
+            Self::In(user) => Some(user),
+            Self::Start | Self::NeedPassword(_) | Self::Checking { .. } | Self::Delayed { .. } => None,
+        }
+    }
+
+    pub(super) fn waits_for(&self, id: JobId) -> bool {
+        matches!(self, Self::Checking { job, .. } if *job == id)
+    }
+
+    /// Whether commands have to wait: one guess is in flight at a time.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Checking { .. } | Self::Delayed { .. })
+    }
+}
+
+impl Session {
+    /// USER. The answer is the same whoever it is (RFC 2577 section 7).
+    pub(super) fn user_command(&mut self, name: &[u8]) {
+        if self.config.tls.control_required && self.tls_is_available() && !self.security.tls {
+            return self.reply(534, "TLS is required: say AUTH TLS first.");
+        }
+        self.log_out();
+        self.login = Login::NeedPassword(String::from_utf8_lossy(name).into_owned());
+        self.reply(331, "Password, please.");
+    }
+
+    pub(super) fn pass(&mut self, password: &[u8]) {
+        match mem::replace(&mut self.login, Login::Start) {
+            Login::NeedPassword(user) => {
+                let job = self.start(Job::Login(job::Login {
+                    user: user.clone(),
+                    password: Secret::new(password.to_vec()),
+                    peer: self.connection.peer,
+                    local: self.connection.local,
+                    tls: self.security.tls,
+                }));
+                self.login = Login::Checking { job, user };
+            }
+            other @ Login::In(_) => {
+                self.login = other;
+                self.reply(503, "You are logged in already.");
+            }
+            Login::Start | Login::Checking { .. } | Login::Delayed { .. } => self.reply(503, "Say USER first."),
+        }
+    }
+
+    pub(super) fn acct(&mut self) {
+        match self.login {
+            Login::In(_) => self.reply(202, "There are no accounts."),
+            Login::Start | Login::NeedPassword(_) | Login::Checking { .. } | Login::Delayed { .. } => {
+                self.reply(503, "There are no accounts: say USER and PASS.");
+            }
+        }
+    }
+
+    pub(super) fn login_report(&mut self, report: Report) {
+        let Login::Checking { job, user } = mem::replace(&mut self.login, Login::Start) else { return };
+        let text = match report {
+            Report::Granted(grant) => return self.log_in(job, *grant),
+            Report::Denied(text) => text,
+            Report::Failed(failure) => Some(alloc::string::ToString::to_string(&failure)),
+            other => {
+                debug_assert!(false, "no report of a login: {other:?}");
+                self.cancel(job);
+                None
+            }
+        };
+        self.login = Login::Delayed { user, text };
+        if self.config.auth_failed_timeout.is_zero() {
+            self.login_failed();
+        } else {
+            self.timers.set(Timer::Delay, self.now, self.config.auth_failed_timeout);
+        }
+    }
+
+    fn log_in(&mut self, job: JobId, grant: Grant) {
+        self.timers.stop(Timer::Login);
+        self.event(Event::LoggedIn { user: grant.name.clone() });
+        self.cwd = grant.directory.clone();
+        let text = grant.msg_login.clone();
+        self.login = Login::In(Box::new(User { job, grant }));
+        self.reply(230, text);
+        self.restart_idle_timer();
+    }
+
+    /// The delay is over. Failures count over the whole connection; neither USER nor REIN sets them back.
+    pub(super) fn login_failed(&mut self) {
+        let Login::Delayed { user, text } = mem::replace(&mut self.login, Login::Start) else { return };
+        self.event(Event::LoginFailed { user });
+        self.failed_logins += 1;
+        let text = text.unwrap_or_else(|| "Authentication failed.".into());
+        let text = crate::proto::text::Escaped(text.as_bytes());
+        if self.failed_logins == self.config.max_login_attempts {
+            self.reply(530, format_args!("{text} Disconnecting."));
+            self.close(Reason::LoginAttempts);
+        } else {
+            self.reply(530, text);
+            self.restart_idle_timer();
+        }
+    }
+
+    /// Nobody is logged in any more. What was set up for data stays (RFC 959 section 4.1.1, USER).
+    pub(super) fn log_out(&mut self) {
+        self.rename_from = None;
+        self.restart = 0;
+        match mem::replace(&mut self.login, Login::Start) {
+            Login::In(user) => {
+                self.cancel(user.job);
+                self.event(Event::LoggedOut { user: user.grant.name });
+                self.timers.set(Timer::Login, self.now, self.config.login_timeout);
+            }
+            Login::Checking { job, .. } => self.cancel(job),
+            Login::Start | Login::NeedPassword(_) | Login::Delayed { .. } => {}
+        }
+    }
+
+    /// REIN: everything as after the connection (RFC 959 section 4.1.1), TLS too (RFC 4217 section 13). No transfer runs: the
+    /// command has waited for its end.
+    pub(super) fn rein(&mut self) {
+        self.begin_anew();
+        let config = self.config.clone();
+        self.reply(220, &config.banner);
+        if self.security.tls && self.connection.tls == super::Tls::Explicit {
+            self.phase = Phase::StopTls;
+        }
+    }
+
+    /// Logged out, and every parameter as it was at first.
+    pub(super) fn begin_anew(&mut self) {
+        self.log_out();
+        self.drop_data();
+        self.cwd = crate::proto::path::VirtualPath::root();
+        self.parameters = super::parameters::Parameters::new(&self.config);
+        self.security.reset_protection(self.connection.tls);
+    }
+}
