@@ -144,7 +144,7 @@ impl UnixTime {
             60 => 1,
             _ => return Err(TimeError),
         };
-        if !WRITABLE.contains(&time.seconds) {
+        if !time.is_writable() {
             return Err(TimeError);
         }
         time.nanoseconds = match rest {
@@ -166,7 +166,7 @@ impl UnixTime {
 const SECONDS_PER_DAY: i64 = 86_400;
 
 /// 1000-01-01 00:00:00 to 9999-12-31 23:59:59: the moments whose year has four digits without a leading zero.
-pub(super) const WRITABLE: core::ops::RangeInclusive<i64> = -30_610_224_000..=253_402_300_799;
+const WRITABLE: core::ops::RangeInclusive<i64> = -30_610_224_000..=253_402_300_799;
 
 /// Days in 400 years: after so many the calendar repeats itself.
 const DAYS_PER_ERA: i64 = 146_097;
@@ -219,9 +219,14 @@ fn nanoseconds(fraction: &[u8]) -> Result<u32, TimeError> {
 }
 
 impl UnixTime {
+    /// Whether the year has four digits, so that it can be shown.
+    pub(super) fn is_writable(self) -> bool {
+        WRITABLE.contains(&self.seconds)
+    }
+
     /// The octets of [`UnixTime::time_val`].
     pub(super) fn time_val_digits(self) -> [u8; 14] {
-        let writable = if WRITABLE.contains(&self.seconds) { self } else { Self::EPOCH };
+        let writable = if self.is_writable() { self } else { Self::EPOCH };
         let Civil { year, month, day, hour, minute, second } = writable.to_civil();
         let mut digits = [0; 14];
         let pairs = [(year / 100) as u8, (year % 100) as u8, month, day, hour, minute, second];
