@@ -47,7 +47,7 @@ pub struct Metadata {
 /// A name in a directory, and what is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// The last component of the name, in octets; never empty, no `/` and no NUL in it.
+    /// The last component of the name, in octets, without `/` and NUL; empty for the root only.
     pub name: Vec<u8>,
     /// Its attributes.
     pub metadata: Metadata,

@@ -232,9 +232,11 @@ pub enum ListFormat {
         /// UTC.
         gmt: bool,
     },
-    /// NLST: names, each behind this prefix (`dir/`), so that it can be an argument of RETR.
+    /// NLST: names, each of which can be an argument of RETR.
     Names {
-        /// What the client wrote for the directory, with a `/` at its end; empty for the current directory.
+        /// What the client wrote, with a `/` at its end; empty for the current directory. It stands before the name of
+        /// everything in a directory. For a single file the line is the prefix without that `/`; where a pattern is listed,
+        /// its last component (the pattern) gives way to the names.
         prefix: Vec<u8>,
     },
     /// MLSD: facts and names.

@@ -106,6 +106,17 @@ impl VirtualPath {
     }
 }
 
+/// Whether the target of a link in a directory `depth` levels below the root leads, as far as its text tells, to something
+/// beneath the root: an absolute one never does.
+pub(crate) fn stays_beneath(depth: usize, target: &[u8]) -> bool {
+    let step = |depth: usize, component: &[u8]| match component {
+        b"" | b"." => Some(depth),
+        b".." => depth.checked_sub(1),
+        _ => Some(depth + 1),
+    };
+    target.first() != Some(&b'/') && target.split(|b| *b == b'/').try_fold(depth, step).is_some()
+}
+
 impl Default for VirtualPath {
     fn default() -> Self {
         Self::root()

@@ -178,6 +178,19 @@ impl Permissions {
         self.overrides.iter().find(fits).map_or(self.everywhere, |o| o.permissions)
     }
 
+    /// The set that counts for `name` in `directory`: as [`Permissions::of`], without making a path for it.
+    #[must_use]
+    pub fn of_child(&self, directory: &VirtualPath, name: &[u8], is_directory: bool) -> PermissionSet {
+        let fits = |o: &&PermissionOverride| {
+            let itself = o.path.name() == name
+                && o.path.as_bytes().strip_suffix(name).is_some_and(|above| {
+                    above == directory.as_bytes() || above.strip_suffix(b"/") == Some(directory.as_bytes())
+                });
+            itself || if o.recursive { directory.is_within(&o.path) } else { !is_directory && *directory == o.path }
+        };
+        self.overrides.iter().find(fits).map_or(self.everywhere, |o| o.permissions)
+    }
+
     /// Whether `permission` is given for `path`.
     #[must_use]
     pub fn allow(&self, permission: Permission, path: &VirtualPath, directory: bool) -> bool {

@@ -55,6 +55,49 @@ impl From<std::time::SystemTime> for UnixTime {
 /// The clock of listings: in UTC, or in the zone of the host (which needs the feature `localtime`; UTC without it).
 #[must_use]
 pub fn list_clock(gmt: bool) -> ListClock {
-    let _ = gmt;
-    todo!("files")
+    ListClock { now: unix_time(), offset: if gmt { None } else { LOCAL_OFFSET } }
+}
+
+#[cfg(not(feature = "localtime"))]
+const LOCAL_OFFSET: Option<fn(UnixTime) -> i32> = None;
+
+#[cfg(feature = "localtime")]
+const LOCAL_OFFSET: Option<fn(UnixTime) -> i32> = Some(local_offset);
+
+/// How many seconds the zone of the host is ahead of UTC at `time`; 0 for moments beyond the calendar's end.
+#[cfg(feature = "localtime")]
+fn local_offset(time: UnixTime) -> i32 {
+    // Read once: it is asked for each line of a listing, and a daemon keeps its zone, as others do, until it is started again.
+    static ZONE: std::sync::OnceLock<jiff::tz::TimeZone> = std::sync::OnceLock::new();
+    match jiff::Timestamp::from_second(time.seconds()) {
+        Ok(moment) => ZONE.get_or_init(jiff::tz::TimeZone::system).to_offset(moment).seconds(),
+        Err(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_times_before_the_epoch_round_down() {
+        let before = std::time::UNIX_EPOCH - Duration::from_millis(1250);
+        assert_eq!(UnixTime::from(before), UnixTime::new(-2, 750_000_000));
+        let whole = std::time::UNIX_EPOCH - Duration::from_secs(3);
+        assert_eq!(UnixTime::from(whole), UnixTime::new(-3, 0));
+    }
+
+    #[test]
+    fn listings_in_utc_need_no_zone() {
+        assert!(list_clock(true).offset.is_none());
+        assert_eq!(list_clock(false).offset.is_some(), cfg!(feature = "localtime"));
+    }
+
+    #[cfg(feature = "localtime")]
+    #[test]
+    fn the_local_zone_is_within_a_day_of_utc_and_never_fails() {
+        for seconds in [i64::MIN, -62_135_596_800, 0, 1_710_074_096, i64::MAX] {
+            assert!(local_offset(UnixTime::new(seconds, 0)).abs() < 26 * 3600);
+        }
+    }
 }

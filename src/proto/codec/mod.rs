@@ -3,6 +3,7 @@
 //! **Invariant:** a codec knows octets, entries and times handed to it, and neither sessions nor jobs.
 
 pub mod ascii;
+mod digits;
 pub mod glob;
 pub mod list;
 pub mod mlsx;

@@ -1,10 +1,14 @@
 //! File systems: where the names that clients use lead to.
 //!
 //! **Invariant:** a file system knows virtual paths and octets, and neither users' permissions nor sessions.
+mod lister;
+mod memory;
 pub mod perform;
 
+pub use memory::Memory;
+
 use crate::proto::{
-    failure::Failure,
+    failure::{Failure, FailureKind},
     file::{Entry, Metadata},
     job::StoreMode,
     path::VirtualPath,
@@ -18,6 +22,11 @@ use super::std;
 
 /// What an operation of a file system comes to.
 pub type Result<T> = core::result::Result<T, Failure>;
+
+/// The size of a file that is read from `offset` on. Its very end is no failure: resuming a whole file transfers nothing.
+fn readable(size: u64, offset: u64) -> Result<u64> {
+    if offset > size { Err(FailureKind::OffsetBeyondEnd.into()) } else { Ok(size) }
+}
 
 /// A tree of files, as one user sees it. Calls may block; they come from several threads at once.
 ///

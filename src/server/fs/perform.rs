@@ -1,7 +1,17 @@
 //! Carries out, on a file system, what a session asks for: the same for all engines.
-use super::{Directory, FileSystem, ReadFile, Result, WriteFile};
-use crate::proto::job::{FsOp, Listing, Open, Report};
-use alloc::{boxed::Box, vec::Vec};
+pub use super::lister::Lister;
+use super::{FileSystem, ReadFile, Result, WriteFile};
+use crate::proto::{
+    codec::ascii,
+    failure::{Failure, FailureKind},
+    file::{Entry, FileKind},
+    job::{FsOp, Open, Report},
+    path::VirtualPath,
+};
+use alloc::boxed::Box;
+
+/// Octets that are read at once to count the ends of lines.
+const BLOCK: usize = 64 * 1024;
 
 /// What an open job holds.
 pub enum Opened {
@@ -16,31 +26,85 @@ pub enum Opened {
 /// Carries out a [`Job::Fs`](crate::proto::job::Job::Fs).
 #[must_use]
 pub fn perform(files: &dyn FileSystem, op: &FsOp) -> Report {
-    let _ = (files, op);
-    todo!("files")
+    let done = match op {
+        FsOp::ChangeDirectory(path) => files.change_directory(path),
+        FsOp::MakeDirectory { path, umask } => files.make_directory(path, *umask),
+        FsOp::RemoveDirectory(path) => files.remove_directory(path),
+        FsOp::RemoveFile(path) => files.remove_file(path),
+        FsOp::Exists(path) => files.metadata(path, false).map(|_| ()),
+        FsOp::Rename { from, to, replace } => files.rename(from, to, *replace),
+        FsOp::SetModified { path, modified } => files.set_modified(path, *modified),
+        FsOp::SetMode { path, mode } => files.set_mode(path, *mode),
+        FsOp::Metadata(path) => {
+            let entry = |metadata| Entry { name: path.name().to_vec(), metadata, target: None };
+            return files.metadata(path, true).map_or_else(Report::Failed, |found| Report::Entry(Box::new(entry(found))));
+        }
+        FsOp::Size { path, ascii } => {
+            let size = match ascii {
+                None => image_size(files, path),
+                Some(limit) => ascii_size(files, path, *limit),
+            };
+            return size.map_or_else(Report::Failed, Report::Size);
+        }
+    };
+    done.map_or_else(Report::Failed, |()| Report::Done)
 }
 
 /// Carries out a [`Job::Open`](crate::proto::job::Job::Open): what to report, and what the job then holds.
 #[must_use]
 pub fn open(files: &dyn FileSystem, open: Open) -> (Report, Option<Opened>) {
-    let _ = (files, open);
-    todo!("files")
+    match try_open(files, open) {
+        Ok((report, opened)) => (report, Some(opened)),
+        Err(failure) => (Report::Failed(failure), None),
+    }
 }
 
-/// A directory on its way to being text.
-pub struct Lister {
-    listing: Listing,
-    directory: Box<dyn Directory>,
+fn try_open(files: &dyn FileSystem, open: Open) -> Result<(Report, Opened)> {
+    Ok(match open {
+        Open::Retrieve { path, offset } => {
+            let file = files.open_read(&path, offset)?;
+            (Report::Opened { size: Some(file.size()), path: None }, Opened::Read(file))
+        }
+        Open::Store { path, mode, umask } => {
+            let file = files.open_write(&path, &mode, umask)?;
+            (Report::Opened { size: None, path: file.path() }, Opened::Write(file))
+        }
+        Open::List(listing) => {
+            let lister = Lister::open(files, listing)?;
+            (Report::Opened { size: None, path: None }, Opened::List(lister))
+        }
+    })
 }
 
-impl Lister {
-    /// Appends whole lines to `output` until it holds `limit` octets or more, or the listing is at its end. Returns `false` at
-    /// the end, when nothing was appended.
-    ///
-    /// # Errors
-    /// What reading the directory came to.
-    pub fn fill(&mut self, output: &mut Vec<u8>, limit: usize) -> Result<bool> {
-        let _ = (output, limit, &self.listing, &self.directory);
-        todo!("files")
+fn image_size(files: &dyn FileSystem, path: &VirtualPath) -> Result<u64> {
+    let found = files.metadata(path, true)?;
+    match found.kind {
+        FileKind::File => Ok(found.size),
+        FileKind::Directory => Err(FailureKind::IsADirectory.into()),
+        FileKind::Symlink | FileKind::Special(_) => Err(FailureKind::NotARegularFile.into()),
+    }
+}
+
+/// The size depends on the ends of lines, so that the file must be read (RFC 3659 section 4.2): up to `limit`, or each SIZE
+/// would cost as much as a RETR.
+fn ascii_size(files: &dyn FileSystem, path: &VirtualPath, limit: u64) -> Result<u64> {
+    let mut file = files.open_read(path, 0)?;
+    let too_large = || Failure::new(FailureKind::Unsupported).with_text("File too large for SIZE in ASCII mode; use TYPE I.");
+    if file.size() > limit {
+        return Err(too_large());
+    }
+    let mut buffer = alloc::vec![0; BLOCK.min(usize::try_from(file.size()).unwrap_or(BLOCK).max(1))];
+    let (mut stored, mut size) = (0, 0);
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(size);
+        }
+        stored += count as u64;
+        size += ascii::encoded_len(&buffer[..count]);
+        // It grows while it is read.
+        if stored > limit {
+            return Err(too_large());
+        }
     }
 }

@@ -1,0 +1,242 @@
+//! A directory on its way to being text.
+use super::{Detail, Directory, FileSystem, Result};
+use crate::{
+    proto::{
+        codec::{
+            glob::Pattern,
+            list::{self, ListClock},
+            mlsx::{self, FactSet, Role},
+        },
+        failure::FailureKind,
+        file::{Entry, FileKind, Metadata},
+        job::{ListFormat, Listing},
+        path::VirtualPath,
+        user::{PermissionSet, Permissions},
+    },
+    server::clock,
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+
+/// Formats a listing line by line: however large the directory, one entry is in memory.
+pub struct Lister {
+    entries: Entries,
+    pattern: Option<Pattern>,
+    style: Style,
+}
+
+enum Entries {
+    Directory(Box<dyn Directory>),
+    /// The first entry that fits the pattern, and the directory behind it.
+    Matched(Option<Entry>, Box<dyn Directory>),
+    /// A file that was named itself.
+    Single(Option<Entry>),
+}
+
+enum Style {
+    Long(ListClock),
+    Names(Vec<u8>),
+    Facts(Facts),
+}
+
+struct Facts {
+    facts: FactSet,
+    permissions: Arc<Permissions>,
+    directory: VirtualPath,
+    /// What comes first: the directory itself and its parent.
+    heads: Option<Box<(Metadata, Metadata)>>,
+}
+
+impl Lister {
+    /// Opens what is to be listed.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such name and nothing that matches the pattern; `NotADirectory` if facts of a file are wanted;
+    /// and whatever the file system says.
+    pub fn open(files: &dyn FileSystem, listing: Listing) -> Result<Self> {
+        let Listing { path, pattern, format, permissions } = listing;
+        match format {
+            ListFormat::Facts(facts) => {
+                let directory = files.list(&path, Detail::Facts)?;
+                let heads = match files.metadata(&path, true).and_then(|own| Ok((own, files.metadata(&path.parent(), true)?))) {
+                    Ok(heads) if !path.is_root() && shows_type(facts) => Some(Box::new(heads)),
+                    Ok(_) | Err(_) => None,
+                };
+                let style = Style::Facts(Facts { facts, permissions, directory: path, heads });
+                Ok(Self { entries: Entries::Directory(directory), pattern: None, style })
+            }
+            ListFormat::Long { gmt } => {
+                let (entries, pattern) = open_entries(files, &path, pattern, Detail::Long)?;
+                Ok(Self { entries, pattern, style: Style::Long(clock::list_clock(gmt)) })
+            }
+            ListFormat::Names { prefix } => {
+                let (mut entries, pattern) = open_entries(files, &path, pattern, Detail::Name)?;
+                let prefix = match &mut entries {
+                    Entries::Directory(_) => prefix,
+                    Entries::Matched(..) => without_last_component(&prefix).to_vec(),
+                    Entries::Single(entry) => {
+                        let written = without_slashes(&prefix);
+                        if let Some(entry) = entry
+                            && !written.is_empty()
+                        {
+                            entry.name = written.to_vec();
+                        }
+                        Vec::new()
+                    }
+                };
+                Ok(Self { entries, pattern, style: Style::Names(prefix) })
+            }
+        }
+    }
+
+    /// Appends whole lines to `output` until there are `limit` octets or more in it (one line at least), or the listing is at
+    /// its end. Returns `false` at the end, when nothing was appended.
+    ///
+    /// # Errors
+    /// What reading the directory came to. The lines appended before it are whole.
+    pub fn fill(&mut self, output: &mut Vec<u8>, limit: usize) -> Result<bool> {
+        let start = output.len();
+        if let Style::Facts(facts) = &mut self.style {
+            facts.write_heads(output);
+        }
+        while output.len() == start || output.len() < limit {
+            let Some(entry) = self.next() else {
+                return Ok(output.len() > start);
+            };
+            self.style.write(&entry?, output);
+        }
+        Ok(true)
+    }
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        match &mut self.entries {
+            Entries::Single(entry) => entry.take().map(Ok),
+            Entries::Directory(directory) => directory.next_entry(),
+            Entries::Matched(first, directory) => {
+                first.take().map(Ok).or_else(|| next_match(directory.as_mut(), self.pattern.as_ref()))
+            }
+        }
+    }
+}
+
+impl Style {
+    fn write(&self, entry: &Entry, output: &mut Vec<u8>) {
+        match self {
+            Self::Long(clock) => list::write_long(entry, clock, output),
+            Self::Names(prefix) => list::write_name(prefix, &entry.name, output),
+            Self::Facts(facts) => facts.write(entry, output),
+        }
+    }
+}
+
+impl Facts {
+    fn write(&self, entry: &Entry, output: &mut Vec<u8>) {
+        let directory = match entry.metadata.kind {
+            FileKind::Directory => true,
+            FileKind::File | FileKind::Symlink => false,
+            // There is no type for it (RFC 3659 section 7.5.1), and nothing that a client could do with it.
+            FileKind::Special(_) => return,
+        };
+        let permissions = self.permissions.of_child(&self.directory, &entry.name, directory);
+        self.write_line(&entry.metadata, Role::Member, entry.target.as_deref(), permissions, &entry.name, output);
+    }
+
+    fn write_heads(&mut self, output: &mut Vec<u8>) {
+        if let Some(heads) = self.heads.take() {
+            let (own, parent) = *heads;
+            let name = self.directory.as_bytes();
+            self.write_line(&own, Role::Current, None, self.permissions.of(&self.directory, true), name, output);
+            let permissions = self.permissions.of(&self.directory.parent(), true);
+            self.write_line(&parent, Role::Parent, None, permissions, b"..", output);
+        }
+    }
+
+    fn write_line(
+        &self,
+        metadata: &Metadata,
+        role: Role,
+        target: Option<&[u8]>,
+        permissions: PermissionSet,
+        name: &[u8],
+        output: &mut Vec<u8>,
+    ) {
+        // They would forge a line.
+        let breaks_lines = |octets: &[u8]| memchr::memchr2(b'\r', b'\n', octets).is_some();
+        if !breaks_lines(name) {
+            let target = target.filter(|target| !breaks_lines(target));
+            mlsx::write_facts(self.facts, metadata, role, target, permissions, name, output);
+            output.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// The marks `cdir` and `pdir` are told by that fact only. It is always the first.
+fn shows_type(facts: FactSet) -> bool {
+    alloc::format!("{facts}").starts_with("type;")
+}
+
+/// Finds out what `path` is: a directory, a single file, or nothing, so that the pattern counts.
+fn open_entries(
+    files: &dyn FileSystem,
+    path: &VirtualPath,
+    pattern: Option<Pattern>,
+    detail: Detail,
+) -> Result<(Entries, Option<Pattern>)> {
+    let failure = match files.list(path, detail) {
+        Ok(directory) => return Ok((Entries::Directory(directory), None)),
+        Err(failure) => failure,
+    };
+    let listed = |kind| match kind {
+        FailureKind::NotADirectory | FailureKind::NotFound | FailureKind::LinkRefused => true,
+        // A name that is too long for a file can still be a pattern.
+        FailureKind::InvalidName => pattern.is_some(),
+        FailureKind::NoParent
+        | FailureKind::Exists
+        | FailureKind::PermissionDenied
+        | FailureKind::IsADirectory
+        | FailureKind::NotARegularFile
+        | FailureKind::NotEmpty
+        | FailureKind::Busy
+        | FailureKind::OffsetBeyondEnd
+        | FailureKind::NoSpace
+        | FailureKind::QuotaExceeded
+        | FailureKind::Unsupported
+        | FailureKind::NoConnection
+        | FailureKind::ConnectionLost
+        | FailureKind::Tls
+        | FailureKind::Local => false,
+    };
+    if !listed(failure.kind()) {
+        return Err(failure);
+    }
+    // A link that leads nowhere is something all the same, and so is one that leads out.
+    if let Ok(metadata) = files.metadata(path, true).or_else(|_| files.metadata(path, false)) {
+        let name = path.name().to_vec();
+        return Ok((Entries::Single(Some(Entry { name, metadata, target: None })), None));
+    }
+    let Some(pattern) = pattern else {
+        return Err(failure);
+    };
+    let mut directory = files.list(&path.parent(), detail)?;
+    let first = next_match(directory.as_mut(), Some(&pattern)).ok_or(FailureKind::NotFound)??;
+    Ok((Entries::Matched(Some(first), directory), Some(pattern)))
+}
+
+fn next_match(directory: &mut dyn Directory, pattern: Option<&Pattern>) -> Option<Result<Entry>> {
+    loop {
+        match directory.next_entry()? {
+            Ok(entry) if !pattern.is_none_or(|pattern| pattern.matches(&entry.name)) => {}
+            found => return Some(found),
+        }
+    }
+}
+
+fn without_slashes(written: &[u8]) -> &[u8] {
+    let end = written.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
+    &written[..end]
+}
+
+fn without_last_component(written: &[u8]) -> &[u8] {
+    let written = without_slashes(written);
+    let start = written.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+    &written[..start]
+}
