@@ -53,11 +53,10 @@ macro_rules! verbs {
             pub const ALL: &'static [Self] = &[$(Self::$verb,)*];
 
             /// The verb of this name, which is in upper case; those of SITE as `SITE CHMOD`.
-            fn by_name(name: &[u8]) -> Option<Self> {
+            fn by_name(name: &str) -> Option<Self> {
                 const { $(assert!($name.len() <= Self::LONGEST);)* }
-                $(#[allow(non_upper_case_globals, reason = "named after the verb")] const $verb: &[u8] = $name.as_bytes();)*
                 match name {
-                    $($verb => Some(Self::$verb),)*
+                    $($name => Some(Self::$verb),)*
                     _ => None,
                 }
             }
@@ -269,7 +268,7 @@ fn by_name(name: &[u8], before: &[u8]) -> Option<Verb> {
     whole[before.len()..].copy_from_slice(name);
     whole.make_ascii_uppercase();
     // A name with a space in it is made of two words, and cannot come from one.
-    if name.contains(&b' ') { None } else { Verb::by_name(whole) }
+    if name.contains(&b' ') { None } else { Verb::by_name(core::str::from_utf8(whole).ok()?) }
 }
 
 #[cfg(test)]

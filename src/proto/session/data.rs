@@ -6,7 +6,10 @@ use crate::proto::{
     failure::FailureKind,
     job::{Connect, Job, JobId, Listen, Report},
 };
-use core::{mem, net::{IpAddr, SocketAddr}};
+use core::{
+    mem,
+    net::{IpAddr, SocketAddr},
+};
 
 /// The data connection, as long as no transfer has taken it.
 #[derive(Debug)]
@@ -140,23 +143,15 @@ impl Session {
 
     fn listen(&mut self, extended: bool) {
         self.drop_data();
-        let job = self.start(Job::Listen(Listen {
-            ip: self.connection.local.ip(),
-            ports: self.config.passive_ports.clone(),
-        }));
+        let job = self.start(Job::Listen(Listen { ip: self.connection.local.ip(), ports: self.config.passive_ports.clone() }));
         self.running = Running::Listening(Binding { job, extended });
     }
 
     /// The listener is bound, or cannot be.
     pub(super) fn bound(&mut self, binding: Binding, report: Report) {
-        let address = match report {
-            Report::Listening(address) => address,
-            Report::Failed(_) => return self.reply(425, "Can't listen for a data connection."),
-            other => {
-                debug_assert!(false, "no report of a listener: {other:?}");
-                self.cancel(binding.job);
-                return self.reply(425, "Can't listen for a data connection.");
-            }
+        let Report::Listening(address) = report else {
+            self.cancel(binding.job);
+            return self.reply(425, "Can't listen for a data connection.");
         };
         self.data = DataPort::Passive(binding.job);
         self.timers.set(Timer::Data, self.now, self.config.passive_timeout);
@@ -204,13 +199,11 @@ impl Session {
                 self.data = DataPort::Connected(job);
                 self.move_data();
             }
-            (DataPort::Passive(_) | DataPort::Connecting(_) | DataPort::Connected(_), Report::Failed(failure)) => {
-                self.timers.stop(Timer::Data);
-                self.data_failed(failure);
-            }
             (data, report) => {
-                debug_assert!(false, "no report of {data:?}: {report:?}");
                 self.data = data;
+                self.drop_data();
+                let failed = if let Report::Failed(failure) = report { Some(failure) } else { None };
+                self.data_failed(failed.unwrap_or(FailureKind::NoConnection.into()));
             }
         }
     }

@@ -181,8 +181,7 @@ impl Session {
 
     /// Whether the user has `permission` for `path`; if not, says so.
     pub(super) fn permit(&mut self, permission: Permission, path: &VirtualPath, directory: bool) -> bool {
-        let allowed =
-            self.login.user().is_some_and(|user| user.grant.permissions.allow(permission, path, directory));
+        let allowed = self.login.user().is_some_and(|user| user.grant.permissions.allow(permission, path, directory));
         if !allowed {
             self.reply(550, "Not enough privileges.");
         }

@@ -37,7 +37,10 @@ enum Then {
     ShowModified(Option<Box<SetModified>>),
     ShowFacts,
     /// MFMT, MFF: `213`, the facts that were set, the path; another fact may still be to set.
-    ChangedFacts { facts: Vec<u8>, mode: Option<u32> },
+    ChangedFacts {
+        facts: Vec<u8>,
+        mode: Option<u32>,
+    },
     /// SITE UTIME, SITE CHMOD: 200.
     Okay(&'static str),
 }
@@ -302,10 +305,8 @@ impl Session {
                 _ => self.reply(550, "Not a regular file."),
             },
             (Then::ShowFacts, Report::Entry(entry)) => self.show_facts(&pending.path, &entry),
-            (then, report) => {
-                debug_assert!(false, "no report of {then:?}: {report:?}");
-                self.reply(451, "Local error.");
-            }
+            // No report of this command.
+            _ => self.reply(550, FailureKind::Local),
         }
     }
 
@@ -357,10 +358,14 @@ impl Session {
 fn failure_code(verb: Verb, kind: FailureKind) -> u16 {
     match kind {
         FailureKind::Busy => 450,
-        FailureKind::NoParent | FailureKind::InvalidName | FailureKind::Exists if verb == Verb::Rnto => 553,
-        FailureKind::InvalidName if matches!(verb, Verb::Mkd | Verb::Xmkd) => 553,
-        FailureKind::Unsupported if matches!(verb, Verb::Mff) => 504,
-        _ => 550,
+        FailureKind::NoParent | FailureKind::Exists if verb == Verb::Rnto => 553,
+        FailureKind::InvalidName if matches!(verb, Verb::Rnto | Verb::Mkd | Verb::Xmkd) => 553,
+        FailureKind::Unsupported if verb == Verb::Mff => 504,
+        FailureKind::NotFound | FailureKind::NoParent | FailureKind::Exists | FailureKind::PermissionDenied => 550,
+        FailureKind::NotADirectory | FailureKind::IsADirectory | FailureKind::NotARegularFile => 550,
+        FailureKind::NotEmpty | FailureKind::InvalidName | FailureKind::LinkRefused | FailureKind::Unsupported => 550,
+        FailureKind::OffsetBeyondEnd | FailureKind::NoSpace | FailureKind::QuotaExceeded | FailureKind::Local => 550,
+        FailureKind::NoConnection | FailureKind::ConnectionLost | FailureKind::Aborted | FailureKind::Tls => 550,
     }
 }
 

@@ -6,7 +6,10 @@ use crate::proto::{
     secret::Secret,
     user::Grant,
 };
-use alloc::{boxed::Box, string::String};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+};
 use core::mem;
 
 #[derive(Debug)]
@@ -16,9 +19,15 @@ pub(super) enum Login {
     /// USER came, PASS is to follow.
     NeedPassword(String),
     /// Somebody decides.
-    Checking { job: JobId, user: String },
+    Checking {
+        job: JobId,
+        user: String,
+    },
     /// It was refused, and the reply is delayed, so that guesses are slow (RFC 2577 section 5).
-    Delayed { user: String, text: Option<String> },
+    Delayed {
+        user: String,
+        text: Option<String>,
+    },
     In(Box<User>),
 }
 
@@ -92,13 +101,12 @@ impl Session {
         let text = match report {
             Report::Granted(grant) => return self.log_in(job, *grant),
             Report::Denied(text) => text,
-            Report::Failed(failure) => Some(alloc::string::ToString::to_string(&failure)),
-            other => {
-                debug_assert!(false, "no report of a login: {other:?}");
-                self.cancel(job);
-                None
-            }
+            Report::Failed(failure) => Some(failure.to_string()),
+            Report::Done | Report::Entry(_) | Report::Size(_) | Report::Opened { .. } | Report::Chunk(_) => None,
+            Report::Listening(_) | Report::Connected(_) | Report::Progress(_) | Report::Transferred { .. } => None,
         };
+        // It holds nothing, unless its report was none of a login.
+        self.cancel(job);
         self.login = Login::Delayed { user, text };
         if self.config.auth_failed_timeout.is_zero() {
             self.login_failed();

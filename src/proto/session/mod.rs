@@ -238,6 +238,18 @@ enum Running {
     Transfer(Box<UnderWay>),
 }
 
+impl Running {
+    fn waits_for(&self, id: JobId) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Listening(binding) => binding.job == id,
+            Self::Files(pending) => pending.job == id,
+            Self::Status(status) => status.waits_for(id),
+            Self::Transfer(transfer) => transfer.job() == id,
+        }
+    }
+}
+
 /// No more is carried out while so many outputs wait to be fetched.
 const OUTPUTS: usize = 16;
 
@@ -446,12 +458,14 @@ impl Session {
         if self.data.job() == Some(id) {
             return self.data_report(report);
         }
-        match mem::replace(&mut self.running, Running::Nothing) {
-            Running::Listening(binding) if binding.job == id => self.bound(binding, report),
-            Running::Files(pending) if pending.job == id => self.files_report(pending, report),
-            Running::Status(status) if status.waits_for(id) => self.status_report(status, report),
-            Running::Transfer(transfer) if transfer.job() == Some(id) => self.transfer_report(transfer, report),
-            other => self.running = other,
+        if self.running.waits_for(id) {
+            match mem::replace(&mut self.running, Running::Nothing) {
+                Running::Nothing => {}
+                Running::Listening(binding) => self.bound(binding, report),
+                Running::Files(pending) => self.files_report(pending, report),
+                Running::Status(status) => self.status_report(status, report),
+                Running::Transfer(transfer) => self.transfer_report(transfer, report),
+            }
         }
     }
 

@@ -78,8 +78,7 @@ impl Session {
     pub(super) fn allo(&mut self, argument: &[u8]) {
         let (size, rest) = split(argument);
         let (r, record) = split(rest);
-        let known = decimal(size).is_some()
-            && (rest.is_empty() || (r.eq_ignore_ascii_case(b"R") && decimal(record).is_some()));
+        let known = decimal(size).is_some() && (rest.is_empty() || (r.eq_ignore_ascii_case(b"R") && decimal(record).is_some()));
         if known {
             self.reply(202, "No storage allocation necessary.");
         } else {

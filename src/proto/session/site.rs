@@ -44,7 +44,8 @@ impl Session {
         let mut text = reply::Writer(&mut self.unsent);
         // Writing to a Vec cannot fail.
         let _ = write!(text, "214-{title}");
-        let verbs = Verb::ALL.iter().filter(|verb| verb.is_implemented() && shown(verb.name()) && !is_disabled(&config, **verb));
+        let verbs =
+            Verb::ALL.iter().filter(|verb| verb.is_implemented() && shown(verb.name()) && !is_disabled(&config, **verb));
         for (index, verb) in verbs.enumerate() {
             let name = verb.name().strip_prefix("SITE ").unwrap_or(verb.name());
             let before = if index % COLUMNS == 0 { "\r\n " } else { "" };
@@ -80,7 +81,10 @@ impl Session {
         }
         let digits = argument.iter().all(|digit| matches!(digit, b'0'..=b'7'));
         match argument {
-            b"" => self.reply(200, format_args!("The umask is {:03o}.", self.parameters.umask)),
+            b"" => {
+                let umask = self.parameters.umask;
+                self.reply(200, format_args!("The umask is {umask:03o}."));
+            }
             _ if digits && argument.len() <= 4 => {
                 let bits = argument.iter().fold(0, |bits, digit| bits * 8 + u32::from(digit - b'0'));
                 if bits > 0o777 {

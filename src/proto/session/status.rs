@@ -3,7 +3,7 @@ use super::{OUTPUTS, Running, Session, data::DataPort, transfer::without_switche
 use crate::proto::{
     codec::glob::Pattern,
     command::Verb,
-    failure::FailureKind,
+    failure::{Failure, FailureKind},
     job::{Job, JobId, ListFormat, Open, Report},
     path::VirtualPath,
     reply,
@@ -51,8 +51,8 @@ impl Session {
     }
 
     pub(super) fn status_report(&mut self, mut status: Status, report: Report) {
-        match report {
-            Report::Opened { .. } if !status.opened => {
+        match (status.opened, report) {
+            (false, Report::Opened { .. }) => {
                 status.opened = true;
                 let start = self.unsent.len();
                 reply::begin(&mut self.unsent, 213, b'-');
@@ -62,34 +62,37 @@ impl Session {
                 self.replied(start);
                 self.running = Running::Status(status);
             }
-            Report::Chunk(text) if !text.is_empty() => {
+            (true, Report::Chunk(text)) if !text.is_empty() => {
                 status.read = None;
-                // Behind a space no line can look like the last one of the reply.
-                for line in text.split_inclusive(|octet| *octet == b'\n') {
-                    self.unsent.push(b' ');
-                    line.split_inclusive(|octet| *octet == 0xff).for_each(|part| {
-                        self.unsent.extend_from_slice(part);
-                        if part.ends_with(b"\xff") {
-                            self.unsent.push(0xff);
-                        }
-                    });
-                }
+                self.append_lines(&text);
                 self.running = Running::Status(status);
             }
-            Report::Failed(failure) if !status.opened => {
-                let code = if failure.kind() == FailureKind::Busy { 450 } else { 550 };
-                self.reply(code, failure);
-            }
-            Report::Failed(failure) => self.end_status(&status, Some(failure)),
-            Report::Chunk(_) => self.end_status(&status, None),
-            other => {
-                debug_assert!(false, "no report of a listing: {other:?}");
-                self.running = Running::Status(status);
+            (true, Report::Chunk(_)) => self.end_status(&status, None),
+            (true, Report::Failed(failure)) => self.end_status(&status, Some(failure)),
+            // No report of a listing.
+            (true, _) => self.end_status(&status, Some(FailureKind::Local.into())),
+            (false, report) => {
+                let failure = if let Report::Failed(failure) = report { failure } else { FailureKind::Local.into() };
+                self.cancel(status.list);
+                self.reply(if failure.kind() == FailureKind::Busy { 450 } else { 550 }, failure);
             }
         }
     }
 
-    fn end_status(&mut self, status: &Status, failure: Option<crate::proto::failure::Failure>) {
+    /// Behind a space no line can look like the last one of the reply.
+    fn append_lines(&mut self, text: &[u8]) {
+        for line in text.split_inclusive(|octet| *octet == b'\n') {
+            self.unsent.push(b' ');
+            for part in line.split_inclusive(|octet| *octet == 0xff) {
+                self.unsent.extend_from_slice(part);
+                if part.ends_with(b"\xff") {
+                    self.unsent.push(0xff);
+                }
+            }
+        }
+    }
+
+    fn end_status(&mut self, status: &Status, failure: Option<Failure>) {
         self.cancel(status.list);
         match failure {
             Some(failure) => self.reply(213, format_args!("End, incomplete: {failure}")),

@@ -40,10 +40,9 @@ enum Stage {
 }
 
 impl UnderWay {
-    pub(super) fn job(&self) -> Option<JobId> {
-        match self.stage {
-            Stage::Opening(job) | Stage::Waiting(job) | Stage::Moving(job) => Some(job),
-        }
+    pub(super) fn job(&self) -> JobId {
+        let (Stage::Opening(job) | Stage::Waiting(job) | Stage::Moving(job)) = self.stage;
+        job
     }
 
     fn is_upload(&self) -> bool {
@@ -113,13 +112,15 @@ impl Session {
         if !self.permit_verb(verb, &path, true) {
             return;
         }
-        let format = match verb {
-            Verb::Mlsd => ListFormat::Facts(self.parameters.facts),
-            Verb::Nlst => ListFormat::Names { prefix: name_prefix(argument) },
-            _ => ListFormat::Long { gmt: self.config.use_gmt_times },
+        let (format, pattern) = if verb == Verb::Mlsd {
+            // No wildcards: RFC 3659 section 2.2.2.
+            (ListFormat::Facts(self.parameters.facts), None)
+        } else if verb == Verb::Nlst {
+            // Clients expand wildcards by it (mget).
+            (ListFormat::Names { prefix: name_prefix(argument) }, Pattern::new(path.name()))
+        } else {
+            (ListFormat::Long { gmt: self.config.use_gmt_times }, Pattern::new(path.name()))
         };
-        // Clients expand wildcards by NLST (mget); MLSD has none (RFC 3659 section 2.2.2).
-        let pattern = if verb == Verb::Mlsd { None } else { Pattern::new(path.name()) };
         let open = Open::List(self.listing(path.clone(), pattern, format));
         self.begin_transfer(verb, path, 0, open);
     }
@@ -139,15 +140,8 @@ impl Session {
         }
         let Some(user) = self.login.user() else { return };
         let job = Job::Open { login: user.job, open };
-        let transfer = UnderWay {
-            verb,
-            path,
-            stage: Stage::Opening(self.start(job)),
-            started: self.now,
-            ascii: false,
-            offset,
-            bytes: 0,
-        };
+        let transfer =
+            UnderWay { verb, path, stage: Stage::Opening(self.start(job)), started: self.now, ascii: false, offset, bytes: 0 };
         let ascii = self.parameters.ascii && !transfer.is_listing();
         self.running = Running::Transfer(Box::new(UnderWay { ascii, ..transfer }));
         self.timers.stop(Timer::Idle);
@@ -190,9 +184,11 @@ impl Session {
                 self.drop_data();
                 self.end_transfer(*transfer, Err(failure));
             }
-            (stage, report) => {
-                debug_assert!(false, "no report of a transfer that is {stage:?}: {report:?}");
-                self.running = Running::Transfer(transfer);
+            // No report of a transfer at this stage.
+            _ => {
+                self.cancel(transfer.job());
+                self.drop_data();
+                self.end_transfer(*transfer, Err(FailureKind::Local.into()));
             }
         }
     }
@@ -255,33 +251,35 @@ impl Session {
         self.timers.set(Timer::Data, self.now, self.config.data_timeout);
     }
 
+    fn take_transfer(&mut self) -> Option<Box<UnderWay>> {
+        match mem::replace(&mut self.running, Running::Nothing) {
+            Running::Transfer(transfer) => Some(transfer),
+            other @ (Running::Nothing | Running::Listening(_) | Running::Files(_) | Running::Status(_)) => {
+                self.running = other;
+                None
+            }
+        }
+    }
+
     /// No data connection came about.
     pub(super) fn data_failed(&mut self, failure: Failure) {
-        match mem::replace(&mut self.running, Running::Nothing) {
-            Running::Transfer(transfer) => match transfer.stage {
-                // The 425 comes when the file is open.
-                Stage::Opening(_) => self.running = Running::Transfer(transfer),
-                Stage::Waiting(job) => {
-                    self.cancel(job);
-                    self.end_transfer(*transfer, Err(failure));
-                }
-                Stage::Moving(_) => self.running = Running::Transfer(transfer),
-            },
-            other => self.running = other,
+        // While the file is being opened the 425 waits for that.
+        if let Some(transfer) = self.take_transfer() {
+            if let Stage::Waiting(job) = transfer.stage {
+                self.cancel(job);
+                self.end_transfer(*transfer, Err(failure));
+            } else {
+                self.running = Running::Transfer(transfer);
+            }
         }
     }
 
     /// No octet moved for too long.
     pub(super) fn transfer_stalled(&mut self) {
-        match mem::replace(&mut self.running, Running::Nothing) {
-            Running::Transfer(transfer) => {
-                if let Stage::Moving(job) | Stage::Waiting(job) | Stage::Opening(job) = transfer.stage {
-                    self.cancel(job);
-                }
-                let stalled = Failure::new(FailureKind::ConnectionLost).with_text("Data connection timed out.");
-                self.end_transfer(*transfer, Err(stalled));
-            }
-            other => self.running = other,
+        if let Some(transfer) = self.take_transfer() {
+            self.cancel(transfer.job());
+            let stalled = Failure::new(FailureKind::ConnectionLost).with_text("Data connection timed out.");
+            self.end_transfer(*transfer, Err(stalled));
         }
     }
 
@@ -318,8 +316,7 @@ impl Session {
 
     /// Lets go of everything a transfer uses, without a reply.
     pub(super) fn drop_transfer(&mut self, transfer: UnderWay) {
-        let (Stage::Opening(job) | Stage::Waiting(job) | Stage::Moving(job)) = transfer.stage;
-        self.cancel(job);
+        self.cancel(transfer.job());
         self.transfer_event(&transfer, Err(FailureKind::Aborted.into()));
         self.drop_data();
         self.timers.stop(Timer::Data);
@@ -327,14 +324,11 @@ impl Session {
 
     /// Ends a running transfer with the reply that it owes.
     pub(super) fn abort_transfer(&mut self) {
-        match mem::replace(&mut self.running, Running::Nothing) {
-            Running::Transfer(transfer) => {
-                self.drop_transfer(*transfer);
-                // The word ABOR must not be in it: lftp would take it for the reply to that.
-                self.reply(426, "Connection closed; transfer stopped.");
-                self.restart_idle_timer();
-            }
-            other => self.running = other,
+        if let Some(transfer) = self.take_transfer() {
+            self.drop_transfer(*transfer);
+            // The word ABOR must not be in it: lftp would take it for the reply to that.
+            self.reply(426, "Connection closed; transfer stopped.");
+            self.restart_idle_timer();
         }
     }
 
@@ -359,7 +353,7 @@ impl Session {
 
     /// The control connection ended under a transfer: that ends too, and there is nobody to tell.
     fn lose_transfer(&mut self) {
-        if let Running::Transfer(transfer) = mem::replace(&mut self.running, Running::Nothing) {
+        if let Some(transfer) = self.take_transfer() {
             self.drop_transfer(*transfer);
         }
         self.close(super::Reason::Eof);
@@ -419,7 +413,10 @@ fn refusal_code(verb: Verb, kind: FailureKind) -> u16 {
         // RFC 3659 section 7.2.1: "501" if the path is no directory.
         FailureKind::NotADirectory if verb == Verb::Mlsd => 501,
         FailureKind::Local => 451,
-        _ => 550,
+        FailureKind::NotFound | FailureKind::NoParent | FailureKind::Exists | FailureKind::PermissionDenied => 550,
+        FailureKind::NotADirectory | FailureKind::IsADirectory | FailureKind::NotARegularFile => 550,
+        FailureKind::NotEmpty | FailureKind::InvalidName | FailureKind::LinkRefused | FailureKind::Unsupported => 550,
+        FailureKind::NoConnection | FailureKind::ConnectionLost | FailureKind::Aborted | FailureKind::Tls => 425,
     }
 }
 
@@ -432,6 +429,9 @@ fn failure_code(kind: FailureKind) -> u16 {
         FailureKind::NoSpace => 452,
         FailureKind::QuotaExceeded => 552,
         FailureKind::OffsetBeyondEnd => 554,
-        _ => 451,
+        FailureKind::NotFound | FailureKind::NoParent | FailureKind::Exists | FailureKind::PermissionDenied => 451,
+        FailureKind::NotADirectory | FailureKind::IsADirectory | FailureKind::NotARegularFile => 451,
+        FailureKind::NotEmpty | FailureKind::InvalidName | FailureKind::LinkRefused | FailureKind::Unsupported => 451,
+        FailureKind::Busy | FailureKind::Local => 451,
     }
 }
