@@ -26,7 +26,6 @@ pub(super) fn is_disabled(config: &Config, verb: Verb) -> bool {
 
 impl Session {
     pub(super) fn line_too_long(&mut self) {
-        self.begin_command();
         self.rename_from = None;
         self.reply(500, "Command line too long.");
     }
@@ -35,7 +34,6 @@ impl Session {
     pub(super) fn execute(&mut self, line: &[u8]) {
         let command = Command::parse(line);
         let verb = command.verb.filter(|verb| !is_disabled(&self.config, *verb));
-        self.begin_command();
         if self.config.report_dialogue {
             self.report_command(line, command);
         }
@@ -137,11 +135,6 @@ impl Session {
                 self.not_implemented(verb);
             }
         }
-    }
-
-    fn begin_command(&mut self) {
-        self.urgent = false;
-        self.restart_idle_timer();
     }
 
     fn not_implemented(&mut self, verb: Verb) {

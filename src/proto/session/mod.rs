@@ -326,8 +326,7 @@ impl Session {
             (_, Input::Drain) => self.draining = true,
             (_, Input::Shutdown) => {
                 self.abort_transfer();
-                self.reply(421, "Service shutting down.");
-                self.close(Reason::Shutdown);
+                self.say_goodbye("Service shutting down.", Reason::Shutdown);
             }
         }
         self.run();
@@ -401,8 +400,11 @@ impl Session {
         } else {
             reply::recycle(&mut self.unsent);
         }
-        if octets > 0 && matches!(self.phase, Phase::Closing(_)) {
-            self.timers.set(Timer::Flush, self.now, FLUSH);
+        match self.phase {
+            Phase::Open if octets > 0 => self.restart_idle_timer(),
+            Phase::Closing(_) if octets > 0 => self.timers.set(Timer::Flush, self.now, FLUSH),
+            Phase::Open | Phase::StartTls | Phase::StopTls | Phase::Handshake | Phase::Unwrapping => {}
+            Phase::Closing(_) | Phase::Closed => {}
         }
     }
 
@@ -411,16 +413,24 @@ impl Session {
         while self.phase == Phase::Open {
             self.abort_if_asked();
             if self.draining && !matches!(self.running, Running::Transfer(_)) {
-                self.reply(421, "Service shutting down.");
-                self.close(Reason::Shutdown);
+                self.say_goodbye("Service shutting down.", Reason::Shutdown);
             }
             if self.unsent.len() >= self.config.limits.output || self.outputs.len() >= OUTPUTS || !self.may_run() {
                 break;
             }
             let mut line = mem::take(&mut self.line);
             match self.lines.take_into(&mut line) {
-                Some(false) => self.execute(&line),
-                Some(true) => self.line_too_long(),
+                Some(too_long) => {
+                    self.urgent = false;
+                    if too_long {
+                        self.line_too_long()
+                    } else {
+                        self.execute(&line)
+                    }
+                    if self.phase == Phase::Open {
+                        self.restart_idle_timer();
+                    }
+                }
                 None if self.half_closed => self.close(Reason::Eof),
                 None => {
                     self.line = line;
@@ -466,6 +476,7 @@ impl Session {
                 Running::Status(status) => self.status_report(status, report),
                 Running::Transfer(transfer) => self.transfer_report(transfer, report),
             }
+            self.restart_idle_timer();
         }
     }
 
@@ -487,16 +498,25 @@ impl Session {
 
     fn expire(&mut self, text: &str) {
         self.abort_transfer();
-        self.reply(421, text);
-        self.close(Reason::Timeout);
+        self.say_goodbye(text, Reason::Timeout);
     }
 
-    /// The idle timer counts while no transfer runs (RFC 1123 section 4.1.3.2).
+    /// 421 and the end, at any moment (RFC 959 section 5.4); but nothing can be said while TLS begins or ends.
+    fn say_goodbye(&mut self, text: &str, reason: Reason) {
+        match self.phase {
+            Phase::Open => self.reply(421, text),
+            Phase::StartTls | Phase::StopTls | Phase::Handshake | Phase::Unwrapping => {}
+            Phase::Closing(_) | Phase::Closed => {}
+        }
+        self.close(reason);
+    }
+
+    /// The idle timer counts while the client has the word: while no command and no transfer is under way (RFC 1123 section
+    /// 4.1.3.2), or while it reads what is sent.
     fn restart_idle_timer(&mut self) {
-        if let Running::Transfer(_) = self.running {
-            self.timers.stop(Timer::Idle);
-        } else {
-            self.timers.set(Timer::Idle, self.now, self.parameters.idle);
+        match self.running {
+            Running::Nothing | Running::Status(_) => self.timers.set(Timer::Idle, self.now, self.parameters.idle),
+            Running::Listening(_) | Running::Files(_) | Running::Transfer(_) => self.timers.stop(Timer::Idle),
         }
     }
 

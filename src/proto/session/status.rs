@@ -40,12 +40,15 @@ impl Session {
             return self.session_status();
         }
         let path = self.resolve(without_switches(argument));
-        if !self.permit_verb(Verb::Stat, &path, true) {
+        let pattern = Pattern::new(path.name());
+        if !self.permit_verb(Verb::Stat, &path, true)
+            || (pattern.is_some() && !self.permit_verb(Verb::Stat, &path.parent(), true))
+        {
             return;
         }
         let Some(login) = self.login.user().map(|user| user.job) else { return };
         let format = ListFormat::Long { gmt: self.config.use_gmt_times };
-        let open = Open::List(self.listing(path.clone(), Pattern::new(path.name()), format));
+        let open = Open::List(self.listing(path.clone(), pattern, format));
         let list = self.start(Job::Open { login, open });
         self.running = Running::Status(Status { path, list, opened: false, read: None });
     }

@@ -112,6 +112,9 @@ impl Session {
         if !self.permit_verb(verb, &path, true) {
             return;
         }
+        if verb != Verb::Mlsd && Pattern::new(path.name()).is_some() && !self.permit_verb(verb, &path.parent(), true) {
+            return;
+        }
         let (format, pattern) = if verb == Verb::Mlsd {
             // No wildcards: RFC 3659 section 2.2.2.
             (ListFormat::Facts(self.parameters.facts), None)
@@ -167,7 +170,6 @@ impl Session {
                 let code = refusal_code(transfer.verb, failure.kind());
                 self.transfer_event(&transfer, Err(failure.clone()));
                 self.reply(code, failure);
-                self.restart_idle_timer();
             }
             (Stage::Moving(_), Report::Progress(bytes)) => {
                 if bytes > transfer.bytes {
