@@ -75,7 +75,7 @@ impl Tree {
             kind,
             size,
             modified: Some(node.modified),
-            created: Some(node.created.min(node.modified)),
+            created: Some(node.created).filter(|created| *created <= node.modified),
             mode: node.mode,
             links: 1,
             uid: 0,

@@ -2,9 +2,13 @@
 //!
 //! **Invariant:** a file system knows virtual paths and octets, and neither users' permissions nor sessions.
 mod lister;
+#[cfg(all(unix, feature = "files"))]
+mod local;
 mod memory;
 pub mod perform;
 
+#[cfg(all(unix, feature = "files"))]
+pub use local::{Local, OwnerNames, RootError, Symlinks};
 pub use memory::Memory;
 
 use crate::proto::{

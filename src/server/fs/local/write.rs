@@ -1,0 +1,317 @@
+//! Files that are written.
+use super::{
+    Settings,
+    error::{failure, no_parent},
+    mode_bits,
+    read::regular,
+    rename_new,
+    root::{Handle, Place, Root},
+    stat, std,
+};
+use crate::{
+    proto::{
+        failure::{Failure, FailureKind},
+        file::{FileKind, Metadata},
+        job::StoreMode,
+        path::VirtualPath,
+    },
+    server::fs::{Result, WriteFile},
+};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use cap_std::fs::OpenOptions;
+use rustix::{
+    fs::{Access, AtFlags, Gid, Mode, OFlags, Uid},
+    io::Errno,
+};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{ErrorKind, Seek, SeekFrom, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::ffi::OsStringExt,
+    },
+};
+
+/// Names that are tried at most before the directory is given up: two are the same once in 2^40.
+const TRIES: usize = 16;
+
+pub(super) struct Writer {
+    settings: Arc<Settings>,
+    mode: StoreMode,
+    /// The name we chose.
+    path: Option<VirtualPath>,
+    /// What the mode of a new file is to be.
+    permissions: Mode,
+    state: State,
+    /// Where the next octet goes, as far as it matters for the largest size.
+    position: u64,
+}
+
+enum State {
+    /// The file is there, and will be written in place.
+    Existing(File),
+    /// It will be made.
+    New(Place),
+    /// It will be made under a temporary name, and take its name, and the place and attributes of what is there, at the end.
+    Atomic(Place, Option<Metadata>),
+    /// It is being written under its name.
+    Open(File, Option<Handle>),
+    /// It is being written under a temporary name.
+    Temporary(Temporary, Place, Option<Metadata>),
+    /// Something failed.
+    Failed,
+}
+
+/// A file that vanishes if it does not get its name.
+struct Temporary {
+    file: File,
+    place: Option<Place>,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(place) = &self.place {
+            let _ = rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::empty());
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn open(
+        root: &Root,
+        settings: &Arc<Settings>,
+        path: &VirtualPath,
+        mode: &StoreMode,
+        umask: u32,
+    ) -> Result<Self> {
+        let mut chosen = None;
+        let state = match mode {
+            StoreMode::Replace | StoreMode::Append | StoreMode::At(_) => prepare(root, settings, path, mode)?,
+            StoreMode::Unique { prefix } => {
+                let directory = root.directory(path).map_err(failure)?;
+                let place = unused(directory, if prefix.is_empty() { b"wharf" } else { prefix })?;
+                can_make_files(&place.directory)?;
+                chosen = Some(path.join(place.name.as_encoded_bytes()).map_err(|_| FailureKind::InvalidName)?);
+                if settings.atomic_uploads { State::Atomic(place, None) } else { State::New(place) }
+            }
+        };
+        let permissions = mode_bits(0o666 & !umask);
+        Ok(Self { settings: Arc::clone(settings), mode: mode.clone(), path: chosen, permissions, state, position: 0 })
+    }
+
+    fn file(&self) -> Option<&File> {
+        match &self.state {
+            State::Open(file, _) => Some(file),
+            State::Temporary(temporary, ..) => Some(&temporary.file),
+            State::Existing(_) | State::New(_) | State::Atomic(..) | State::Failed => None,
+        }
+    }
+
+    /// An existing file is emptied only now that something is to be written to it.
+    fn take_over(&mut self, mut file: File) -> Result<State> {
+        match self.mode {
+            StoreMode::Replace | StoreMode::Unique { .. } => file.set_len(0).map_err(failure)?,
+            StoreMode::At(offset) => self.position = file.seek(SeekFrom::Start(offset)).map_err(failure)?,
+            StoreMode::Append => self.position = file.seek(SeekFrom::End(0)).map_err(failure)?,
+        }
+        Ok(State::Open(file, None))
+    }
+
+    fn make(&mut self, place: Place) -> Result<State> {
+        let mut flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        if self.mode == StoreMode::Append {
+            flags |= OFlags::APPEND;
+        }
+        match place.open(flags, self.permissions) {
+            Ok(file) => {
+                // The umask of the process may have taken more.
+                rustix::fs::fchmod(&file, self.permissions)?;
+                Ok(State::Open(file, Some(place.directory)))
+            }
+            // Somebody else was faster. A name that we chose was promised to be new.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) && self.path.is_none() => {
+                let file = place.open(flags - OFlags::CREATE - OFlags::EXCL, Mode::empty()).map_err(failure)?;
+                regular(&file)?;
+                self.take_over(file)
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    /// Nobody but its owner reads it before it is complete.
+    fn make_temporary(place: Place, replaced: Option<Metadata>) -> Result<State> {
+        for _ in 0..TRIES {
+            let name = name(b".wharf-upload-", &random()?);
+            let temporary = Place { directory: place.directory.clone(), name };
+            match temporary.open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => {
+                    let temporary = Temporary { file, place: Some(temporary) };
+                    return Ok(State::Temporary(temporary, place, replaced));
+                }
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => {}
+                Err(error) => return Err(failure(error)),
+            }
+        }
+        Err(FailureKind::Busy.into())
+    }
+
+    /// Gives a complete file the name and the attributes that it is to have.
+    fn put_in_place(&self, mut temporary: Temporary, place: &Place, replaced: Option<&Metadata>) -> Result<()> {
+        let mut permissions = self.permissions;
+        if let Some(replaced) = replaced {
+            permissions = mode_bits(replaced.mode);
+            let own = stat::opened(&temporary.file).map_err(failure)?;
+            if (own.uid, own.gid) != (replaced.uid, replaced.gid) {
+                // Few may do that, and the file is as good without it.
+                let (uid, gid) = (Uid::from_raw(replaced.uid), Gid::from_raw(replaced.gid));
+                let _ = rustix::fs::fchown(&temporary.file, Some(uid), Some(gid));
+            }
+        }
+        rustix::fs::fchmod(&temporary.file, permissions)?;
+        if self.settings.fsync {
+            temporary.file.sync_data().map_err(failure)?;
+        }
+        if let Some(from) = &temporary.place {
+            if self.path.is_some() {
+                rename_new(from, place)?;
+            } else {
+                rustix::fs::renameat(&from.directory, &from.name, &place.directory, &place.name)?;
+            }
+        }
+        temporary.place = None;
+        if self.settings.fsync { place.directory.sync().map_err(failure) } else { Ok(()) }
+    }
+}
+
+impl WriteFile for Writer {
+    fn path(&self) -> Option<VirtualPath> {
+        self.path.clone()
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        self.state = match core::mem::replace(&mut self.state, State::Failed) {
+            State::Existing(file) => self.take_over(file)?,
+            State::New(place) => self.make(place)?,
+            State::Atomic(place, replaced) => Self::make_temporary(place, replaced)?,
+            begun @ (State::Open(..) | State::Temporary(..)) => begun,
+            State::Failed => return Err(FailureKind::Local.into()),
+        };
+        Ok(())
+    }
+
+    fn write(&mut self, buffer: &[u8]) -> Result<usize> {
+        if self.file().is_none() {
+            self.begin()?;
+        }
+        let mut room = buffer.len();
+        if let Some(largest) = self.settings.max_file_size {
+            room = room.min(usize::try_from(largest.saturating_sub(self.position)).unwrap_or(usize::MAX));
+            if room == 0 && !buffer.is_empty() {
+                return Err(FailureKind::QuotaExceeded.into());
+            }
+        }
+        let mut file = self.file().ok_or(FailureKind::Local)?;
+        loop {
+            match file.write(&buffer[..room]) {
+                Ok(0) if room > 0 => return Err(FailureKind::NoSpace.into()),
+                Ok(count) => {
+                    self.position += count as u64;
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failure(error)),
+            }
+        }
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<()> {
+        self.begin()?;
+        match core::mem::replace(&mut self.state, State::Failed) {
+            State::Open(file, directory) => {
+                if self.settings.fsync {
+                    file.sync_data().map_err(failure)?;
+                    directory.map_or(Ok(()), |directory| directory.sync()).map_err(failure)?;
+                }
+                Ok(())
+            }
+            State::Temporary(temporary, place, replaced) => self.put_in_place(temporary, &place, replaced.as_ref()),
+            State::Existing(_) | State::New(_) | State::Atomic(..) | State::Failed => Err(FailureKind::Local.into()),
+        }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        // What appends cannot be spliced to, and what has a largest size must be counted.
+        if self.settings.max_file_size.is_some() || self.mode == StoreMode::Append {
+            return None;
+        }
+        self.file().map(AsFd::as_fd)
+    }
+}
+
+/// Finds out, changing nothing, how `path` will be written.
+fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMode) -> Result<State> {
+    let mut options = OpenOptions::new();
+    options.write(true).append(*mode == StoreMode::Append);
+    match (root.open_file(path, &options), mode) {
+        (Ok(file), _) => {
+            let found = regular(&file)?;
+            if matches!(mode, StoreMode::At(offset) if *offset > found.size) {
+                return Err(FailureKind::OffsetBeyondEnd.into());
+            }
+            if *mode == StoreMode::Replace && settings.atomic_uploads {
+                let place = root.place_of_end(path).map_err(failure)?;
+                can_make_files(&place.directory)?;
+                return Ok(State::Atomic(place, Some(found)));
+            }
+            Ok(State::Existing(file))
+        }
+        (Err(error), StoreMode::At(_)) => Err(failure(error)),
+        (Err(error), _) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {
+            let place = root.place(path).map_err(no_parent)?;
+            if stat::entry(&place.directory, &*place.name).is_ok_and(|found| found.kind == FileKind::Symlink) {
+                return Err(Failure::new(FailureKind::LinkRefused).with_text("The link leads nowhere."));
+            }
+            can_make_files(&place.directory)?;
+            let atomic = *mode == StoreMode::Replace && settings.atomic_uploads;
+            Ok(if atomic { State::Atomic(place, None) } else { State::New(place) })
+        }
+        (Err(error), _) => Err(no_parent(error)),
+    }
+}
+
+/// Whether files can be made in a directory, as far as the system tells beforehand: the proof is making one.
+fn can_make_files(directory: &Handle) -> Result<()> {
+    match rustix::fs::accessat(directory, c".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+        Err(error @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A name that begins with `prefix` and that nothing has.
+fn unused(directory: Handle, prefix: &[u8]) -> Result<Place> {
+    for _ in 0..TRIES {
+        let mut prefix = prefix.to_vec();
+        prefix.push(b'.');
+        let name = name(&prefix, &random()?);
+        match stat::entry(&directory, &*name) {
+            Ok(_) => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => return Ok(Place { directory, name }),
+            Err(error) => return Err(failure(error)),
+        }
+    }
+    Err(FailureKind::Busy.into())
+}
+
+fn name(prefix: &[u8], random: &str) -> OsString {
+    let mut name = Vec::from(prefix);
+    name.extend_from_slice(random.as_bytes());
+    OsString::from_vec(name)
+}
+
+/// Eight characters that nobody guesses, and that differ on file systems without case as well.
+fn random() -> Result<String> {
+    let mut octets = [0; 8];
+    getrandom::fill(&mut octets).map_err(|_| Failure::new(FailureKind::Local).with_text("No random numbers."))?;
+    Ok(octets.iter().map(|octet| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(octet % 32)])).collect())
+}
