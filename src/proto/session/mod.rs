@@ -1,4 +1,6 @@
 //! One control connection, as a state machine.
+pub mod refusal;
+
 use super::{
     config::Config,
     event::Event,
