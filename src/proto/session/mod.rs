@@ -28,6 +28,7 @@ mod dispatch;
 mod files;
 mod login;
 mod parameters;
+pub mod refusal;
 mod security;
 mod site;
 mod status;

@@ -40,12 +40,14 @@ impl Session {
 
     fn help_table(&mut self, title: &str, shown: impl Fn(&str) -> bool) {
         let start = self.unsent.len();
-        let config = self.config.clone();
+        let (config, tls) = (self.config.clone(), self.tls_is_available());
         let mut text = reply::Writer(&mut self.unsent);
         // Writing to a Vec cannot fail.
         let _ = write!(text, "214-{title}");
-        let verbs =
-            Verb::ALL.iter().filter(|verb| verb.is_implemented() && shown(verb.name()) && !is_disabled(&config, **verb));
+        let verbs = Verb::ALL.iter().filter(|verb| {
+            let here = tls || !matches!(verb, Verb::Auth | Verb::Pbsz | Verb::Prot | Verb::Ccc);
+            here && verb.is_implemented() && shown(verb.name()) && !is_disabled(&config, **verb)
+        });
         for (index, verb) in verbs.enumerate() {
             let name = verb.name().strip_prefix("SITE ").unwrap_or(verb.name());
             let before = if index % COLUMNS == 0 { "\r\n " } else { "" };
