@@ -22,6 +22,12 @@ pub trait Authorizer: Send + Sync {
     fn authenticate(&self, login: &Login) -> Result<Granted, Denied>;
 }
 
+impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
+    fn authenticate(&self, login: &Login) -> Result<Granted, Denied> {
+        (**self).authenticate(login)
+    }
+}
+
 /// A login that succeeded: what the session is to know, and the files.
 #[derive(Clone)]
 pub struct Granted {

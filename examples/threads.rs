@@ -1,0 +1,2 @@
+//! The smallest server.
+fn main() {}

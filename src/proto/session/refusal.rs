@@ -1,0 +1,30 @@
+//! What is said to a client for whom there is no session.
+
+/// Why a client gets no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// There are as many control connections as there may be.
+    Connections,
+    /// There are as many control connections from this address as there may be.
+    ConnectionsOfAddress,
+    /// Too many logins from this address have failed lately.
+    FailedLogins,
+    /// The system is short of descriptors, memory or threads.
+    Resources,
+    /// The server stops.
+    Shutdown,
+}
+
+impl Refusal {
+    /// The whole reply, with its CR LF, to be sent in place of the greeting; the close must follow (RFC 959 section 4.2.2).
+    /// The only reply that does not come from a [`Session`](super::Session). Under implicit TLS nothing can be said.
+    #[must_use]
+    pub fn reply(self) -> &'static [u8] {
+        match self {
+            Self::Connections | Self::Resources => b"421 Too many connections. Service temporarily unavailable.\r\n",
+            Self::ConnectionsOfAddress => b"421 Too many connections from the same IP address.\r\n",
+            Self::FailedLogins => b"421 Too many failed logins from this address. Try again later.\r\n",
+            Self::Shutdown => b"421 Service not available, closing control connection.\r\n",
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! From settings and addresses to a server that listens.
+use super::{
+    Settings,
+    auth::Authorizer,
+    handle::Handle,
+    registry::{Hook, SessionInfo, Setup, Shared},
+    sockets, std, threads,
+};
+use crate::proto::{config::Config, event::Event};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{fmt, net::SocketAddr};
+use std::{
+    io::{self, PipeReader},
+    net::TcpListener,
+};
+
+/// An FTP server that listens, and serves once [`Server::serve`] is called.
+///
+#[doc = "```no_run"]
+#[doc = include_str!("../../examples/threads.rs")]
+#[doc = "```"]
+pub struct Server {
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+    /// Ends when the server is to stop accepting.
+    stop: PipeReader,
+}
+
+impl Server {
+    /// Begins to describe a server.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The addresses that it listens on, in the order in which they were given, with the real port where port 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.shared.addresses
+    }
+
+    /// The strings to this server.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(self.shared.clone())
+    }
+
+    /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`] has closed the server and
+    /// the last session has ended.
+    ///
+    /// # Errors
+    /// If the system lets the server wait for nothing any more. All else, such as a lack of descriptors or threads, is waited
+    /// out.
+    pub fn serve(self) -> io::Result<()> {
+        let Self { shared, listeners, stop } = self;
+        let served = threads::accept(&shared, listeners, &stop);
+        if served.is_err() {
+            Handle(shared.clone()).close_all();
+        }
+        shared.wait_for_end();
+        served
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.shared.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Describes a server: who may log in, where it listens, how it behaves.
+#[derive(Default)]
+pub struct Builder {
+    config: Config,
+    settings: Settings,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    hook: Option<Hook>,
+    sources: Vec<Source>,
+}
+
+enum Source {
+    Address(SocketAddr),
+    Listener(TcpListener),
+}
+
+impl Source {
+    /// The port that an IPv4 address takes, so that `[::]` cannot have it as well.
+    fn ipv4_port(&self) -> Option<u16> {
+        let address = match self {
+            Self::Address(address) => Some(*address),
+            Self::Listener(listener) => listener.local_addr().ok(),
+        };
+        address.filter(|address| address.is_ipv4() && address.port() != 0).map(|address| address.port())
+    }
+}
+
+/// A server could not be set up; nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// No address was given.
+    #[error("the server has no address to listen on: call Builder::bind or Builder::listener")]
+    NoAddress,
+    /// Nobody could log in.
+    #[error("the server has no authorizer, so nobody could log in: call Builder::authorizer")]
+    NoAuthorizer,
+    /// An address is not to be had.
+    #[error("cannot listen on {address}: {source}; {}", remedy(.source))]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A listener that was handed over is none that can be used.
+    #[error("the listener handed over cannot be used: {0}; hand over a bound TCP socket that listens")]
+    Listener(#[source] io::Error),
+    /// The system is short of something, most likely of descriptors.
+    #[error("cannot set up the server: {0}; raise the limit of open files (ulimit -n)")]
+    System(#[source] io::Error),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "another program listens there: stop it, or choose another port"
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "ports below 1024 need privileges: grant CAP_NET_BIND_SERVICE, or choose another port, such as 2121"
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        "no interface of this host has that address: choose one that it has, or 0.0.0.0 or [::] for all"
+    } else {
+        "choose another address"
+    }
+}
+
+impl Builder {
+    /// What sessions go by. Default: [`Config::default`].
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// What the server around them goes by. Default: [`Settings::default`].
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Who decides which users may log in: an [`Authorizer`], or an `Arc` of one.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: impl Authorizer + 'static) -> Self {
+        self.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// What is called with every event of every session, in the thread of that session, which waits for it. A panic in it ends
+    /// that session alone.
+    #[must_use]
+    pub fn on_event(mut self, hook: impl Fn(&SessionInfo, &Event) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// Listens on `address` too; port 0 lets the system choose. `[::]` serves IPv4 as well, unless an IPv4 address is bound to
+    /// the same port.
+    #[must_use]
+    pub fn bind(mut self, address: SocketAddr) -> Self {
+        self.sources.push(Source::Address(address));
+        self
+    }
+
+    /// Takes connections from `listener` too: one that was inherited, for example.
+    #[must_use]
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.sources.push(Source::Listener(listener));
+        self
+    }
+
+    /// Binds all addresses.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the address and a remedy. Nothing stays bound then.
+    pub fn build(self) -> Result<Server, BindError> {
+        let authorizer = self.authorizer.ok_or(BindError::NoAuthorizer)?;
+        if self.sources.is_empty() {
+            return Err(BindError::NoAddress);
+        }
+        let ipv4_ports: Vec<_> = self.sources.iter().filter_map(Source::ipv4_port).collect();
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for source in self.sources {
+            let (listener, address) = match source {
+                Source::Address(address) => {
+                    let ipv6_only = ipv4_ports.contains(&address.port());
+                    sockets::listen(address, ipv6_only, &self.settings)
+                        .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
+                        .map_err(|source| BindError::Address { address, source })?
+                }
+                Source::Listener(listener) => sockets::prepare_listener(&listener, &self.settings)
+                    .and_then(|()| listener.local_addr())
+                    .map(|address| (listener, address))
+                    .map_err(BindError::Listener)?,
+            };
+            listeners.push(listener);
+            addresses.push(address);
+        }
+        let (stop, accepting) = io::pipe().map_err(BindError::System)?;
+        let setup = Setup { config: Arc::new(self.config), settings: self.settings, authorizer };
+        Ok(Server { shared: Arc::new(Shared::new(setup, addresses, self.hook, accepting)), listeners, stop })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

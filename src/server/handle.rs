@@ -1,0 +1,79 @@
+//! The strings to a running server.
+use super::{
+    Settings,
+    auth::Authorizer,
+    registry::{Order, SessionId, SessionSnapshot, Setup, Shared},
+};
+use crate::proto::config::Config;
+use alloc::{sync::Arc, vec::Vec};
+use core::{fmt, net::SocketAddr, time::Duration};
+
+/// Watches and steers a server from any thread. Cheap to clone; none of its methods waits for anything.
+///
+/// [`Server::serve`](super::Server::serve) returns once the server is closed and its last session has ended.
+#[derive(Clone)]
+pub struct Handle(pub(super) Arc<Shared>);
+
+impl Handle {
+    /// The addresses that the server listens on, with the real port where port 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0.addresses
+    }
+
+    /// Stops accepting. Sessions go on until they end by themselves.
+    pub fn close(&self) {
+        self.0.stop_accepting();
+    }
+
+    /// Stops accepting and ends all sessions at once: transfers are aborted, and each client is told 421.
+    pub fn close_all(&self) {
+        self.0.end(Order::Cut);
+    }
+
+    /// Stops accepting and tells idle clients 421. Running transfers may go on for `grace`; what still runs then is aborted.
+    /// A later call with a shorter time counts.
+    pub fn shutdown(&self, grace: Duration) {
+        self.0.end(Order::Drain(self.0.clock.now() + grace));
+    }
+
+    /// [`Handle::shutdown`] with the grace that [`Settings::shutdown_timeout`] says.
+    pub fn drain(&self) {
+        self.shutdown(self.0.setup().settings.shutdown_timeout);
+    }
+
+    /// All sessions, in the order in which they connected.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionSnapshot> {
+        self.0.snapshots()
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.count()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends a session at once, as [`Handle::close_all`] does. `false` if there is no such session (any more).
+    pub fn disconnect(&self, id: SessionId) -> bool {
+        self.0.end_one(id)
+    }
+
+    /// What sessions that connect from now on start with. Those that are there keep what they have.
+    /// [`Settings::backlog`] stays as it was.
+    pub fn reload(&self, config: Config, settings: Settings, authorizer: Arc<dyn Authorizer>) {
+        self.0.replace_setup(Setup { config: Arc::new(config), settings, authorizer });
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("addresses", &self.0.addresses).field("sessions", &self.len()).finish()
+    }
+}

@@ -1,0 +1,52 @@
+//! What can be set about the server around the sessions.
+use core::time::Duration;
+
+/// Settings of the server around the sessions; what sessions themselves go by is
+/// [`Config`](crate::proto::config::Config). Start from [`Settings::default`] and change fields; the names are pyftpdlib's
+/// where it has the thing.
+///
+/// ```
+/// let mut settings = wharf::server::Settings::default();
+/// settings.max_cons = 100;
+/// settings.max_cons_per_ip = 4;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Control connections at a time; more are answered 421 and closed. Data connections do not count. 0 = no limit.
+    /// Default: 512.
+    pub max_cons: usize,
+    /// The same for one client address. 0 = no limit. Default: 0.
+    pub max_cons_per_ip: usize,
+    /// Connections that the system keeps waiting until they are accepted; it may keep fewer. Default: 1024.
+    pub backlog: u32,
+    /// Send small segments at once (`TCP_NODELAY`). Default: yes.
+    pub tcp_no_delay: bool,
+    /// Let the system copy from file to connection where that is possible (`sendfile`). Default: yes.
+    pub use_sendfile: bool,
+    /// Octets of the buffer for receiving data, at least; a larger one may be used. Default: 65536.
+    pub ac_in_buffer_size: usize,
+    /// Octets of the buffer for sending data, at least; a larger one may be used. Default: 65536.
+    pub ac_out_buffer_size: usize,
+    /// Failed logins from one client address within 10 minutes, after which its connections are answered 421 for 10 minutes.
+    /// An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.
+    pub max_login_failures_per_ip: u32,
+    /// How long [`Handle::drain`](super::Handle::drain) lets running transfers go on. Default: 10 s.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_cons: 512,
+            max_cons_per_ip: 0,
+            backlog: 1024,
+            tcp_no_delay: true,
+            use_sendfile: true,
+            ac_in_buffer_size: 65536,
+            ac_out_buffer_size: 65536,
+            max_login_failures_per_ip: 20,
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}
