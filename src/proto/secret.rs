@@ -33,6 +33,12 @@ impl From<&str> for Secret {
     }
 }
 
+impl From<Vec<u8>> for Secret {
+    fn from(octets: Vec<u8>) -> Self {
+        Self(octets)
+    }
+}
+
 impl Drop for Secret {
     fn drop(&mut self) {
         self.0.zeroize();

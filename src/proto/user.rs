@@ -169,6 +169,11 @@ impl Permissions {
         self
     }
 
+    /// The overrides, that of the longest directory first.
+    pub fn overrides(&self) -> impl Iterator<Item = &PermissionOverride> {
+        self.overrides.iter()
+    }
+
     /// The set that counts for `path`; `directory` tells whether it names a directory, as far as the command says.
     #[must_use]
     pub fn of(&self, path: &VirtualPath, directory: bool) -> PermissionSet {

@@ -1,6 +1,12 @@
 //! Users: who may log in, and to which files.
 //!
 //! **Invariant:** an authorizer knows names, passwords and grants, and no session.
+#[cfg(feature = "passwords")]
+pub mod hash;
+pub mod password;
+mod slots;
+pub mod table;
+
 use super::fs::FileSystem;
 use crate::proto::{job::Login, user::Grant};
 use alloc::{string::String, sync::Arc};
