@@ -55,6 +55,7 @@ pub(super) struct Line {
 pub(super) enum Step {
     Send { octets: Template, line_end: bool, urgent: bool },
     HangUp,
+    Lose,
     Reply { codes: Codes, text: Option<Template>, single: bool },
     ReplyBegins { codes: Codes, text: Option<Template> },
     ReplyHas(Template),
@@ -83,7 +84,7 @@ pub(super) enum Step {
     EndTls,
     Wait(Duration),
     WaitClose,
-    Shutdown,
+    Stop { at_once: bool },
     /// A step that is known and not played: what the server would have to have.
     Unplayable(&'static str),
 }
@@ -206,6 +207,7 @@ fn step(line: &str) -> Result<Step, String> {
         "C!" => Ok(Step::Send { octets: octets()?, line_end: false, urgent: false }),
         "C^" => Ok(Step::Send { octets: octets()?, line_end: false, urgent: true }),
         "C." => bare(Step::HangUp),
+        "C-" => bare(Step::Lose),
         "S:" | "S1:" | "S." => reply(head, rest),
         "S+" => Ok(Step::ReplyHas(glob()?)),
         "S-" => Ok(Step::ReplyLacks(glob()?)),
@@ -245,7 +247,11 @@ fn step(line: &str) -> Result<Step, String> {
             let seconds = rest.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
             seconds.map(Step::Wait).ok_or_else(|| format!("`{rest}` is neither a number of seconds nor `close`"))
         }
-        "X:" if rest == "shutdown" => Ok(Step::Shutdown),
+        "X:" => match rest {
+            "shutdown" => Ok(Step::Stop { at_once: true }),
+            "drain" => Ok(Step::Stop { at_once: false }),
+            _ => Err(format!("`{rest}` is neither shutdown nor drain")),
+        },
         _ => Err(format!("`{head}` begins no step and no header")),
     }
 }

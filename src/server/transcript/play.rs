@@ -123,6 +123,7 @@ impl Stage<'_> {
                 self.send(&octets, *urgent)?;
             }
             Step::HangUp => self.world.hang_up().map_err(expected("an open control connection"))?,
+            Step::Lose => self.world.lose().map_err(expected("an open control connection"))?,
             Step::Reply { codes, text, single } => {
                 let wanted = || wanted(codes, text.as_ref(), if *single { "the single line" } else { "" }, line);
                 let reply = self.next_reply().map_err(|came| Trouble { expected: wanted(), came })?;
@@ -189,7 +190,7 @@ impl Stage<'_> {
                     return Err(Trouble { expected: "the control connection closed".into(), came });
                 }
             }
-            Step::Shutdown => self.world.shut_down().map_err(expected("a server that can be stopped"))?,
+            Step::Stop { at_once } => self.world.stop(*at_once).map_err(expected("a server that can be stopped"))?,
             Step::Unplayable(what) => {
                 return Err(Trouble { expected: format!("{what}"), came: "a player that does not know it".into() });
             }

@@ -452,6 +452,12 @@ impl World for Simulation {
         self.run()
     }
 
+    fn lose(&mut self) -> Outcome<()> {
+        self.to_server.clear();
+        self.handle(Input::Lost);
+        self.run()
+    }
+
     fn handshake(&mut self) -> Outcome<bool> {
         self.run()?;
         if self.control != Control::Starting {
@@ -480,8 +486,8 @@ impl World for Simulation {
         self.pass(self.now + time)
     }
 
-    fn shut_down(&mut self) -> Outcome<()> {
-        self.handle(Input::Shutdown);
+    fn stop(&mut self, at_once: bool) -> Outcome<()> {
+        self.handle(if at_once { Input::Shutdown } else { Input::Drain });
         self.run()
     }
 

@@ -43,6 +43,12 @@ pub trait World {
     /// The connection is closed.
     fn hang_up(&mut self) -> Outcome<()>;
 
+    /// Breaks the control connection.
+    ///
+    /// # Errors
+    /// The connection is closed.
+    fn lose(&mut self) -> Outcome<()>;
+
     /// Begins TLS on the control connection; `false` if the server ended the connection instead.
     ///
     /// # Errors
@@ -61,11 +67,11 @@ pub trait World {
     /// The server did something that no server may do.
     fn wait(&mut self, time: Duration) -> Outcome<()>;
 
-    /// Tells the server to stop.
+    /// Tells the server to stop: at once, or as soon as transfers have ended.
     ///
     /// # Errors
     /// The server cannot be told.
-    fn shut_down(&mut self) -> Outcome<()>;
+    fn stop(&mut self, at_once: bool) -> Outcome<()>;
 
     /// Gives up the data channel, and listens for another one. Returns the address to send to the server.
     ///
