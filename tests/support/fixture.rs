@@ -21,12 +21,12 @@ fn utc(year: i64, month: u8, day: u8, hour: u8, minute: u8, second: u8) -> UnixT
 }
 
 /// The time of everything that has no other.
-pub fn time() -> UnixTime {
+pub(crate) fn time() -> UnixTime {
     utc(2024, 3, 10, 12, 34, 56)
 }
 
 /// The tree.
-pub fn tree() -> Tree {
+pub(crate) fn tree() -> Tree {
     fill(Tree::new(time())).expect("no name stands in the way of another")
 }
 
@@ -58,12 +58,12 @@ fn fill(mut tree: Tree) -> Result<Tree, Failure> {
 }
 
 /// The users, on one tree that is fresh for each `Users`.
-pub struct Users {
+pub(crate) struct Users {
     files: Memory,
 }
 
 impl Users {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { files: Memory::new(tree()).with_clock(time) })
     }
 }
@@ -100,7 +100,7 @@ impl Authorizer for Users {
 }
 
 /// The settings.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.auth_failed_timeout = std::time::Duration::ZERO;
     config
