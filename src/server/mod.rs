@@ -1,6 +1,7 @@
 //! What stands around a session: users, file systems, sockets, engines.
 //!
-//! **Invariant:** nothing in here looks at a verb or at a reply code. `std` is in scope here and in no other part of the crate.
+//! **Invariant:** nothing in here looks at a verb or at a reply code, but for `transcript`, which is a client. `std` is in scope
+//! here and in no other part of the crate.
 //!
 //! An *engine* drives sessions; all engines share what is engine-neutral:
 //!
@@ -42,3 +43,5 @@ pub use handle::Handle;
 pub use registry::{Direction, SessionId, SessionInfo, SessionSnapshot, TransferSnapshot};
 #[cfg(feature = "threads")]
 pub use settings::Settings;
+#[cfg(feature = "transcript")]
+pub mod transcript;

@@ -5,8 +5,6 @@
 //! `dispatch` decides by the table of verbs what a line may do at all.
 //!
 //! **Invariant:** every command gets one final reply, in order; while a command is under way the next ones wait as lines.
-pub mod refusal;
-
 use super::{
     config::Config,
     event::Event,

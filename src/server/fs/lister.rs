@@ -202,6 +202,7 @@ fn open_entries(
         | FailureKind::Unsupported
         | FailureKind::NoConnection
         | FailureKind::ConnectionLost
+        | FailureKind::Aborted
         | FailureKind::Tls
         | FailureKind::Local => false,
     };
