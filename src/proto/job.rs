@@ -220,7 +220,8 @@ pub struct Listing {
     pub pattern: Option<Pattern>,
     /// How.
     pub format: ListFormat,
-    /// The user's permissions, for the `perm` fact.
+    /// The user's permissions: for the `perm` fact, and because only whoever opens `path` knows whether it is a file, which
+    /// then needs [`Permission::List`](super::user::Permission::List) as such.
     pub permissions: Arc<Permissions>,
 }
 
