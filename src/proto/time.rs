@@ -138,12 +138,13 @@ impl UnixTime {
         let year = i64::from(two(0)) * 100 + i64::from(two(2));
         let second = two(12);
         let civil = Civil { year, month: two(4), day: two(6), hour: two(8), minute: two(10), second: second.min(59) };
-        let mut time = Self::from_civil(civil).ok_or(TimeError)?;
+        let mut time = Self::from_civil(civil).filter(|time| time.is_writable()).ok_or(TimeError)?;
         time.seconds += match second {
             0..=59 => 0,
             60 => 1,
             _ => return Err(TimeError),
         };
+        // The leap second may have led out of the year 9999.
         if !time.is_writable() {
             return Err(TimeError);
         }
@@ -343,6 +344,7 @@ mod tests {
             b"20001301000000",
             b"20010229000000",
             b"09991231235959",
+            b"09991231235960",
             b"99991231235960",
         ] {
             assert_eq!(UnixTime::parse(text), Err(TimeError), "{}", text.escape_ascii());
