@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let role = if bits & 4 == 0 { Role::Member } else { Role::Current };
     let present = |bit: u32| bits >> bit & 1 == 0;
-    let mut time = |bit: u32| Some(UnixTime::new(number() as i64, 0)).filter(|_| present(bit));
+    let mut time = |bit: u32| present(bit).then_some(UnixTime::new(number() as i64, 0));
     let (now, modified, created) = (time(63), time(16), time(17));
     let metadata = Metadata {
         kind,
@@ -44,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
         gid: number() as u32,
         owner: str::from_utf8(owner).ok().map(Into::into),
         group: str::from_utf8(group).ok().map(Into::into),
-        unique: Some((number(), number())).filter(|_| present(18)),
+        unique: present(18).then_some((number(), number())),
     };
     let target = Some(target.to_vec()).filter(|target| !target.is_empty());
     let entry = Entry { name: name.to_vec(), metadata, target };
