@@ -105,7 +105,7 @@ fn facts(entry: &Entry, role: Role) {
         let end = output.iter().position(|octet| *octet == b' ').expect("a space behind the facts");
         assert_eq!(&output[end + 1..], &entry.name);
         let facts = output[..end].strip_suffix(b";").expect("there is always a type");
-        assert!(fits_line(facts) && !facts.contains(&0));
+        assert!(fits_line(facts) && !facts.contains(&0) && str::from_utf8(facts).is_ok());
         for fact in facts.split(|octet| *octet == b';') {
             let equals = fact.iter().position(|octet| *octet == b'=').expect("name and value");
             assert!(fact[..equals].iter().all(|octet| octet.is_ascii_lowercase() || *octet == b'.'));

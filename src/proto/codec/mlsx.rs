@@ -160,7 +160,7 @@ pub enum Role {
 /// `name` is taken as it is: one with CR or LF in it ([`fits_line`](super::list::fits_line)) has to be left out of MLSD. Facts
 /// that do not apply or cannot be written are left out: the size of what is no regular file, a time whose year has not four
 /// digits, a time of creation later than that of the last change (RFC 3659 section 7.5.4), names and targets with a space, a `;`
-/// or a control character.
+/// or a control character, and such as are no UTF-8: among the facts no octet is 255, which means something to Telnet.
 pub fn write_facts(
     facts: FactSet,
     metadata: &Metadata,
@@ -282,7 +282,8 @@ fn word(name: Option<&str>) -> Option<&str> {
 
 /// Whether this can be the value of a fact, or the end of one: a space would end all facts, a `;` this one.
 fn is_word(octets: &[u8]) -> bool {
-    !octets.is_empty() && !octets.iter().any(|octet| matches!(octet, b' ' | b';') || octet.is_ascii_control())
+    let is_plain = |octet: &u8| !matches!(octet, b' ' | b';') && !octet.is_ascii_control();
+    !octets.is_empty() && octets.iter().all(is_plain) && str::from_utf8(octets).is_ok()
 }
 
 #[cfg(test)]
@@ -371,6 +372,7 @@ mod tests {
             (FileKind::Symlink, Some(b"a b"), "slink"),
             (FileKind::Symlink, Some(b"a;b"), "slink"),
             (FileKind::Symlink, Some(b"a\nb"), "slink"),
+            (FileKind::Symlink, Some(b"a\xff"), "slink"),
             (FileKind::Special(b'b'), Some(b"x"), "blkdev"),
             (FileKind::Special(b'c'), None, "chrdev"),
             (FileKind::Special(b'p'), None, "fifo"),
