@@ -1,2 +1,2 @@
-//! The smallest server.
+//! The smallest server: whoever comes reads the same few files, which are kept in memory.
 fn main() {}
