@@ -20,7 +20,7 @@ pub(super) struct Control {
     socket: Arc<TcpStream>,
     /// Nothing more will be read.
     ended: bool,
-    /// Nothing more can be written.
+    /// Nothing reaches the peer any more.
     broken: bool,
     /// Urgent data was told of, and is not read yet.
     urgent: bool,
@@ -50,7 +50,7 @@ impl Control {
         !self.ended && !self.urgent
     }
 
-    /// Reads once. `false`: the connection is at its end, and the session does not know it yet.
+    /// Reads once. `false`: the peer seems to have closed its half, which the session does not know yet.
     #[inline(never)]
     pub(super) fn read(&mut self, session: &mut Session, now: Instant) -> bool {
         // On the stack, and only here: an idle session has no buffer.
@@ -63,10 +63,7 @@ impl Control {
                 session.handle(now, Input::Bytes(&buffer[..octets]));
             }
             Err(Errno::AGAIN) => {}
-            Err(_) => {
-                self.broken = true;
-                return false;
-            }
+            Err(_) => self.lose(session, now),
         }
         true
     }
@@ -87,33 +84,25 @@ impl Control {
         self.ended = true;
     }
 
-    /// The peer is gone, or has closed its half.
+    /// The peer has closed its half.
     pub(super) fn end(&mut self, session: &mut Session, now: Instant) {
-        if !self.ended {
-            self.ended = true;
-            session.handle(now, Input::Eof);
-        }
+        self.ended = true;
+        session.handle(now, Input::Eof);
     }
 
-    /// The peer is gone, and nothing reaches it any more.
-    pub(super) fn fail(&mut self, session: &mut Session, now: Instant) {
+    /// The connection broke.
+    pub(super) fn lose(&mut self, session: &mut Session, now: Instant) {
+        self.ended = true;
         self.broken = true;
-        self.end(session, now);
+        session.handle(now, Input::Lost);
     }
 
     /// Writes once. `false`: the socket takes no more for now.
     pub(super) fn write(&mut self, session: &mut Session, now: Instant) -> bool {
-        let unsent = session.unsent();
-        if self.broken {
-            // Nobody hears it, and the session must come to its end.
-            let said = unsent.len();
-            session.handle(now, Input::Sent(said));
-            return true;
-        }
-        match sockets::send(&*self.socket, unsent) {
+        match sockets::send(&*self.socket, session.unsent()) {
             Ok(sent) => session.handle(now, Input::Sent(sent)),
             Err(Errno::AGAIN) => return false,
-            Err(_) => self.fail(session, now),
+            Err(_) => self.lose(session, now),
         }
         true
     }

@@ -93,7 +93,9 @@ struct Driver<'a> {
     arrived: bool,
     /// The control connection may take octets.
     writable: bool,
-    /// The session was told to end, and may take until then.
+    /// What the session was told of the wishes of a handle.
+    told: Order,
+    /// The session was told to end at once, and may take until then.
     ending: Option<Instant>,
 }
 
@@ -129,6 +131,7 @@ impl<'a> Driver<'a> {
             seen: PollFlags::empty(),
             arrived: false,
             writable: true,
+            told: Order::Serve,
             ending: None,
         }
     }
@@ -225,10 +228,7 @@ impl<'a> Driver<'a> {
             self.writable = self.control.write(&mut self.session, now);
         } else if self.ending.is_some_and(|end| end <= now) {
             return Some(Reason::Shutdown);
-        } else if self.ending.is_none() && self.is_to_end(now) {
-            self.ending = Some(now + FAREWELL);
-            self.session.handle(now, Input::Shutdown);
-        } else if self.tell_progress(now, false) {
+        } else if self.tell_order(now) || self.tell_progress(now, false) {
             return None;
         } else if self.session.poll_timeout().is_some_and(|moment| moment <= now) {
             if !self.tell_progress(now, true) {
@@ -240,13 +240,25 @@ impl<'a> Driver<'a> {
         None
     }
 
-    /// Whether a handle wants this session to end now.
-    fn is_to_end(&self, now: Instant) -> bool {
-        match self.member.order() {
-            Order::Serve => false,
-            Order::Drain(end) => self.transfer.is_none() || end <= now,
-            Order::Cut => true,
+    /// Lets the session know what a handle wants. `false`: it knows already.
+    fn tell_order(&mut self, now: Instant) -> bool {
+        let order = match self.member.order() {
+            Order::Drain(end) if end <= now => Order::Cut,
+            order @ (Order::Serve | Order::Drain(_) | Order::Cut) => order,
+        };
+        if order == self.told {
+            return false;
         }
+        self.told = order;
+        match order {
+            Order::Serve => {}
+            Order::Drain(_) => self.session.handle(now, Input::Drain),
+            Order::Cut => {
+                self.ending = Some(now + FAREWELL);
+                self.session.handle(now, Input::Shutdown);
+            }
+        }
+        true
     }
 
     /// Looks at what was seen of the control connection: one thing at a time.
@@ -275,7 +287,7 @@ impl<'a> Driver<'a> {
                 }
             }
         } else {
-            self.control.fail(&mut self.session, now);
+            self.control.lose(&mut self.session, now);
         }
     }
 
@@ -350,7 +362,7 @@ impl<'a> Driver<'a> {
             // Nothing wakes this thread then when a handle wants something.
             until(now + TICK);
         }
-        if let Order::Drain(end) = self.member.order() {
+        if let Order::Drain(end) = self.told {
             until(end);
         }
         let mut flags = PollFlags::empty();
