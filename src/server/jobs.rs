@@ -3,7 +3,7 @@ use super::{
     auth::{Authorizer, Granted},
     fs::{
         FileSystem,
-        perform::{self, Lister, Opened},
+        perform::{self, Opened},
     },
     limits::{Flow, Rate},
     pump::{self, Pump},
@@ -41,7 +41,7 @@ enum Held<S: Sockets> {
     /// The files of a user.
     Login(User),
     /// A file or listing.
-    File(OpenFile),
+    File(Box<OpenFile>),
     /// A listener, and the connection that it reported last.
     Listener(S::Listener, Option<S::Connection>),
     /// A connection that does not stand yet.
@@ -67,7 +67,7 @@ struct OpenFile {
 /// What an engine has to do for a job.
 pub(super) enum Task<S: Sockets> {
     /// Run it where blocking is fine, and hand what comes of it to [`Jobs::settle`].
-    Block(Blocking),
+    Block(Box<Blocking>),
     /// Open a listener, and hand it to [`Jobs::listening`].
     Listen(Listen),
     /// Begin to connect, and hand the connection to [`Jobs::connecting`].
@@ -104,7 +104,7 @@ enum Work {
     Login { shared: Arc<Shared>, setup: Arc<Setup>, login: Login },
     Fs { files: Arc<dyn FileSystem>, op: FsOp },
     Open { files: Arc<dyn FileSystem>, open: Open },
-    Read { list: JobId, lister: Lister, path: VirtualPath, limit: usize },
+    Read { list: JobId, file: Box<OpenFile>, limit: usize },
 }
 
 /// What came of [`Blocking::run`].
@@ -118,7 +118,7 @@ pub(super) struct Finished {
 enum Kept {
     Nothing,
     Login(User),
-    File(JobId, OpenFile),
+    File(JobId, Box<OpenFile>),
 }
 
 impl<S: Sockets> Jobs<S> {
@@ -153,14 +153,14 @@ impl<S: Sockets> Jobs<S> {
                 None => return nothing_held(),
             },
             Job::Read { list, limit } => match self.lend(list) {
-                Some((lister, path)) => Work::Read { list, lister, path, limit },
+                Some(file) => Work::Read { list, file, limit },
                 None => return nothing_held(),
             },
             Job::Listen(listen) => return Task::Listen(listen),
             Job::Connect(connect) => return Task::Connect(connect),
             Job::Transfer(transfer) => return self.transfer(&transfer, now),
         };
-        Task::Block(Blocking { id, work })
+        Task::Block(Box::new(Blocking { id, work }))
     }
 
     fn transfer(&mut self, transfer: &Transfer, now: Instant) -> Task<S> {
@@ -270,14 +270,14 @@ impl<S: Sockets> Jobs<S> {
     }
 
     /// Takes a listing out, so that another thread may read it: its job holds nothing until it comes back.
-    fn lend(&mut self, list: JobId) -> Option<(Lister, VirtualPath)> {
+    fn lend(&mut self, list: JobId) -> Option<Box<OpenFile>> {
         let slot = self.slot(list)?;
-        if !matches!(slot, Held::File(OpenFile { opened: Opened::List(_), .. })) {
+        if !matches!(slot, Held::File(file) if matches!(file.opened, Opened::List(_))) {
             return None;
         }
         match core::mem::replace(slot, Held::Nothing) {
-            Held::File(OpenFile { opened: Opened::List(lister), path, .. }) => Some((lister, path)),
-            Held::File(_) | Held::Nothing | Held::Login(_) => None,
+            Held::File(file) => Some(file),
+            Held::Nothing | Held::Login(_) => None,
             Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
         }
     }
@@ -326,13 +326,14 @@ impl Blocking {
             },
             Work::Fs { files, op } => (perform::perform(&*files, &op), Kept::Nothing),
             Work::Open { files, open } => open_file(&*files, id, open),
-            Work::Read { list, mut lister, path, limit } => {
+            Work::Read { list, mut file, limit } => {
                 let mut lines = Vec::new();
-                let report = match lister.fill(&mut lines, limit) {
-                    Ok(_) => Report::Chunk(lines),
-                    Err(failure) => Report::Failed(failure),
+                let filled = match &mut file.opened {
+                    Opened::List(lister) => lister.fill(&mut lines, limit),
+                    Opened::Read(_) | Opened::Write(_) => Err(FailureKind::Local.into()),
                 };
-                (report, Kept::File(list, OpenFile { opened: Opened::List(lister), path, size: None }))
+                let report = filled.map_or_else(Report::Failed, |_| Report::Chunk(lines));
+                (report, Kept::File(list, file))
             }
         };
         Finished { id, report, kept }
@@ -352,5 +353,5 @@ fn open_file(files: &dyn FileSystem, id: JobId, open: Open) -> (Report, Kept) {
     } else {
         (path, None)
     };
-    (report, Kept::File(id, OpenFile { opened, path, size }))
+    (report, Kept::File(id, Box::new(OpenFile { opened, path, size })))
 }

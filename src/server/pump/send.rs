@@ -46,7 +46,7 @@ enum Source {
         raw: Vec<u8>,
     },
     Listing {
-        lister: Lister,
+        lister: Box<Lister>,
         skip: u64,
     },
     /// All is read.
@@ -68,7 +68,7 @@ impl Sender {
 
     /// A listing is text with its CR LF already, whatever TYPE says.
     pub(super) fn listing(lister: Lister, skip: u64) -> Self {
-        Self { source: Source::Listing { lister, skip }, chunk: Vec::new(), sent: 0, writable: true }
+        Self { source: Source::Listing { lister: Box::new(lister), skip }, chunk: Vec::new(), sent: 0, writable: true }
     }
 
     pub(super) fn next(&self) -> Next {
