@@ -16,6 +16,7 @@ use std::{
 
 /// An FTP server that listens, and serves once [`Server::serve`] is called.
 ///
+#[allow(clippy::needless_doctest_main, reason = "it is an example as a whole")]
 #[doc = "```no_run"]
 #[doc = include_str!("../../examples/threads.rs")]
 #[doc = "```"]

@@ -8,6 +8,7 @@ use alloc::{
 use core::{
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU64,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 use std::sync::Mutex;
@@ -16,14 +17,20 @@ use std::sync::Mutex;
 const FAILURES_WINDOW: Duration = Duration::from_secs(600);
 /// So many addresses with failed logins are remembered at most: about 100 octets each.
 const FAILURES_TABLE: usize = 4096;
+/// So many connections that are over may wait for their peer to hear the last reply.
+const LINGERING: usize = 256;
 
 /// The tables of one server.
 #[derive(Default)]
 pub(super) struct Limits {
     connections: Mutex<Connections>,
     failures: Mutex<BTreeMap<IpAddr, Failures>>,
-    buckets: Mutex<BTreeMap<(Arc<str>, Flow), Weak<SharedBucket>>>,
+    buckets: Mutex<Buckets>,
+    lingering: AtomicUsize,
 }
+
+/// The buckets that a transfer holds, by user and direction.
+type Buckets = BTreeMap<(Arc<str>, Flow), Weak<SharedBucket>>;
 
 #[derive(Default)]
 struct Connections {
@@ -129,6 +136,27 @@ fn network(ip: IpAddr) -> IpAddr {
     match canonical(ip) {
         IpAddr::V4(ip) => ip.into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+    }
+}
+
+impl Slot {
+    /// Makes room for another connection, since this one is over. It may wait for its peer for a moment, if not too many do.
+    pub(super) fn linger(self) -> Option<Lingering> {
+        let limits = self.limits.clone();
+        drop(self);
+        let place = Lingering { limits };
+        (place.limits.lingering.fetch_add(1, Ordering::Relaxed) < LINGERING).then_some(place)
+    }
+}
+
+/// A place among the connections that wait for their peer; free again when dropped.
+pub(super) struct Lingering {
+    limits: Arc<Limits>,
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        self.limits.lingering.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -23,9 +23,17 @@ pub mod fs;
 #[cfg(feature = "threads")]
 mod builder;
 #[cfg(feature = "threads")]
+mod control;
+#[cfg(feature = "threads")]
+mod dataport;
+#[cfg(feature = "threads")]
 mod handle;
 #[cfg(feature = "threads")]
+mod jobs;
+#[cfg(feature = "threads")]
 mod limits;
+#[cfg(feature = "threads")]
+mod pump;
 #[cfg(feature = "threads")]
 mod registry;
 #[cfg(feature = "threads")]

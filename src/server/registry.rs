@@ -6,7 +6,13 @@ use super::{
     limits::Limits,
     std,
 };
-use crate::proto::{config::Config, event::Event, path::VirtualPath, time::Instant, time::UnixTime};
+use crate::proto::{
+    config::Config,
+    event::Event,
+    path::VirtualPath,
+    session::Reason,
+    time::{Instant, UnixTime},
+};
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
 use core::{fmt, net::SocketAddr, time::Duration};
 use std::{
@@ -126,6 +132,8 @@ struct EntryState {
     info: SessionInfo,
     order: Order,
     transfer: Option<TransferState>,
+    /// The hook was told of its end.
+    ended: bool,
 }
 
 struct TransferState {
@@ -191,7 +199,7 @@ impl Shared {
         let id = SessionId(state.next_id);
         state.next_id += 1;
         let info = SessionInfo { id, peer, local, since, user: None };
-        let inner = EntryState { info, order: Order::Serve, transfer: None };
+        let inner = EntryState { info, order: Order::Serve, transfer: None, ended: false };
         let entry = Arc::new(Entry { wake, state: Mutex::new(inner) });
         state.sessions.insert(id, entry.clone());
         Some(Membership { shared: self.clone(), id, entry })
@@ -290,8 +298,11 @@ impl Membership {
 
     /// Tells the hook of an event, and keeps track of who is logged in.
     pub(super) fn tell(&self, event: &Event) {
-        if let Event::LoggedIn { user } = event {
-            lock(&self.entry.state).info.user = Some(user.as_str().into());
+        match event {
+            Event::LoggedIn { user } => lock(&self.entry.state).info.user = Some(user.as_str().into()),
+            Event::Disconnected(_) => lock(&self.entry.state).ended = true,
+            Event::Connected | Event::LoginFailed { .. } | Event::LoggedOut { .. } | Event::Transfer(_) => {}
+            Event::Action { .. } | Event::ForeignAddress(_) | Event::Command { .. } | Event::Reply(_) => {}
         }
         if let Some(hook) = &self.shared.hook {
             let info = lock(&self.entry.state).info.clone();
@@ -302,9 +313,25 @@ impl Membership {
         }
     }
 
-    /// The user who is logged in.
-    pub(super) fn user(&self) -> Option<Arc<str>> {
-        lock(&self.entry.state).info.user.clone()
+    /// The server's and the client's end of the control connection.
+    pub(super) fn ends(&self) -> (SocketAddr, SocketAddr) {
+        let state = lock(&self.entry.state);
+        (state.info.local, state.info.peer)
+    }
+
+    /// Tells the hook of the end, if the session did not come to tell it itself.
+    pub(super) fn farewell(&self, reason: Reason) {
+        let (ended, user) = {
+            let state = lock(&self.entry.state);
+            (state.ended, state.info.user.clone())
+        };
+        if ended {
+            return;
+        }
+        if let Some(user) = user {
+            self.tell(&Event::LoggedOut { user: (*user).into() });
+        }
+        self.tell(&Event::Disconnected(reason));
     }
 
     pub(super) fn transfer_began(&self, path: VirtualPath, direction: Direction, begun: Instant) {

@@ -105,6 +105,8 @@ pub enum Reason {
     Shutdown,
     /// The TLS handshake failed.
     Tls,
+    /// Code around the session panicked: a file system, an authorizer, a hook.
+    Failed,
 }
 
 /// The two ends of a control connection.

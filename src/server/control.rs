@@ -1,0 +1,115 @@
+//! The control connection between socket and session, in clear text.
+use super::{
+    sockets::{self, Drained},
+    std,
+};
+use crate::proto::{
+    session::{Input, Session},
+    time::Instant,
+};
+use alloc::sync::Arc;
+use rustix::io::Errno;
+use std::net::{Shutdown, TcpStream};
+
+/// Octets that are read at a time.
+const BUFFER: usize = 4096;
+
+/// A control connection; its socket does not block. It keeps no octets: what the session takes, it reads, and what the session
+/// has to say, it writes.
+pub(super) struct Control {
+    socket: Arc<TcpStream>,
+    /// Nothing more will be read.
+    ended: bool,
+    /// Nothing reaches the peer any more.
+    broken: bool,
+    /// Urgent data was told of, and is not read yet.
+    urgent: bool,
+}
+
+impl Control {
+    pub(super) fn new(socket: Arc<TcpStream>) -> Self {
+        Self { socket, ended: false, broken: false, urgent: false }
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Whether the session takes octets, and there may be some.
+    pub(super) fn wants_read(&self, session: &Session) -> bool {
+        !self.ended && session.capacity() > 0
+    }
+
+    /// Whether there is something to be written.
+    pub(super) fn wants_write(&self, session: &Session) -> bool {
+        !session.unsent().is_empty()
+    }
+
+    /// Whether to look for urgent data.
+    pub(super) fn wants_urgent(&self) -> bool {
+        !self.ended && !self.urgent
+    }
+
+    /// Reads once. `false`: the peer seems to have closed its half, which the session does not know yet.
+    #[inline(never)]
+    pub(super) fn read(&mut self, session: &mut Session, now: Instant) -> bool {
+        // On the stack, and only here: an idle session has no buffer.
+        let mut buffer = [0; BUFFER];
+        let room = session.capacity().min(BUFFER);
+        match sockets::receive(&*self.socket, &mut buffer[..room]) {
+            Ok(0) => return false,
+            Ok(octets) => {
+                self.urgent = false;
+                session.handle(now, Input::Bytes(&buffer[..octets]));
+            }
+            Err(Errno::AGAIN) => {}
+            Err(_) => self.lose(session, now),
+        }
+        true
+    }
+
+    /// Urgent data has come.
+    pub(super) fn urgent(&mut self, session: &mut Session, now: Instant) {
+        self.urgent = true;
+        session.handle(now, Input::Urgent);
+    }
+
+    /// Whether nothing more will be read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing is to be read any more; the session need not know.
+    pub(super) fn deafen(&mut self) {
+        self.ended = true;
+    }
+
+    /// The peer has closed its half.
+    pub(super) fn end(&mut self, session: &mut Session, now: Instant) {
+        self.ended = true;
+        session.handle(now, Input::Eof);
+    }
+
+    /// The connection broke.
+    pub(super) fn lose(&mut self, session: &mut Session, now: Instant) {
+        self.ended = true;
+        self.broken = true;
+        session.handle(now, Input::Lost);
+    }
+
+    /// Writes once. `false`: the socket takes no more for now.
+    pub(super) fn write(&mut self, session: &mut Session, now: Instant) -> bool {
+        match sockets::send(&*self.socket, session.unsent()) {
+            Ok(sent) => session.handle(now, Input::Sent(sent)),
+            Err(Errno::AGAIN) => return false,
+            Err(_) => self.lose(session, now),
+        }
+        true
+    }
+
+    /// Says that nothing more will come. `true`: it is worth waiting until the peer has heard it, since what it may still send
+    /// would make the system forget what was said.
+    pub(super) fn say_end(&mut self) -> bool {
+        !self.broken && self.socket.shutdown(Shutdown::Write).is_ok() && sockets::drain(&self.socket) != Drained::Ended
+    }
+}

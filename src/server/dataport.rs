@@ -1,0 +1,183 @@
+//! Data connections: passive listeners, and connecting to the client.
+use super::{Settings, sockets, std};
+use crate::proto::{
+    address::PassivePorts,
+    failure::FailureKind,
+    job::{Connect, Listen},
+};
+use alloc::collections::BTreeMap;
+use core::{net::SocketAddr, ops::RangeInclusive};
+use rustix::{
+    io::Errno,
+    net::{self, sockopt},
+};
+use std::{
+    fs, io,
+    net::{TcpListener, TcpStream},
+    os::fd::OwnedFd,
+    sync::OnceLock,
+};
+
+/// The client alone is to connect; the others are strangers, who wait in vain.
+const BACKLOG: i32 = 4;
+/// How many ports of the system's own range are tried before the choice is left to it.
+const TRIES: usize = 32;
+
+/// Opens a passive listener, at a port that cannot be foretold (RFC 2577 section 6).
+///
+/// Ports are bound one by one, with `SO_REUSEADDR`: to let the system choose (port 0) takes it the longer the more of its
+/// ports are in TIME_WAIT, until it fails.
+pub(super) fn listen(listen: &Listen, control: SocketAddr) -> Result<(TcpListener, SocketAddr), FailureKind> {
+    let bound = match &listen.ports {
+        Some(ports) => listen_on(listen, control, Shuffled::new(ports)),
+        None => match listen_on(listen, control, ephemeral_ports()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => listen_on(listen, control, [Ok(0)]),
+            other => other,
+        },
+    };
+    bound.map_err(|_| FailureKind::NoConnection)
+}
+
+fn listen_on(
+    listen: &Listen,
+    control: SocketAddr,
+    ports: impl IntoIterator<Item = io::Result<u16>>,
+) -> io::Result<(TcpListener, SocketAddr)> {
+    let mut socket = None;
+    for port in ports {
+        let address = sockets::with_zone(listen.ip, port?, control);
+        let fresh = match socket.take() {
+            Some(socket) => socket,
+            None => reusable(address)?,
+        };
+        match net::bind(&fresh, &address) {
+            Ok(()) => {}
+            Err(Errno::ADDRINUSE | Errno::ACCESS) => {
+                socket = Some(fresh);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        match net::listen(&fresh, BACKLOG) {
+            Ok(()) => {}
+            // Somebody else has bound the same port meanwhile, and listens.
+            Err(Errno::ADDRINUSE) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let listener = TcpListener::from(fresh);
+        let address = if address.port() == 0 { listener.local_addr()? } else { address };
+        return Ok((listener, address));
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+/// Begins to connect to the client, from the address that it connected to (RFC 959 section 3.2): the connection stands once
+/// it is writable and [`connected`] agrees.
+pub(super) fn connect(connect: &Connect, control: SocketAddr) -> Result<TcpStream, FailureKind> {
+    let to = sockets::with_zone(connect.to.ip(), connect.to.port(), control);
+    if connect.from.is_ipv4() != to.is_ipv4() {
+        return Err(FailureKind::NoConnection);
+    }
+    for port in ephemeral_ports().take(TRIES).chain([Ok(0)]) {
+        let port = port.map_err(|_| FailureKind::Local)?;
+        let from = sockets::with_zone(connect.from, port, control);
+        let begun = reusable(from).map_err(|_| Errno::NOBUFS).and_then(|socket| {
+            net::bind(&socket, &from)?;
+            match net::connect(&socket, &to) {
+                Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+                Err(error) => Err(error),
+            }
+        });
+        match begun {
+            Ok(socket) => return Ok(TcpStream::from(socket)),
+            // The port is taken, or an earlier connection of this pair of ports is in TIME_WAIT.
+            Err(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL | Errno::ACCESS) => {}
+            Err(_) => return Err(FailureKind::NoConnection),
+        }
+    }
+    Err(FailureKind::NoConnection)
+}
+
+/// The peer of a connection that [`connect`] began, and that is writable now; `None` if it does not stand.
+pub(super) fn connected(connection: &TcpStream) -> Option<SocketAddr> {
+    match connection.take_error() {
+        Ok(None) => connection.peer_addr().ok(),
+        Ok(Some(_)) | Err(_) => None,
+    }
+}
+
+/// Sets what is to be set on a data connection.
+pub(super) fn prepare(connection: &TcpStream, settings: &Settings) {
+    if settings.tcp_no_delay {
+        // To do without is slower, and no reason to fail.
+        let _ = sockopt::set_tcp_nodelay(connection, true);
+    }
+}
+
+fn reusable(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = sockets::stream_socket(address)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    Ok(socket)
+}
+
+/// A random number below `bound`, which must not be 0.
+fn random_below(bound: usize) -> io::Result<usize> {
+    let random = getrandom::u64().map_err(io::Error::other)?;
+    // Biased by less than bound / 2^64.
+    Ok(usize::try_from(random % bound as u64).expect("it is less than a usize"))
+}
+
+/// Some random ports of the range that the system keeps for such uses.
+fn ephemeral_ports() -> impl Iterator<Item = io::Result<u16>> {
+    let range = ephemeral_range();
+    (0..TRIES).map(move |_| {
+        let offset = random_below(range.len())?;
+        Ok(*range.start() + u16::try_from(offset).expect("a range of ports has fewer than 65536"))
+    })
+}
+
+fn ephemeral_range() -> RangeInclusive<u16> {
+    static RANGE: OnceLock<RangeInclusive<u16>> = OnceLock::new();
+    RANGE
+        .get_or_init(|| {
+            let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+            parse_range(&text).unwrap_or(49152..=65535)
+        })
+        .clone()
+}
+
+fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let mut words = text.split_ascii_whitespace().map(|word| word.parse::<u16>().ok());
+    let range = words.next()??..=words.next()??;
+    (*range.start() > 0 && !range.is_empty()).then_some(range)
+}
+
+/// The ports of a range in random order, each once, in memory for those that were asked for only.
+struct Shuffled<'a> {
+    ports: &'a PassivePorts,
+    next: usize,
+    /// Where an index leads elsewhere than to itself: Fisher and Yates' array, as far as it was changed.
+    moved: BTreeMap<usize, usize>,
+}
+
+impl<'a> Shuffled<'a> {
+    fn new(ports: &'a PassivePorts) -> Self {
+        Self { ports, next: 0, moved: BTreeMap::new() }
+    }
+}
+
+impl Iterator for Shuffled<'_> {
+    type Item = io::Result<u16>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let left = self.ports.len().checked_sub(self.next).filter(|left| *left > 0)?;
+        let chosen = match random_below(left) {
+            Ok(offset) => self.next + offset,
+            Err(error) => return Some(Err(error)),
+        };
+        let here = self.moved.remove(&self.next).unwrap_or(self.next);
+        let index = if chosen == self.next { here } else { self.moved.insert(chosen, here).unwrap_or(chosen) };
+        self.next += 1;
+        self.ports.nth(index).map(Ok)
+    }
+}

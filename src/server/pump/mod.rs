@@ -1,0 +1,213 @@
+//! A transfer, as a state machine over a file and a socket that does not block.
+//!
+//! ```text
+//!   file --- work ---> chunk --- exchange ---> socket      (sending)
+//!   file <-- work ---- chunk <-- exchange ---- socket      (receiving)
+//! ```
+//!
+//! The two halves are apart so that an engine may do each where it belongs: [`Pump::work`] may block on the file, and is fit to
+//! be sent to a pool of threads; [`Pump::exchange`] only moves what the socket takes or has. [`Pump::step`] does both in place.
+//!
+//! **Invariant:** a pump knows one file, one socket and the octets between them; neither sessions nor jobs, and no clock.
+mod receive;
+mod send;
+
+use super::{
+    Settings,
+    fs::{self, perform::Opened},
+    limits::Rate,
+    std,
+};
+use crate::proto::{failure::Failure, failure::FailureKind, time::Instant};
+use core::ops::ControlFlow;
+use receive::Receiver;
+use rustix::io::Errno;
+use send::Sender;
+use std::os::fd::BorrowedFd;
+
+/// Octets that one [`Pump::step`] moves at most, so that commands are looked at in between; also the most that is asked of
+/// one system call.
+const STEP: usize = 1024 * 1024;
+/// Buffers are no larger than this, whatever the settings say.
+const BUFFER: usize = 16 * 1024 * 1024;
+
+/// What is asked of a transfer.
+pub(super) struct Options {
+    pub(super) ascii: bool,
+    pub(super) skip: u64,
+    pub(super) protect: bool,
+    /// Octets to send, as far as they are known: only a hint.
+    pub(super) size: Option<u64>,
+    pub(super) rate: Rate,
+}
+
+/// A running transfer.
+pub(super) struct Pump {
+    body: Body,
+    rate: Rate,
+    bytes: u64,
+}
+
+enum Body {
+    Send(Sender),
+    Receive(Receiver),
+    Ended(fs::Result<()>),
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// [`Pump::work`].
+    Work,
+    /// [`Pump::exchange`], once the socket is readable.
+    Read,
+    /// [`Pump::exchange`], once the socket is writable.
+    Write,
+    /// [`Pump::finish`].
+    End,
+}
+
+/// Why nothing was exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// The socket is not ready.
+    Socket,
+    /// No more may be moved before this moment.
+    Until(Instant),
+}
+
+/// What a pump waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// That the socket is readable.
+    Readable,
+    /// That the socket is writable.
+    Writable,
+    /// This moment.
+    Until(Instant),
+    /// Nothing: it has come to its end.
+    End,
+}
+
+/// Why a socket or file did not do what was asked.
+enum Trouble {
+    WouldBlock,
+    Failed(Failure),
+}
+
+impl Pump {
+    /// Makes ready to move octets. Nothing is changed yet, neither the file nor the connection.
+    pub(super) fn new(opened: Opened, options: Options, settings: &Settings) -> Self {
+        let Options { ascii, skip, protect, size, rate } = options;
+        // A codec of TLS records has its place between chunk and socket; without it what is to be protected does not go.
+        if protect {
+            return Self { body: Body::Ended(Err(FailureKind::Tls.into())), rate, bytes: 0 };
+        }
+        let body = match opened {
+            Opened::Read(file) => Body::Send(Sender::file(file, ascii, skip, size, settings)),
+            Opened::List(lister) => Body::Send(Sender::listing(lister, skip)),
+            Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, settings)),
+        };
+        Self { body, rate, bytes: 0 }
+    }
+
+    /// Octets that have gone over the data connection.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What is to be done next.
+    pub(super) fn next(&self) -> Next {
+        match &self.body {
+            Body::Send(sender) => sender.next(),
+            Body::Receive(receiver) => receiver.next(),
+            Body::Ended(_) => Next::End,
+        }
+    }
+
+    /// Does what [`Next::Work`] asks for: moves a bounded amount between file and memory. It may block.
+    pub(super) fn work(&mut self) {
+        let done = match &mut self.body {
+            Body::Send(sender) => sender.work(),
+            Body::Receive(receiver) => receiver.work(),
+            Body::Ended(_) => return,
+        };
+        match done {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => self.body = Body::Ended(Ok(())),
+            Err(failure) => self.body = Body::Ended(Err(failure)),
+        }
+    }
+
+    /// Does what [`Next::Read`] and [`Next::Write`] ask for: moves a bounded amount, as far as that can be done at once.
+    ///
+    /// # Errors
+    /// [`Blocked`], if nothing could be moved.
+    pub(super) fn exchange(&mut self, socket: BorrowedFd<'_>, now: Instant) -> Result<(), Blocked> {
+        let want = match &self.body {
+            Body::Send(sender) => sender.want(),
+            Body::Receive(receiver) => receiver.want(),
+            Body::Ended(_) => return Ok(()),
+        };
+        let allowed = self.rate.take(now, want.min(STEP)).map_err(Blocked::Until)?;
+        let moved = match &mut self.body {
+            Body::Send(sender) => sender.exchange(socket, allowed),
+            Body::Receive(receiver) => receiver.exchange(socket, allowed),
+            Body::Ended(_) => Ok(0),
+        };
+        self.rate.give_back(allowed - moved.as_ref().map_or(0, |moved| *moved));
+        match moved {
+            Ok(moved) => self.bytes += moved as u64,
+            Err(Trouble::WouldBlock) => return Err(Blocked::Socket),
+            Err(Trouble::Failed(failure)) => self.body = Body::Ended(Err(failure)),
+        }
+        Ok(())
+    }
+
+    /// Goes on in place until it must wait, or has moved so much that others should have a turn. `ready`: the socket is
+    /// said, or supposed, to be ready for what [`Pump::next`] asks.
+    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, now: Instant, mut ready: bool) -> Step {
+        let start = self.bytes;
+        loop {
+            let waiting = match self.next() {
+                Next::End => return Step::End,
+                Next::Work => {
+                    self.work();
+                    continue;
+                }
+                Next::Read => Step::Readable,
+                Next::Write => Step::Writable,
+            };
+            if !ready || self.bytes - start >= STEP as u64 {
+                return waiting;
+            }
+            match self.exchange(socket, now) {
+                Ok(()) => {}
+                Err(Blocked::Socket) => return waiting,
+                Err(Blocked::Until(moment)) => return Step::Until(moment),
+            }
+            // To ask whether the socket is ready costs less than to be told that it is not.
+            ready = match &self.body {
+                Body::Send(sender) => sender.is_likely_writable(),
+                Body::Receive(receiver) => receiver.is_likely_readable(),
+                Body::Ended(_) => true,
+            };
+        }
+    }
+
+    /// Lets go of the file, and says how it went: `Ok` only after [`Next::End`], and if all octets are where they belong.
+    pub(super) fn finish(self) -> (u64, fs::Result<()>) {
+        match self.body {
+            Body::Ended(result) => (self.bytes, result),
+            Body::Send(_) | Body::Receive(_) => (self.bytes, Err(FailureKind::ConnectionLost.into())),
+        }
+    }
+}
+
+/// What became of a call on the socket.
+fn socket_trouble(error: Errno) -> Trouble {
+    match error {
+        Errno::AGAIN => Trouble::WouldBlock,
+        _ => Trouble::Failed(FailureKind::ConnectionLost.into()),
+    }
+}

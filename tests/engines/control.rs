@@ -1,0 +1,197 @@
+//! The control connection: in order, under pressure, to its end.
+use crate::{
+    client::{Client, Via},
+    server::{Engine, TestServer},
+    with_each_engine,
+};
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
+use wharf::{
+    Reason,
+    proto::{config::Config, event::Event},
+    server::Settings,
+};
+
+with_each_engine! {
+    a_session_runs_from_greeting_to_farewell
+    commands_arrive_in_any_pieces
+    pipelined_commands_are_answered_in_order
+    a_client_that_does_not_read_is_not_read_from
+    the_last_reply_arrives_whatever_follows_quit
+    a_client_that_closes_its_half_is_still_answered
+    idle_clients_are_told_and_left
+    quit_waits_for_the_transfer
+    status_is_told_during_a_transfer
+    sessions_can_be_watched
+    a_reload_counts_for_new_sessions
+}
+
+fn a_session_runs_from_greeting_to_farewell(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::connect(server.address());
+    client.say("USER user", 331);
+    client.say("PASS wrong", 530);
+    client.say("USER user", 331);
+    client.say("PASS 12345", 230);
+    client.say("TYPE I", 200);
+    client.receive(Via::Epsv, "RETR text");
+    client.say("QUIT", 221);
+    client.expect_end();
+    server.until("the end", |server| server.handle.is_empty());
+    let user = || "user".to_owned();
+    let events = server.events();
+    let [Event::Connected, failed, came, Event::Transfer(transfer), went, Event::Disconnected(Reason::Quit)] = &events[..]
+    else {
+        panic!("other events: {events:?}")
+    };
+    assert_eq!(failed, &Event::LoginFailed { user: user() });
+    assert_eq!(came, &Event::LoggedIn { user: user() });
+    assert_eq!(went, &Event::LoggedOut { user: user() });
+    assert_eq!((transfer.bytes, &transfer.result), (14, &Ok(())));
+}
+
+fn commands_arrive_in_any_pieces(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::connect(server.address());
+    for octet in b"USER user\r\nPASS 12345\r\nPWD\r\n" {
+        client.stream.write_all(&[*octet]).unwrap();
+    }
+    for code in [331, 230, 257] {
+        client.expect(code);
+    }
+}
+
+fn pipelined_commands_are_answered_in_order(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::login(server.address());
+    let lines = "NOOP\r\nPWD\r\nSIZE text\r\nMDTM missing\r\n".repeat(500);
+    client.stream.write_all(lines.as_bytes()).unwrap();
+    for _ in 0..500 {
+        for code in [200, 257, 213, 550] {
+            client.expect(code);
+        }
+    }
+}
+
+fn a_client_that_does_not_read_is_not_read_from(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::login(server.address());
+    rustix::net::sockopt::set_socket_send_buffer_size(&client.stream, 8192).unwrap();
+    client.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    // Far more than fits the buffers of both sides: it must come to a halt.
+    let lines = b"HELP\r\n".repeat(1000);
+    let mut sent = 0;
+    let halted = loop {
+        match client.stream.write(&lines[sent % lines.len()..]) {
+            Ok(octets) => sent += octets,
+            Err(error) => break error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+        assert!(sent < 10_000_000, "the server reads on and on");
+    };
+    assert!(halted);
+    for _ in 0..sent / 6 {
+        client.expect(214);
+    }
+    client.stream.write_all(&lines[sent % 6..6]).unwrap();
+    client.expect(214);
+}
+
+fn the_last_reply_arrives_whatever_follows_quit(engine: Engine) {
+    let server = TestServer::start(engine);
+    for _ in 0..20 {
+        let mut client = Client::login(server.address());
+        client.stream.write_all(b"QUIT\r\nNOOP\r\n").unwrap();
+        client.stream.write_all(&b"NOOP\r\n".repeat(1000)).unwrap();
+        client.expect(221);
+    }
+}
+
+fn a_client_that_closes_its_half_is_still_answered(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::connect(server.address());
+    client.stream.write_all(b"USER user\r\nPASS 12345\r\nPWD\r\n").unwrap();
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    for code in [331, 230, 257] {
+        client.expect(code);
+    }
+    client.expect_end();
+}
+
+fn idle_clients_are_told_and_left(engine: Engine) {
+    let server = TestServer::with(engine, |options| options.config.timeout = Duration::from_millis(100));
+    let mut client = Client::login(server.address());
+    client.expect(421);
+    client.expect_end();
+    server.until("the end", |server| server.events().contains(&Event::Disconnected(Reason::Timeout)));
+}
+
+fn quit_waits_for_the_transfer(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    let mut data = client.begin(Via::Epsv, "RETR data");
+    client.send("QUIT");
+    let mut received = Vec::new();
+    data.read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), 300_000);
+    client.expect(226);
+    client.expect(221);
+    client.expect_end();
+}
+
+fn status_is_told_during_a_transfer(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    let mut data = client.begin(Via::Epsv, "STOR new");
+    data.write_all(&[b'x'; 5000]).unwrap();
+    server.until("octets", |server| server.handle.sessions()[0].transfer.as_ref().is_some_and(|t| t.bytes == 5000));
+    let status = client.say("STAT", 211).text;
+    assert!(status.contains("5000"), "octets in {status}");
+    drop(data);
+    client.expect(226);
+}
+
+fn sessions_can_be_watched(engine: Engine) {
+    let server = TestServer::start(engine);
+    let one = Client::connect(server.address());
+    let mut two = Client::login(server.address());
+    two.say("TYPE I", 200);
+    let mut data = two.begin(Via::Epsv, "RETR zeros");
+    let mut some = [0; 10_000];
+    data.read_exact(&mut some).unwrap();
+    server.until("octets", |server| {
+        server.handle.sessions().last().and_then(|two| two.transfer.as_ref()).is_some_and(|t| t.bytes >= 10_000)
+    });
+    let sessions = server.handle.sessions();
+    let peers: Vec<_> = sessions.iter().map(|session| session.info.peer).collect();
+    assert_eq!(peers, [one.stream.local_addr().unwrap(), two.stream.local_addr().unwrap()]);
+    assert_eq!((sessions[0].info.user.as_deref(), &sessions[0].transfer), (None, &None));
+    let transfer = sessions[1].transfer.as_ref().unwrap();
+    assert_eq!(sessions[1].info.user.as_deref(), Some("user"));
+    assert_eq!((transfer.path.as_bytes(), transfer.direction), (&b"/zeros"[..], wharf::server::Direction::Download));
+
+    assert!(server.handle.disconnect(sessions[1].info.id));
+    two.expect(426);
+    two.expect(421);
+    two.expect_end();
+    server.until("one session", |server| server.handle.len() == 1);
+    assert!(!server.handle.disconnect(sessions[1].info.id));
+}
+
+fn a_reload_counts_for_new_sessions(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut old = Client::login(server.address());
+    let mut config = Config::default();
+    config.banner = "Reloaded.".into();
+    let mut settings = Settings::default();
+    settings.max_cons = 2;
+    let nobody = std::sync::Arc::new(wharf::server::auth::table::UserTable::new());
+    server.handle.reload(config, settings, nobody);
+    let mut new = Client::dial(server.address()).unwrap();
+    assert_eq!(new.expect(220).text, "Reloaded.");
+    old.say("PWD", 257);
+    Client::dial(server.address()).unwrap().expect(421);
+}

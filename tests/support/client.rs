@@ -1,0 +1,250 @@
+//! An FTP client for tests: small, exact, and bounded in time.
+use rustix::net::{AddressFamily, SendFlags, SocketType, bind, connect, send, socket, sockopt};
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+/// Nothing that is to come takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A control connection.
+pub struct Client {
+    pub stream: TcpStream,
+    received: Vec<u8>,
+}
+
+/// A whole reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub code: u16,
+    /// All lines, without the code of the first and last.
+    pub text: String,
+}
+
+/// How a data connection comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    Pasv,
+    Epsv,
+    Port,
+    Eprt,
+}
+
+/// A data connection that is being set up.
+pub enum Data {
+    Passive(SocketAddr),
+    Active(TcpListener),
+}
+
+impl Client {
+    /// Connects, and reads the greeting.
+    pub fn connect(server: SocketAddr) -> Self {
+        let mut client = Self::dial(server).expect("the server listens");
+        client.expect(220);
+        client
+    }
+
+    /// Connects.
+    pub fn dial(server: SocketAddr) -> io::Result<Self> {
+        Self::new(TcpStream::connect_timeout(&server, PATIENCE)?)
+    }
+
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, received: Vec::new() })
+    }
+
+    /// Connects and logs in.
+    pub fn login(server: SocketAddr) -> Self {
+        let mut client = Self::connect(server);
+        client.say("USER user", 331);
+        client.say("PASS 12345", 230);
+        client
+    }
+
+    /// Sends a line, and expects a reply of this code.
+    #[track_caller]
+    pub fn say(&mut self, line: &str, code: u16) -> Reply {
+        self.send(line);
+        let reply = self.reply().unwrap_or_else(|error| panic!("no reply to {line}: {error}"));
+        assert_eq!(reply.code, code, "{line}: {reply:?}");
+        reply
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, line: &str) {
+        self.stream.write_all(format!("{line}\r\n").as_bytes()).expect("the server reads");
+    }
+
+    #[track_caller]
+    pub fn expect(&mut self, code: u16) -> Reply {
+        let reply = self.reply().expect("a reply");
+        assert_eq!(reply.code, code, "{reply:?}");
+        reply
+    }
+
+    /// The next reply; an error if the connection ends before it is whole.
+    pub fn reply(&mut self) -> io::Result<Reply> {
+        let first = self.line()?;
+        let code = first.get(..3).and_then(|code| code.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+        let last = format!("{code} ");
+        let mut text = first[4..].to_owned();
+        if first.as_bytes()[3] == b'-' {
+            loop {
+                let line = self.line()?;
+                text.push('\n');
+                if let Some(line) = line.strip_prefix(&last) {
+                    text.push_str(line);
+                    break;
+                }
+                text.push_str(&line);
+            }
+        }
+        Ok(Reply { code, text })
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        loop {
+            if let Some(end) = self.received.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.received.drain(..end + 2).collect();
+                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                octets => self.received.extend_from_slice(&buffer[..octets]),
+            }
+        }
+    }
+
+    /// Expects the connection to end, cleanly and without another word.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        match self.reply() {
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "an end without a reset"),
+            Ok(reply) => panic!("the end was expected, and not {reply:?}"),
+        }
+    }
+
+    /// Prepares a data connection.
+    #[track_caller]
+    pub fn prepare(&mut self, via: Via) -> Data {
+        let peer = self.stream.peer_addr().unwrap();
+        match via {
+            Via::Pasv => {
+                let text = self.say("PASV", 227).text;
+                let numbers = text.split(['(', ')']).nth(1).expect("numbers in parentheses");
+                let numbers: Vec<u8> = numbers.split(',').map(|n| n.parse().expect("an octet")).collect();
+                let [a, b, c, d, high, low] = numbers[..] else { panic!("six numbers in {text}") };
+                Data::Passive(SocketAddr::new([a, b, c, d].into(), u16::from_be_bytes([high, low])))
+            }
+            Via::Epsv => {
+                let text = self.say("EPSV", 229).text;
+                let port = text.split("|||").nth(1).and_then(|rest| rest.split('|').next()).expect("a port");
+                Data::Passive(SocketAddr::new(peer.ip(), port.parse().expect("a port")))
+            }
+            Via::Port | Via::Eprt => {
+                let listener = TcpListener::bind((self.stream.local_addr().unwrap().ip(), 0)).unwrap();
+                let address = listener.local_addr().unwrap();
+                self.say(&command(via, address), 200);
+                Data::Active(listener)
+            }
+        }
+    }
+
+    /// Sends a transfer command over a new data connection, which stands then; the 150 is read.
+    #[track_caller]
+    pub fn begin(&mut self, via: Via, command: &str) -> TcpStream {
+        let data = self.prepare(via);
+        // A client may connect before the command, as most do.
+        let early = match &data {
+            Data::Passive(address) => Some(dial_data(*address)),
+            Data::Active(_) => None,
+        };
+        self.say(command, 150);
+        early.unwrap_or_else(|| data.take())
+    }
+
+    /// RETR, LIST and the like: all that comes, and the final reply.
+    #[track_caller]
+    pub fn receive(&mut self, via: Via, command: &str) -> (Vec<u8>, Reply) {
+        let mut data = self.begin(via, command);
+        let mut received = Vec::new();
+        data.read_to_end(&mut received).expect("data without a reset");
+        (received, self.reply().expect("a final reply"))
+    }
+
+    /// STOR and the like, and the final reply.
+    #[track_caller]
+    pub fn store(&mut self, via: Via, command: &str, content: &[u8]) -> Reply {
+        let mut data = self.begin(via, command);
+        data.write_all(content).expect("the server reads");
+        data.shutdown(Shutdown::Write).unwrap();
+        self.reply().expect("a final reply")
+    }
+
+    /// Sends ABOR as Telnet wants it (RFC 959 section 4.1): IAC IP, IAC DM with the last octet urgent, then the command.
+    pub fn abort_urgently(&mut self) {
+        self.stream.write_all(b"\xff\xf4\xff").unwrap();
+        assert_eq!(send(&self.stream, b"\xf2", SendFlags::OOB).unwrap(), 1);
+        self.send("ABOR");
+    }
+}
+
+impl Data {
+    /// Connects, or takes the connection that comes.
+    pub fn take(self) -> TcpStream {
+        match self {
+            Self::Passive(address) => dial_data(address),
+            Self::Active(listener) => {
+                let (stream, _) = listener.accept().unwrap();
+                limited(stream)
+            }
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Passive(address) => *address,
+            Self::Active(listener) => listener.local_addr().unwrap(),
+        }
+    }
+}
+
+fn command(via: Via, address: SocketAddr) -> String {
+    match (via, address.ip()) {
+        (Via::Port, IpAddr::V4(ip)) => {
+            let [high, low] = address.port().to_be_bytes();
+            format!("PORT {},{high},{low}", ip.to_string().replace('.', ","))
+        }
+        (_, ip) => format!("EPRT |{}|{ip}|{}|", if ip.is_ipv4() { 1 } else { 2 }, address.port()),
+    }
+}
+
+pub fn dial_data(address: SocketAddr) -> TcpStream {
+    limited(TcpStream::connect_timeout(&address, PATIENCE).expect("the data port listens"))
+}
+
+fn limited(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Closes a connection by RST.
+pub fn reset(stream: TcpStream) {
+    sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// Connects from another address of this host (all of 127/8 are).
+pub fn dial_from(from: [u8; 4], to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::new(from.into(), 0))?;
+    connect(&socket, &to)?;
+    Ok(limited(TcpStream::from(socket)))
+}

@@ -1,0 +1,195 @@
+//! A server for tests, on the engine of choice.
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use wharf::{
+    proto::{
+        config::Config,
+        event::Event,
+        memory::{Content, Tree},
+        path::VirtualPath,
+    },
+    server::{
+        Builder, Handle, Server, SessionInfo, Settings,
+        auth::{
+            password::Password,
+            table::{User, UserTable},
+        },
+        clock,
+        fs::{FileSystem, Memory},
+    },
+};
+
+use super::client::PATIENCE;
+
+/// What drives the sessions.
+#[derive(Clone, Copy, Debug)]
+pub enum Engine {
+    Threads,
+}
+
+impl Engine {
+    fn serve(self, server: Server) -> std::io::Result<()> {
+        match self {
+            Self::Threads => server.serve(),
+        }
+    }
+}
+
+/// A server that runs; it is closed, and waited for, when dropped.
+pub struct TestServer {
+    pub handle: Handle,
+    pub files: Memory,
+    events: Arc<Mutex<Vec<Event>>>,
+    ended: mpsc::Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is to be different from the default.
+pub struct Options {
+    pub config: Config,
+    pub settings: Settings,
+    pub bind: Vec<SocketAddr>,
+    /// Put before the files in memory.
+    pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
+    /// Octets a second of all of the user's connections: received, sent.
+    pub limits: (u64, u64),
+    pub hook: Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let mut config = Config::default();
+        config.auth_failed_timeout = Duration::ZERO;
+        Self {
+            config,
+            settings: Settings::default(),
+            bind: vec!["127.0.0.1:0".parse().unwrap()],
+            wrap: Box::new(|files| Arc::new(files)),
+            limits: (0, 0),
+            hook: Box::new(|_, _| {}),
+        }
+    }
+}
+
+/// `/zeros`: 1 GiB; `/data`: 300 000 octets of [`noise`]; `/text`: a few lines.
+pub fn tree() -> Tree {
+    let mut tree = Tree::new(clock::unix_time());
+    tree.add_file("/zeros", Content::Zeros(1 << 30)).unwrap();
+    tree.add_file("/data", Content::Bytes(noise(300_000))).unwrap();
+    tree.add_file("/text", "one\ntwo\nthree\n").unwrap();
+    tree
+}
+
+/// Octets without a pattern.
+pub fn noise(octets: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..octets).map(|_| next()).collect()
+}
+
+impl TestServer {
+    pub fn start(engine: Engine) -> Self {
+        Self::with(engine, |_| {})
+    }
+
+    /// Starts a server with one user, `user`, whose password is `12345`.
+    pub fn with(engine: Engine, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options::default();
+        change(&mut options);
+        let files = Memory::new(tree());
+        let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let hook = {
+            let events = events.clone();
+            move |info: &SessionInfo, event: &Event| {
+                events.lock().unwrap().push(event.clone());
+                (options.hook)(info, event);
+            }
+        };
+        let builder = Server::builder().config(options.config).settings(options.settings).on_event(hook);
+        let builder = builder.authorizer(users((options.wrap)(files.clone()), options.limits));
+        let server = options.bind.into_iter().fold(builder, Builder::bind).build().expect("a server that listens");
+        let handle = server.handle();
+        let (end, ended) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            engine.serve(server).expect("a server that ends as it should");
+            let _ = end.send(());
+        });
+        Self { handle, files, events, ended, thread: Some(thread) }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.handle.addresses()[0]
+    }
+
+    /// What is stored under this name.
+    pub fn stored(&self, path: &str) -> Option<Vec<u8>> {
+        let path = VirtualPath::root().join(path.as_bytes()).unwrap();
+        let mut file = self.files.open_read(&path, 0).ok()?;
+        let mut content = vec![0; usize::try_from(file.size()).unwrap()];
+        let mut read = 0;
+        while read < content.len() {
+            match file.read(&mut content[read..]).unwrap() {
+                0 => break,
+                octets => read += octets,
+            }
+        }
+        content.truncate(read);
+        Some(content)
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// Waits until `true`.
+    #[track_caller]
+    pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        eventually(what, || holds(self));
+    }
+
+    /// Waits until the server has ended by itself.
+    #[track_caller]
+    pub fn expect_end(&self) {
+        self.ended.recv_timeout(PATIENCE).expect("the server ends");
+    }
+}
+
+/// The table with the one user.
+pub fn users(files: Arc<dyn FileSystem>, limits: (u64, u64)) -> UserTable {
+    let user = User::new("user", Password::plain("12345"), files);
+    let user = user.with_permissions("elradfmwMT".parse().unwrap()).with_limits(limits.0, limits.1);
+    let table = UserTable::new();
+    table.add(user).unwrap();
+    table
+}
+
+/// Waits until `true`: what other threads do, nobody is told of.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.handle.close_all();
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(matches!(ended, Some(Ok(()))), "the server panicked");
+            assert!(self.handle.is_empty(), "sessions outlive the server");
+        }
+    }
+}
