@@ -11,7 +11,7 @@ use crate::{
         file::{Entry, FileKind, Metadata},
         job::{ListFormat, Listing},
         path::VirtualPath,
-        user::{Permission, PermissionSet, Permissions},
+        user::{PermissionSet, Permissions},
     },
     server::clock,
 };
@@ -58,18 +58,18 @@ impl Lister {
             ListFormat::Facts(facts) => {
                 let directory = files.list(&path, Detail::Facts)?;
                 let heads = match files.metadata(&path, true).and_then(|own| Ok((own, files.metadata(&path.parent(), true)?))) {
-                    Ok(heads) if !path.is_root() && shows_type(facts) => Some(Box::new(heads)),
+                    Ok(heads) if !path.is_root() && facts.shows_type() => Some(Box::new(heads)),
                     Ok(_) | Err(_) => None,
                 };
                 let style = Style::Facts(Facts { facts, permissions, directory: path, heads });
                 Ok(Self { entries: Entries::Directory(directory), pattern: None, style })
             }
             ListFormat::Long { gmt } => {
-                let (entries, pattern) = open_entries(files, &path, pattern, Detail::Long, &permissions)?;
+                let (entries, pattern) = open_entries(files, &path, pattern, Detail::Long)?;
                 Ok(Self { entries, pattern, style: Style::Long(clock::list_clock(gmt)) })
             }
             ListFormat::Names { prefix } => {
-                let (mut entries, pattern) = open_entries(files, &path, pattern, Detail::Name, &permissions)?;
+                let (mut entries, pattern) = open_entries(files, &path, pattern, Detail::Name)?;
                 let prefix = match &mut entries {
                     Entries::Directory(_) => prefix,
                     Entries::Matched(..) => without_last_component(&prefix).to_vec(),
@@ -169,53 +169,27 @@ impl Facts {
     }
 }
 
-/// The marks `cdir` and `pdir` are told by that fact only. It is always the first.
-fn shows_type(facts: FactSet) -> bool {
-    alloc::format!("{facts}").starts_with("type;")
-}
-
 /// Finds out what `path` is: a directory, a single file, or nothing, so that the pattern counts.
 fn open_entries(
     files: &dyn FileSystem,
     path: &VirtualPath,
     pattern: Option<Pattern>,
     detail: Detail,
-    permissions: &Permissions,
 ) -> Result<(Entries, Option<Pattern>)> {
     let failure = match files.list(path, detail) {
         Ok(directory) => return Ok((Entries::Directory(directory), None)),
         Err(failure) => failure,
     };
-    let listed = |kind| match kind {
-        FailureKind::NotADirectory | FailureKind::NotFound | FailureKind::LinkRefused => true,
+    let nothing = match failure.kind() {
         // A name that is too long for a file can still be a pattern.
         FailureKind::InvalidName => pattern.is_some(),
-        FailureKind::NoParent
-        | FailureKind::Exists
-        | FailureKind::PermissionDenied
-        | FailureKind::IsADirectory
-        | FailureKind::NotARegularFile
-        | FailureKind::NotEmpty
-        | FailureKind::Busy
-        | FailureKind::OffsetBeyondEnd
-        | FailureKind::NoSpace
-        | FailureKind::QuotaExceeded
-        | FailureKind::Unsupported
-        | FailureKind::NoConnection
-        | FailureKind::ConnectionLost
-        | FailureKind::Aborted
-        | FailureKind::Tls
-        | FailureKind::Local => false,
+        kind => matches!(kind, FailureKind::NotADirectory | FailureKind::NotFound | FailureKind::LinkRefused),
     };
-    if !listed(failure.kind()) {
+    if !nothing {
         return Err(failure);
     }
     // A link that leads nowhere is something all the same, and so is one that leads out.
     if let Ok(metadata) = files.metadata(path, true).or_else(|_| files.metadata(path, false)) {
-        // The session took it for a directory, as commands that list do not say what they name.
-        if !permissions.allow(Permission::List, path, false) {
-            return Err(FailureKind::PermissionDenied.into());
-        }
         let name = path.name().to_vec();
         return Ok((Entries::Single(Some(Entry { name, metadata, target: None })), None));
     }

@@ -89,7 +89,7 @@ impl Writer {
         let state = match mode {
             StoreMode::Replace | StoreMode::Append | StoreMode::At(_) => prepare(root, settings, path, mode)?,
             StoreMode::Unique { prefix } => {
-                let directory = root.directory(path).map_err(failure)?;
+                let directory = root.directory(path).map_err(no_parent)?;
                 let place = unused(directory, if prefix.is_empty() { b"wharf" } else { prefix })?;
                 can_make_files(&place.directory)?;
                 chosen = Some(path.join(place.name.as_encoded_bytes()).map_err(|_| FailureKind::InvalidName)?);
