@@ -159,10 +159,8 @@ impl Facts {
         name: &[u8],
         output: &mut Vec<u8>,
     ) {
-        // They would forge a line.
-        let breaks_lines = |octets: &[u8]| memchr::memchr2(b'\r', b'\n', octets).is_some();
-        if !breaks_lines(name) {
-            let target = target.filter(|target| !breaks_lines(target));
+        if list::fits_line(name) {
+            let target = target.filter(|target| list::fits_line(target));
             mlsx::write_facts(self.facts, metadata, role, target, permissions, name, output);
             output.extend_from_slice(b"\r\n");
         }
@@ -180,11 +178,9 @@ fn open_entries(
         Ok(directory) => return Ok((Entries::Directory(directory), None)),
         Err(failure) => failure,
     };
-    let nothing = match failure.kind() {
-        // A name that is too long for a file can still be a pattern.
-        FailureKind::InvalidName => pattern.is_some(),
-        kind => matches!(kind, FailureKind::NotADirectory | FailureKind::NotFound | FailureKind::LinkRefused),
-    };
+    // A name that is too long for a file can still be a pattern.
+    let nothing = matches!(failure.kind(), FailureKind::NotADirectory | FailureKind::NotFound | FailureKind::LinkRefused)
+        || failure.kind() == FailureKind::InvalidName && pattern.is_some();
     if !nothing {
         return Err(failure);
     }

@@ -290,9 +290,8 @@ fn can_make_files(directory: &Handle) -> Result<()> {
 
 /// A name that begins with `prefix` and that nothing has.
 fn unused(directory: Handle, prefix: &[u8]) -> Result<Place> {
+    let prefix = [prefix, b"."].concat();
     for _ in 0..TRIES {
-        let mut prefix = prefix.to_vec();
-        prefix.push(b'.');
         let name = name(&prefix, &random()?);
         match stat::entry(&directory, &*name) {
             Ok(_) => {}
