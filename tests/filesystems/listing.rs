@@ -205,6 +205,26 @@ fn mlsd_tells_what_the_user_may_do() {
 }
 
 #[test]
+fn what_turns_out_to_be_listed_needs_the_permission() {
+    let files = files();
+    let letters = |letters: &str| letters.parse::<PermissionSet>().expect("letters");
+    let other = |name, set, recursive| PermissionOverride { path: path(name), permissions: letters(set), recursive };
+    let permissions = Permissions::new(letters("elr")).with_override(other("/pub", "er", false)).with_override(other(
+        "/readme.txt",
+        "r",
+        false,
+    ));
+    let nlst = |name: &str, pattern: Option<&str>| {
+        let listing = Listing { permissions: Arc::new(permissions.clone()), ..listing(name, pattern, names(name)) };
+        lines(&files, listing)
+    };
+    assert_eq!(nlst("/readme.txt", None), Err(FailureKind::PermissionDenied));
+    assert_eq!(nlst("/pub/a.txt", None), Err(FailureKind::PermissionDenied), "it lies in the directory");
+    assert_eq!(nlst("/pub/*.txt", Some("*.txt")), Err(FailureKind::PermissionDenied), "the directory is listed");
+    assert_eq!(nlst("/pub/deep/*", Some("*")).expect("listed"), ["/pub/deep/c.bin"]);
+}
+
+#[test]
 fn sizes_are_told_as_they_are_transferred() {
     let files = files();
     let size = |name: &str, ascii| match perform::perform(&files, &FsOp::Size { path: path(name), ascii }) {

@@ -11,7 +11,7 @@ use crate::{
         file::{Entry, FileKind, Metadata},
         job::{ListFormat, Listing},
         path::VirtualPath,
-        user::{PermissionSet, Permissions},
+        user::{Permission, PermissionSet, Permissions},
     },
     server::clock,
 };
@@ -65,11 +65,11 @@ impl Lister {
                 Ok(Self { entries: Entries::Directory(directory), pattern: None, style })
             }
             ListFormat::Long { gmt } => {
-                let (entries, pattern) = open_entries(files, &path, pattern, Detail::Long)?;
+                let (entries, pattern) = open_entries(files, &path, pattern, Detail::Long, &permissions)?;
                 Ok(Self { entries, pattern, style: Style::Long(clock::list_clock(gmt)) })
             }
             ListFormat::Names { prefix } => {
-                let (mut entries, pattern) = open_entries(files, &path, pattern, Detail::Name)?;
+                let (mut entries, pattern) = open_entries(files, &path, pattern, Detail::Name, &permissions)?;
                 let prefix = match &mut entries {
                     Entries::Directory(_) => prefix,
                     Entries::Matched(..) => without_last_component(&prefix).to_vec(),
@@ -173,6 +173,7 @@ fn open_entries(
     path: &VirtualPath,
     pattern: Option<Pattern>,
     detail: Detail,
+    permissions: &Permissions,
 ) -> Result<(Entries, Option<Pattern>)> {
     let failure = match files.list(path, detail) {
         Ok(directory) => return Ok((Entries::Directory(directory), None)),
@@ -186,13 +187,21 @@ fn open_entries(
     }
     // A link that leads nowhere is something all the same, and so is one that leads out.
     if let Ok(metadata) = files.metadata(path, true).or_else(|_| files.metadata(path, false)) {
+        // The session took it for a directory, as commands that list do not say what they name.
+        if !permissions.allow(Permission::List, path, false) {
+            return Err(FailureKind::PermissionDenied.into());
+        }
         let name = path.name().to_vec();
         return Ok((Entries::Single(Some(Entry { name, metadata, target: None })), None));
     }
     let Some(pattern) = pattern else {
         return Err(failure);
     };
-    let mut directory = files.list(&path.parent(), detail)?;
+    let parent = path.parent();
+    if !permissions.allow(Permission::List, &parent, true) {
+        return Err(FailureKind::PermissionDenied.into());
+    }
+    let mut directory = files.list(&parent, detail)?;
     let first = next_match(directory.as_mut(), Some(&pattern)).ok_or(FailureKind::NotFound)??;
     Ok((Entries::Matched(Some(first), directory), Some(pattern)))
 }
