@@ -120,6 +120,12 @@ impl FactSet {
         Feat(self)
     }
 
+    /// Whether the type is among them: without it a listing cannot tell the directory itself and its parent from the rest.
+    #[must_use]
+    pub fn shows_type(self) -> bool {
+        self.contains(Fact::Type)
+    }
+
     fn contains(self, fact: Fact) -> bool {
         self.0 & fact.bit() != 0
     }

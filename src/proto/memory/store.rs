@@ -59,7 +59,7 @@ impl Tree {
         match mode {
             StoreMode::Replace | StoreMode::Append => self.place(path).map(|_| ()),
             StoreMode::At(offset) => self.place_at(path, *offset).map(|_| ()),
-            StoreMode::Unique { .. } => self.change_directory(path),
+            StoreMode::Unique { .. } => self.new_name_directory(path).map(|_| ()),
         }
     }
 
@@ -95,16 +95,17 @@ impl Tree {
     /// again.
     ///
     /// # Errors
-    /// `NotFound`, `NotADirectory`, `InvalidName`, `LinkRefused`.
+    /// `NoParent`, `InvalidName`, `LinkRefused`.
     pub fn unique_name(&mut self, directory: &VirtualPath, prefix: &[u8]) -> Result<VirtualPath> {
-        let id = self.find(directory, true)?;
+        let id = self.new_name_directory(directory)?;
         let prefix = if prefix.is_empty() { b"wharf" } else { prefix };
         loop {
             self.names_made += 1;
             let mut name = Vec::from(prefix);
             name.extend_from_slice(alloc::format!(".{:08}", self.names_made).as_bytes());
             if !self.directory(id)?.1.contains_key(&name) {
-                return directory.join(&name).map_err(|_| FailureKind::InvalidName.into());
+                let path = directory.join(&name).map_err(|_| FailureKind::InvalidName)?;
+                return self.parent_of_new(&path).map(|_| path);
             }
         }
     }

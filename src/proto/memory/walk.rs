@@ -147,15 +147,21 @@ impl Tree {
 
     /// The directory that is to hold the new name `path`, which is not the root.
     pub(super) fn parent_of_new(&self, path: &VirtualPath) -> Result<NodeId> {
+        let directory = self.new_name_directory(&path.parent())?;
+        if path.name().len() > MAX_NAME {
+            return Err(FailureKind::InvalidName.into());
+        }
+        Ok(directory)
+    }
+
+    /// The directory `path`, which is to hold a new name.
+    pub(super) fn new_name_directory(&self, path: &VirtualPath) -> Result<NodeId> {
         let no_parent = |failure: Failure| {
             let missing = matches!(failure.kind(), FailureKind::NotFound | FailureKind::NotADirectory);
             if missing { FailureKind::NoParent.into() } else { failure }
         };
-        let directory = self.find(&path.parent(), true).map_err(no_parent)?;
+        let directory = self.find(path, true).map_err(no_parent)?;
         self.directory(directory).map_err(no_parent)?;
-        if path.name().len() > MAX_NAME {
-            return Err(FailureKind::InvalidName.into());
-        }
         Ok(directory)
     }
 

@@ -58,7 +58,7 @@ impl Lister {
             ListFormat::Facts(facts) => {
                 let directory = files.list(&path, Detail::Facts)?;
                 let heads = match files.metadata(&path, true).and_then(|own| Ok((own, files.metadata(&path.parent(), true)?))) {
-                    Ok(heads) if !path.is_root() && shows_type(facts) => Some(Box::new(heads)),
+                    Ok(heads) if !path.is_root() && facts.shows_type() => Some(Box::new(heads)),
                     Ok(_) | Err(_) => None,
                 };
                 let style = Style::Facts(Facts { facts, permissions, directory: path, heads });
@@ -159,19 +159,12 @@ impl Facts {
         name: &[u8],
         output: &mut Vec<u8>,
     ) {
-        // They would forge a line.
-        let breaks_lines = |octets: &[u8]| memchr::memchr2(b'\r', b'\n', octets).is_some();
-        if !breaks_lines(name) {
-            let target = target.filter(|target| !breaks_lines(target));
+        if list::fits_line(name) {
+            let target = target.filter(|target| list::fits_line(target));
             mlsx::write_facts(self.facts, metadata, role, target, permissions, name, output);
             output.extend_from_slice(b"\r\n");
         }
     }
-}
-
-/// The marks `cdir` and `pdir` are told by that fact only. It is always the first.
-fn shows_type(facts: FactSet) -> bool {
-    alloc::format!("{facts}").starts_with("type;")
 }
 
 /// Finds out what `path` is: a directory, a single file, or nothing, so that the pattern counts.
@@ -186,28 +179,10 @@ fn open_entries(
         Ok(directory) => return Ok((Entries::Directory(directory), None)),
         Err(failure) => failure,
     };
-    let listed = |kind| match kind {
-        FailureKind::NotADirectory | FailureKind::NotFound | FailureKind::LinkRefused => true,
-        // A name that is too long for a file can still be a pattern.
-        FailureKind::InvalidName => pattern.is_some(),
-        FailureKind::NoParent
-        | FailureKind::Exists
-        | FailureKind::PermissionDenied
-        | FailureKind::IsADirectory
-        | FailureKind::NotARegularFile
-        | FailureKind::NotEmpty
-        | FailureKind::Busy
-        | FailureKind::OffsetBeyondEnd
-        | FailureKind::NoSpace
-        | FailureKind::QuotaExceeded
-        | FailureKind::Unsupported
-        | FailureKind::NoConnection
-        | FailureKind::ConnectionLost
-        | FailureKind::Aborted
-        | FailureKind::Tls
-        | FailureKind::Local => false,
-    };
-    if !listed(failure.kind()) {
+    // A name that is too long for a file can still be a pattern.
+    let nothing = matches!(failure.kind(), FailureKind::NotADirectory | FailureKind::NotFound | FailureKind::LinkRefused)
+        || failure.kind() == FailureKind::InvalidName && pattern.is_some();
+    if !nothing {
         return Err(failure);
     }
     // A link that leads nowhere is something all the same, and so is one that leads out.
@@ -222,7 +197,11 @@ fn open_entries(
     let Some(pattern) = pattern else {
         return Err(failure);
     };
-    let mut directory = files.list(&path.parent(), detail)?;
+    let parent = path.parent();
+    if !permissions.allow(Permission::List, &parent, true) {
+        return Err(FailureKind::PermissionDenied.into());
+    }
+    let mut directory = files.list(&parent, detail)?;
     let first = next_match(directory.as_mut(), Some(&pattern)).ok_or(FailureKind::NotFound)??;
     Ok((Entries::Matched(Some(first), directory), Some(pattern)))
 }

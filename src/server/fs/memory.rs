@@ -56,7 +56,6 @@ impl Memory {
     }
 
     /// The tree, to look at or to change; file operations wait meanwhile.
-    #[must_use]
     pub fn tree(&self) -> MutexGuard<'_, Tree> {
         // Every operation of a tree leaves it whole, even one that panics on its way in.
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)

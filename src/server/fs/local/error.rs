@@ -8,11 +8,9 @@ use std::io;
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn failure(error: io::Error) -> Failure {
     let Some(errno) = Errno::from_io_error(&error) else {
-        return match error.kind() {
-            // So cap-std says that a link leads out.
-            io::ErrorKind::PermissionDenied => FailureKind::LinkRefused.into(),
-            _ => local(&error),
-        };
+        // So cap-std says that a link leads out.
+        let refused = error.kind() == io::ErrorKind::PermissionDenied;
+        return if refused { FailureKind::LinkRefused.into() } else { local(&error) };
     };
     let kind = match errno {
         Errno::NOENT => FailureKind::NotFound,

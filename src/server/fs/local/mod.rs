@@ -237,16 +237,15 @@ impl FileSystem for Local {
     }
 
     fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()> {
-        let mode = mode_bits(mode & 0o777);
         match self.root.open_any(path) {
             Ok(file) => {
                 let kind = stat::opened(&file).map_err(failure)?.kind;
-                set_mode(&file, kind, mode)?;
+                set_mode(&file, kind, mode_bits(mode))?;
             }
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => {
                 // The owner need not be able to read or write it.
                 let place = self.root.place_of_end(path).map_err(failure)?;
-                place.set_mode(mode).map_err(failure)?;
+                place.set_mode(mode & 0o777).map_err(failure)?;
             }
             Err(error) => return Err(failure(error)),
         }

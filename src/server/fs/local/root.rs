@@ -101,11 +101,14 @@ impl Root {
 
     /// Opens a regular file or directory in whatever way the process may, to change its attributes.
     pub(super) fn open_any(&self, path: &VirtualPath) -> io::Result<File> {
-        let mut opened = self.open_file(path, OpenOptions::new().read(true));
-        if opened.as_ref().is_err_and(|error| Errno::from_io_error(error) == Some(Errno::ACCESS)) {
-            opened = self.open_file(path, OpenOptions::new().write(true));
-        }
-        let file = opened?;
+        let unreadable = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::ACCESS);
+        let file = match self.open_file(path, OpenOptions::new().read(true)) {
+            Err(error) if unreadable(&error) => {
+                // A directory is never opened for writing: that it is one says nothing more.
+                self.open_file(path, OpenOptions::new().write(true)).map_err(|_| error)?
+            }
+            opened => opened?,
+        };
         match stat::opened(&file)?.kind {
             FileKind::File | FileKind::Directory => Ok(file),
             FileKind::Symlink | FileKind::Special(_) => Err(Errno::NXIO.into()),
@@ -179,8 +182,10 @@ impl Root {
             Symlinks::Beneath if path.is_empty() => self.dir.open_with(".", options),
             Symlinks::Beneath => self.dir.open_with(OsStr::from_bytes(path), options),
             Symlinks::None => {
-                let options = options.follow(FollowSymlinks::No);
-                self.handle(parent)?.0.open_with(OsStr::from_bytes(name), options)
+                let directory = self.handle(parent)?;
+                let name = OsStr::from_bytes(name);
+                let opened = directory.0.open_with(name, options.follow(FollowSymlinks::No));
+                opened.map_err(|error| link_error(&directory, name, error))
             }
         };
         opened.map(cap_std::fs::File::into_std)
@@ -192,11 +197,7 @@ impl Root {
         for component in path.split(|b| *b == b'/') {
             let dir = at.as_ref().unwrap_or(&self.dir);
             let name = OsStr::from_bytes(component);
-            let next = dir.open_dir_nofollow(name).map_err(|error| {
-                // Both are refused: this only finds out which of the two it was.
-                let link = rustix::fs::readlinkat(dir, name, Vec::new()).is_ok();
-                if link { Errno::LOOP.into() } else { error }
-            })?;
+            let next = dir.open_dir_nofollow(name).map_err(|error| link_error(dir, name, error))?;
             at = Some(next);
         }
         at.ok_or_else(|| Errno::NOENT.into())
@@ -220,15 +221,14 @@ impl Place {
         Ok(File::from(rustix::fs::openat(&self.directory, &self.name, flags, mode)?))
     }
 
-    /// Sets the mode of what cannot be opened. A link that comes between is followed, but not out of the directory.
-    pub(super) fn set_mode(&self, mode: Mode) -> io::Result<()> {
+    /// Sets the permission bits of what cannot be opened. A link that comes between is followed, but not out of the directory.
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         let kept = match stat::entry(&self.directory, &*self.name)? {
             found if found.kind == FileKind::Directory => found.mode & 0o7000,
             found if found.kind == FileKind::File => 0,
             _ => return Err(Errno::NXIO.into()),
         };
-        let mode = Permissions::from_mode(u32::from(mode.bits()) | kept);
-        self.directory.0.set_permissions(&self.name, mode)
+        self.directory.0.set_permissions(&self.name, Permissions::from_mode(mode | kept))
     }
 }
 
@@ -244,6 +244,12 @@ impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The error that a link is, where none is followed: the system also says that it is no directory. Refused it is in any case.
+fn link_error(directory: impl AsFd, name: &OsStr, error: io::Error) -> io::Error {
+    let link = rustix::fs::readlinkat(directory, name, Vec::new()).is_ok();
+    if link { Errno::LOOP.into() } else { error }
 }
 
 /// The directory and the last name. A path that ends in `.` or `..`, as targets of links may, is a directory: its last name is

@@ -89,7 +89,7 @@ impl Writer {
         let state = match mode {
             StoreMode::Replace | StoreMode::Append | StoreMode::At(_) => prepare(root, settings, path, mode)?,
             StoreMode::Unique { prefix } => {
-                let directory = root.directory(path).map_err(failure)?;
+                let directory = root.directory(path).map_err(no_parent)?;
                 let place = unused(directory, if prefix.is_empty() { b"wharf" } else { prefix })?;
                 can_make_files(&place.directory)?;
                 chosen = Some(path.join(place.name.as_encoded_bytes()).map_err(|_| FailureKind::InvalidName)?);
@@ -290,9 +290,8 @@ fn can_make_files(directory: &Handle) -> Result<()> {
 
 /// A name that begins with `prefix` and that nothing has.
 fn unused(directory: Handle, prefix: &[u8]) -> Result<Place> {
+    let prefix = [prefix, b"."].concat();
     for _ in 0..TRIES {
-        let mut prefix = prefix.to_vec();
-        prefix.push(b'.');
         let name = name(&prefix, &random()?);
         match stat::entry(&directory, &*name) {
             Ok(_) => {}
