@@ -13,7 +13,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn run(seed: u64) -> chaos::Seen {
-    let mut choices = chaos::Seed::new(seed, 2000);
+    let mut choices = chaos::Seed::new(seed, 4000);
     catch_unwind(AssertUnwindSafe(|| chaos::run(&mut choices))).unwrap_or_else(|panic| {
         eprintln!("it was the seed {seed}: play it again with CHAOS_SEED={seed}");
         resume_unwind(panic)

@@ -116,7 +116,6 @@ struct Chaos<'c, C> {
     now: Instant,
     peer: SocketAddr,
     local: SocketAddr,
-    tls: Tls,
     control: Control,
     /// Sent by the client, not read by the session.
     wire: VecDeque<u8>,
@@ -165,7 +164,7 @@ enum Held {
     /// Started, not reported.
     Running(Job),
     Login(Arc<Permissions>),
-    File { upload: bool },
+    File,
     Listing,
     /// `offered`: a connection that waits to be accepted.
     Listener { offered: Option<SocketAddr> },
@@ -177,8 +176,10 @@ impl<'c, C: Choices> Chaos<'c, C> {
     fn new(choices: &'c mut C) -> Self {
         let mut config = Config::default();
         config.limits = limits(choices);
+        config.timeout = Duration::from_secs(*choices.pick(&[300, 0, 10]));
+        config.login_timeout = Duration::from_secs(*choices.pick(&[60, 0, 3600]));
         config.auth_failed_timeout = Duration::from_secs(choices.below(3) as u64);
-        config.max_login_attempts = choices.below(4) as u32;
+        config.max_login_attempts = *choices.pick(&[0, 0, 2, 10]);
         config.permit_foreign_addresses = choices.one_in(4);
         config.permit_privileged_ports = choices.one_in(4);
         config.report_dialogue = choices.one_in(2);
@@ -208,7 +209,6 @@ impl<'c, C: Choices> Chaos<'c, C> {
             now: Instant::ZERO,
             peer,
             local,
-            tls,
             control: Control::Plain,
             wire: VecDeque::new(),
             line_is_open: false,
@@ -242,17 +242,18 @@ impl<'c, C: Choices> Chaos<'c, C> {
     fn step(&mut self) {
         self.steps += 1;
         match self.choices.below(64) {
-            0..16 => self.client_writes(),
-            16..28 => self.session_reads(),
-            28..42 => self.report(),
+            0..12 => self.client_writes(),
+            12..22 => self.session_reads(),
+            22..42 => self.report(),
             42..52 => self.client_reads(),
-            52..56 => self.time_passes(),
-            56..59 => self.tls_changes(),
-            59 => self.handle(Input::Urgent),
-            60 => self.handle(Input::Timeout),
-            61 => self.late_report(),
-            62 if self.choices.one_in(8) => self.end_of_the_world(),
-            _ => self.log_in(),
+            52..54 => self.time_passes(),
+            54..58 => self.tls_changes(),
+            58 => self.handle(Input::Urgent),
+            59 => self.handle(Input::Timeout),
+            60 => self.late_report(),
+            61 if self.choices.one_in(16) => self.end_of_the_world(),
+            _ if self.session.user().is_none() => self.log_in(),
+            _ => self.client_reads(),
         }
     }
 
@@ -297,7 +298,10 @@ impl<'c, C: Choices> Chaos<'c, C> {
             "RETR a.txt", "RETR a.txt", "RETR pub/b.txt", "STOR a.txt", "STOR incoming/x", "APPE a.txt", "STOU", "STOU log",
             "LIST", "LIST -la pub", "NLST", "NLST *.txt", "MLSD", "MLSD pub", "ABOR", "ABOR", "ABOR", "ABOR x",
             "AUTH TLS", "AUTH KLINGON", "PBSZ 0", "PROT P", "PROT C", "PROT E", "CCC", "ADAT x", "MIC x",
-            "USER alice", "USER bob", "PASS", "REIN", "QUIT x", "RETR", "PWD x", "SITE",
+            "EPSV\r\nRETR a.txt", "EPSV\r\nSTOR incoming/x", "PASV\r\nLIST", "EPSV\r\nMLSD", "PASV\r\nAPPE a.txt", "EPSV\r\nSTOU",
+            "PORT 192,0,2,2,200,1\r\nRETR a.txt", "EPRT |2|2001:db8::2|4000|\r\nSTOR a.txt", "RNFR a.txt\r\nRNTO b.txt",
+            "EPSV\r\nRETR a.txt\r\nNOOP\r\nSTAT", "EPSV\r\nRETR a.txt\r\nABOR", "EPSV\r\nRETR a.txt\r\nPWD\r\nNLST\r\nABOR",
+            "PBSZ 0\r\nPROT P", "USER bob", "PASS", "REIN", "QUIT x", "RETR", "PWD x", "SITE",
         ];
         if self.half_closed {
             return;
@@ -305,8 +309,8 @@ impl<'c, C: Choices> Chaos<'c, C> {
         let mut octets = match self.choices.below(40) {
             0 => vec![b'a'; self.choices.below(3 * self.config.limits.line)],
             1 => (0..self.choices.below(30)).map(|_| self.choices.below(256) as u8).collect(),
-            2 if self.choices.one_in(8) => b"QUIT".to_vec(),
-            3 if self.choices.one_in(8) => b"GET / HTTP/1.1".to_vec(),
+            2 if self.choices.one_in(16) => b"QUIT".to_vec(),
+            3 if self.choices.one_in(16) => b"GET / HTTP/1.1".to_vec(),
             4 => format!("PASS {PASSWORD}").into_bytes(),
             5 => format!("ACCT {PASSWORD}").into_bytes(),
             6 => b"\xff\xf4\xff\xf2ABOR".to_vec(),
@@ -361,11 +365,16 @@ impl<'c, C: Choices> Chaos<'c, C> {
     }
 
     fn time_passes(&mut self) {
+        if self.choices.one_in(8) {
+            // A clock that seems to go backwards.
+            self.session.handle(Instant::ZERO, Input::Timeout);
+            return self.observe();
+        }
         let deadline = self.session.poll_timeout();
         self.now = match (self.choices.below(8), deadline) {
             (0, Some(deadline)) => self.now.max(deadline),
-            (1, _) => self.now + Duration::from_secs(self.choices.below(120) as u64),
-            (_, _) => self.now + Duration::from_millis(self.choices.below(2000) as u64),
+            (1, _) => self.now + Duration::from_secs(self.choices.below(20) as u64),
+            (_, _) => self.now + Duration::from_millis(self.choices.below(500) as u64),
         };
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             self.handle(Input::Timeout);
@@ -373,7 +382,7 @@ impl<'c, C: Choices> Chaos<'c, C> {
     }
 
     fn tls_changes(&mut self) {
-        let done = !self.choices.one_in(8);
+        let done = !self.choices.one_in(16);
         self.control = match (self.control, done) {
             (Control::Starting, true) => {
                 self.seen.handshakes += 1;
@@ -409,7 +418,7 @@ impl<'c, C: Choices> Chaos<'c, C> {
                 2 => (Report::Transferred { bytes: bytes + 7, result: Ok(()) }, None),
                 _ => (Report::Progress(bytes + 7), Some(Held::Transfer { bytes: bytes + 7 })),
             },
-            held @ (Held::Login(_) | Held::File { .. } | Held::Listing | Held::Data) => {
+            held @ (Held::Login(_) | Held::File | Held::Listing | Held::Data) => {
                 unreachable!("{held:?} reports no more")
             }
         };
@@ -455,13 +464,13 @@ impl<'c, C: Choices> Chaos<'c, C> {
             Job::Fs { op: FsOp::Size { .. }, .. } => (Report::Size(self.choices.below(1000) as u64), None),
             Job::Fs { .. } => (Report::Done, None),
             Job::Open { open, .. } => match open {
-                Open::Retrieve { .. } => (Report::Opened { size: Some(1000), path: None }, Some(Held::File { upload: false })),
+                Open::Retrieve { .. } => (Report::Opened { size: Some(1000), path: None }, Some(Held::File)),
                 Open::Store { path, mode: StoreMode::Unique { .. }, .. } => {
                     let name = self.choices.pick(&[b"unique.1" as &[u8], b"un(ique", b"u\xff\r\n1"]);
                     let path = path.join(name).expect("no NUL");
-                    (Report::Opened { size: None, path: Some(path) }, Some(Held::File { upload: true }))
+                    (Report::Opened { size: None, path: Some(path) }, Some(Held::File))
                 }
-                Open::Store { .. } => (Report::Opened { size: None, path: None }, Some(Held::File { upload: true })),
+                Open::Store { .. } => (Report::Opened { size: None, path: None }, Some(Held::File)),
                 Open::List(_) => (Report::Opened { size: None, path: None }, Some(Held::Listing)),
             },
             Job::Read { limit, .. } => {
@@ -663,7 +672,7 @@ impl<'c, C: Choices> Chaos<'c, C> {
                     Job::Transfer(transfer) => {
                         let file = self.jobs.remove(&transfer.file);
                         let via = self.jobs.remove(&transfer.via);
-                        assert!(matches!(file, Some(Held::File { .. } | Held::Listing)), "{transfer:?}: the file is {file:?}");
+                        assert!(matches!(file, Some(Held::File | Held::Listing)), "{transfer:?}: the file is {file:?}");
                         assert!(matches!(via, Some(Held::Data)), "{transfer:?}: the connection is {via:?}");
                         assert!(self.owed.front().is_some_and(|owed| owed.announced), "{transfer:?} before its 1yz");
                         self.dead.extend([transfer.file, transfer.via]);
@@ -832,7 +841,7 @@ impl Held {
         match self {
             Self::Running(_) | Self::Transfer { .. } => true,
             Self::Listener { offered } => offered.is_none(),
-            Self::Login(_) | Self::File { .. } | Self::Listing | Self::Data => false,
+            Self::Login(_) | Self::File | Self::Listing | Self::Data => false,
         }
     }
 
@@ -840,7 +849,7 @@ impl Held {
     fn is_data(&self) -> bool {
         match self {
             Self::Listener { .. } | Self::Data | Self::Transfer { .. } | Self::Running(Job::Listen(_) | Job::Connect(_)) => true,
-            Self::Running(_) | Self::Login(_) | Self::File { .. } | Self::Listing => false,
+            Self::Running(_) | Self::Login(_) | Self::File | Self::Listing => false,
         }
     }
 }

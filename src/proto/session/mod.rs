@@ -505,7 +505,10 @@ impl Session {
     /// 421 and the end, at any moment (RFC 959 section 5.4); but nothing can be said while TLS begins or ends.
     fn say_goodbye(&mut self, text: &str, reason: Reason) {
         match self.phase {
-            Phase::Open => self.reply(421, text),
+            Phase::Open => {
+                self.break_off_status();
+                self.reply(421, text);
+            }
             Phase::StartTls | Phase::StopTls | Phase::Handshake | Phase::Unwrapping => {}
             Phase::Closing(_) | Phase::Closed => {}
         }
