@@ -507,7 +507,10 @@ impl Session {
     /// 421 and the end, at any moment (RFC 959 section 5.4); but nothing can be said while TLS begins or ends.
     fn say_goodbye(&mut self, text: &str, reason: Reason) {
         match self.phase {
-            Phase::Open => self.reply(421, text),
+            Phase::Open => {
+                self.break_off_status();
+                self.reply(421, text);
+            }
             Phase::StartTls | Phase::StopTls | Phase::Handshake | Phase::Unwrapping => {}
             Phase::Closing(_) | Phase::Closed => {}
         }
@@ -528,11 +531,7 @@ impl Session {
         if let Phase::Closing(_) | Phase::Closed = self.phase {
             return;
         }
-        if let Running::Transfer(transfer) = mem::replace(&mut self.running, Running::Nothing) {
-            self.drop_transfer(*transfer);
-        } else {
-            self.cancel_running();
-        }
+        self.drop_running();
         self.drop_data();
         self.log_out();
         self.event(Event::Disconnected(reason));
@@ -542,9 +541,10 @@ impl Session {
         self.timers.set(Timer::Flush, self.now, FLUSH);
     }
 
-    fn cancel_running(&mut self) {
+    fn drop_running(&mut self) {
         match mem::replace(&mut self.running, Running::Nothing) {
-            Running::Nothing | Running::Transfer(_) => {}
+            Running::Nothing => {}
+            Running::Transfer(transfer) => self.drop_transfer(*transfer),
             Running::Listening(binding) => self.cancel(binding.job),
             Running::Files(pending) => self.cancel(pending.job),
             Running::Status(status) => status.jobs().for_each(|job| self.cancel(job)),

@@ -26,7 +26,7 @@ impl Parameters {
 impl Session {
     /// TYPE (RFC 959 section 5.3.2, RFC 1123 section 4.1.2.1-2).
     pub(super) fn type_(&mut self, argument: &[u8]) {
-        let mut upper = [0; 3];
+        let mut upper = [0; 8];
         let words = match upper.get_mut(..argument.len()) {
             Some(words) => words,
             None => return self.reply(501, "TYPE A, TYPE I or TYPE L 8."),
@@ -43,7 +43,7 @@ impl Session {
                 self.reply(200, "Type set to: Binary.");
             }
             b"A C" | b"E" | b"E N" | b"E T" | b"E C" => self.reply(504, "This type is not implemented."),
-            [b'L', b' ', b'1'..=b'9'] | [b'L', b'1'..=b'9'] => self.reply(504, "Only bytes of 8 bits."),
+            [b'L', b' ', size @ ..] | [b'L', size @ ..] if decimal(size).is_some() => self.reply(504, "Only bytes of 8 bits."),
             _ => self.reply(501, "TYPE A, TYPE I or TYPE L 8."),
         }
     }

@@ -28,7 +28,8 @@ impl Session {
     }
 
     fn help_verb(&mut self, command: Command<'_>) {
-        let known = command.verb.filter(|verb| !is_disabled(&self.config, *verb));
+        let strange_site = command.verb == Some(Verb::Site) && !command.argument.is_empty();
+        let known = command.verb.filter(|verb| !strange_site && !is_disabled(&self.config, *verb));
         match known.and_then(|verb| verb.rule().help.map(|help| (verb, help))) {
             Some((verb, ("", meaning))) => self.reply(214, format_args!("Syntax: {verb} ({meaning}).")),
             Some((verb, (argument, meaning))) => {

@@ -77,6 +77,7 @@ pub(super) enum Step {
         text: Option<Template>,
     },
     ReplyMatches(Expression),
+    Octets(Template),
     Silence,
     Data(Setup),
     Connect {
@@ -234,6 +235,7 @@ fn step(line: &str) -> Result<Step, String> {
         "S-" => Ok(Step::ReplyLacks(glob()?)),
         "S|" => Ok(Step::ReplyContinues(glob()?)),
         "S~" => Ok(Step::ReplyMatches(expression()?)),
+        "S!" => Ok(Step::Octets(octets()?)),
         "S0" => bare(Step::Silence),
         "D:" => setup(rest),
         "D+" if rest.is_empty() => Ok(Step::Connect { from: None }),

@@ -146,6 +146,15 @@ impl Stage<'_> {
                     return Err(Trouble { expected: "a reply that matches".into(), came: quoted(&reply.joined()) });
                 }
             }
+            Step::Octets(octets) => {
+                let octets = octets.octets(&self.variables).map_err(expected("octets"))?;
+                let trouble = |came| Trouble { expected: quoted(&octets), came };
+                while self.inbox.len() < octets.len() && self.world.receive(&mut self.inbox).map_err(trouble)? {}
+                if !self.inbox.starts_with(&octets) {
+                    return Err(trouble(quoted(&self.inbox)));
+                }
+                self.inbox.drain(..octets.len());
+            }
             Step::Silence => {
                 let leftover = self.leftover().map_err(expected("no reply yet"))?;
                 if !leftover.is_empty() {

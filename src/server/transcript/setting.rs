@@ -31,7 +31,8 @@ impl Setting {
         }
         let seconds = || read(value, wrong).and_then(|seconds| Duration::try_from_secs_f64(seconds).map_err(|_| wrong()));
         match self.key.as_str() {
-            "banner" => config.banner = value.into(),
+            // So that a banner can have several lines.
+            "banner" => config.banner = value.replace("\\n", "\n"),
             "timeout" => config.timeout = seconds()?,
             "login_timeout" => config.login_timeout = seconds()?,
             "data_timeout" => config.data_timeout = seconds()?,
