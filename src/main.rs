@@ -1,2 +1,6 @@
-//! The daemon.
-fn main() {}
+//! The daemon `wharf`.
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}
