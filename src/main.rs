@@ -1,4 +1,6 @@
 //! The daemon `wharf`.
+#![expect(clippy::std_instead_of_alloc, reason = "a program has std")]
+
 mod cli;
 
 fn main() -> std::process::ExitCode {

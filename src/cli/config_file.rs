@@ -187,7 +187,8 @@ fn addresses(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem
         }
     }
     if let Some(item) = top.take("listen_ftps") {
-        for item in item.array("an array of addresses, such as [\"127.0.0.1:990\"]")? {
+        let first = item.array("an array of addresses, such as [\"127.0.0.1:990\"]")?.into_iter().next();
+        if let Some(item) = first {
             address(&item)?;
             return Err(item.problem(Missing::Tls));
         }

@@ -38,7 +38,11 @@ impl Document {
     pub(super) fn top<'d>(&'d self, sections: &'static Sections) -> Result<Section<'d>, Problem> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.problem(at, "", &format!("not TOML: {}", error.message().trim_end_matches(", expected nothing").replace('\n', ", ")))
+            self.problem(
+                at,
+                "",
+                &format!("not TOML: {}", error.message().trim_end_matches(", expected nothing").replace('\n', ", ")),
+            )
         })?;
         Ok(Section {
             document: self,

@@ -5,12 +5,16 @@ mod args;
 mod config_file;
 mod document;
 mod hash;
+mod local_time;
+mod log;
 mod options;
 mod owners;
 mod problem;
+mod serve;
 mod show;
 mod support;
 mod users;
+mod xferlog;
 
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
@@ -82,7 +86,7 @@ fn execute(args: Args) -> Result<(), Failure> {
     if args.check {
         return print(show::toml(&options).as_bytes());
     }
-    Ok(())
+    serve::run(args, password, options, users)
 }
 
 /// The password of `--username`: from the flag, or asked for.

@@ -1,5 +1,5 @@
 //! What is wrong with the flags or the configuration.
-use std::fmt;
+use core::fmt;
 
 /// A mistake of whoever started the daemon: where it is, and what would be right. One line.
 #[derive(Clone, Debug, PartialEq, Eq)]

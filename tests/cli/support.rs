@@ -1,17 +1,17 @@
 //! A folder of one's own, and a daemon in it.
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// A folder that is removed in the end.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("wharf-cli-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -19,22 +19,22 @@ impl Folder {
         Self(path.canonicalize().unwrap())
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a configuration.
-    pub fn write(&self, toml: &str) {
+    pub(crate) fn write(&self, toml: &str) {
         fs::write(self.0.join("wharf.toml"), toml).unwrap();
     }
 
     /// Runs `wharf` in this folder to its end.
-    pub fn run(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
         self.run_with(args, b"")
     }
 
     /// The same with this on standard input.
-    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Outcome {
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Outcome {
         let mut wharf = self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdin = wharf.stdin.take().unwrap();
         // It may have ended without reading any of it.
@@ -43,7 +43,7 @@ impl Folder {
         wharf.wait_with_output().unwrap().into()
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
         command.args(args).current_dir(&self.0);
         // Without a terminal of its own there is nobody to ask.
@@ -59,10 +59,10 @@ impl Drop for Folder {
 
 /// What a run came to.
 #[derive(Debug)]
-pub struct Outcome {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Outcome {
