@@ -110,6 +110,12 @@ impl Password {
         }
     }
 
+    /// Whether every password is right.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        matches!(self.0, Kind::Any)
+    }
+
     /// Whether [`Password::verify`] has to compute a hash.
     #[must_use]
     pub fn is_hashed(&self) -> bool {

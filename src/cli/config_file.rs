@@ -1,0 +1,465 @@
+//! The keys of the configuration file.
+use super::{
+    document::{Document, Item, Section, Sections},
+    options::{LogFormat, Options, Sandbox, UserOptions},
+    problem::{Problem, did_you_mean},
+    support::{Engine, Missing},
+};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use wharf::{
+    proto::{
+        address::PassivePorts,
+        command::Verb,
+        path::VirtualPath,
+        user::{PermissionOverride, PermissionSet},
+    },
+    server::{
+        auth::{password::Password, table::ANONYMOUS},
+        fs::Symlinks,
+    },
+};
+
+/// All keys there are, in the order in which they are documented.
+pub(super) const SECTIONS: &Sections = &[
+    (
+        "",
+        &[
+            "listen",
+            "listen_ftps",
+            "engine",
+            "workers",
+            "banner",
+            "timeout",
+            "data_timeout",
+            "login_timeout",
+            "passive_timeout",
+            "active_timeout",
+            "tls_timeout",
+            "shutdown_timeout",
+            "max_login_attempts",
+            "auth_failed_timeout",
+            "permit_foreign_addresses",
+            "permit_privileged_ports",
+            "masquerade_address",
+            "masquerade_address_map",
+            "passive_ports",
+            "use_gmt_times",
+            "tcp_no_delay",
+            "use_sendfile",
+            "max_cons",
+            "max_cons_per_ip",
+            "backlog",
+            "ac_in_buffer_size",
+            "ac_out_buffer_size",
+            "read_limit",
+            "write_limit",
+            "max_line",
+            "atomic_uploads",
+            "umask",
+            "symlinks",
+            "sandbox",
+            "max_login_failures_per_ip",
+            "disabled_commands",
+            "encoding",
+            "log",
+            "tls",
+            "user",
+            "anonymous",
+            "unix",
+        ],
+    ),
+    ("log", &["level", "format", "transfers"]),
+    (
+        "tls",
+        &[
+            "certfile",
+            "keyfile",
+            "tls_control_required",
+            "tls_data_required",
+            "tls_session_reuse_required",
+            "permit_ccc",
+            "strict_close",
+            "client_ca",
+            "min_version",
+        ],
+    ),
+    (
+        "user",
+        &[
+            "name",
+            "password",
+            "password_hash",
+            "home",
+            "perm",
+            "msg_login",
+            "msg_quit",
+            "read_limit",
+            "write_limit",
+            "override_perm",
+        ],
+    ),
+    ("anonymous", &["home", "perm", "msg_login", "msg_quit", "read_limit", "write_limit", "override_perm"]),
+    ("override_perm", &["path", "perm", "recursive"]),
+    (
+        "unix",
+        &[
+            "enabled",
+            "backend",
+            "pam_service",
+            "global_perm",
+            "allowed_users",
+            "rejected_users",
+            "require_valid_shell",
+            "anonymous_user",
+            "filesystem",
+        ],
+    ),
+];
+
+/// Puts what the file says in the place of the defaults.
+pub(super) fn read(document: &Document, options: &mut Options) -> Result<(), Problem> {
+    let mut top = document.top(SECTIONS)?;
+    addresses(&mut top, options)?;
+    engine(&mut top, options)?;
+    sessions(&mut top, options)?;
+    server(&mut top, options)?;
+    files(&mut top, options)?;
+    if let Some(log) = top.take("log") {
+        read_log(log.table("a section [log]")?, options)?;
+    }
+    if let Some(tls) = top.take("tls") {
+        read_tls(tls.table("a section [tls]")?)?;
+    }
+    if let Some(users) = top.take("user") {
+        for user in users.array("a section [[user]], with two brackets, for each user")? {
+            let user = read_user(user.table("a section [[user]]")?, options)?;
+            options.users.push(user);
+        }
+    }
+    if let Some(anonymous) = top.take("anonymous") {
+        let anonymous = read_anonymous(anonymous.table("a section [anonymous]")?, options)?;
+        options.users.push(anonymous);
+    }
+    if let Some(unix) = top.take("unix") {
+        read_unix(unix.table("a section [unix]")?)?;
+    }
+    top.finish()?;
+    if options.plain_passwords && document.is_world_readable() {
+        options.warnings.push(format!(
+            "{}: everybody on this host can read the passwords in this file: take that away (chmod o-r), or use password_hash",
+            document.path().display()
+        ));
+    }
+    Ok(())
+}
+
+/// Sets `target` if the key is there.
+fn set<'d, T>(
+    section: &mut Section<'d>,
+    key: &'static str,
+    target: &mut T,
+    read: impl FnOnce(&Item<'d>) -> Result<T, Problem>,
+) -> Result<(), Problem> {
+    if let Some(item) = section.take(key) {
+        *target = read(&item)?;
+    }
+    Ok(())
+}
+
+fn text(item: &Item<'_>) -> Result<String, Problem> {
+    item.text().map(str::to_owned)
+}
+
+fn addresses(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    if let Some(item) = top.take("listen") {
+        options.listen.clear();
+        let empty = item.problem("no address is listed: name one, such as \"0.0.0.0:2121\"");
+        for item in item.array("an array of addresses, such as [\"127.0.0.1:2121\"]")? {
+            let address = address(&item)?;
+            if address.port() != 0 && options.listen.contains(&address) {
+                return Err(item.problem(format!("{address} is listed twice: leave one out")));
+            }
+            options.listen.push(address);
+        }
+        if options.listen.is_empty() {
+            return Err(empty);
+        }
+    }
+    if let Some(item) = top.take("listen_ftps") {
+        let first = item.array("an array of addresses, such as [\"127.0.0.1:990\"]")?.into_iter().next();
+        if let Some(item) = first {
+            address(&item)?;
+            return Err(item.problem(Missing::Tls));
+        }
+    }
+    Ok(())
+}
+
+fn address(item: &Item<'_>) -> Result<SocketAddr, Problem> {
+    let text = item.text()?;
+    text.parse().map_err(|_| {
+        let example = if text.parse::<Ipv4Addr>().is_ok() { format!("{text}:2121") } else { "127.0.0.1:2121".into() };
+        item.problem(format!("{text:?} is no address and port: write it like \"{example}\" or \"[::1]:2121\""))
+    })
+}
+
+fn engine(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    set(top, "engine", &mut options.engine, |item| {
+        item.choice(&Engine::NAMES)?.available().map_err(|missing| item.problem(missing))
+    })?;
+    if let Some(item) = top.take("workers")
+        && item.number(0..=1024_u32)? != 0
+    {
+        return Err(item.problem(Missing::Workers));
+    }
+    Ok(())
+}
+
+fn sessions(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    let config = &mut options.config;
+    set(top, "banner", &mut config.banner, text)?;
+    set(top, "timeout", &mut config.timeout, Item::seconds)?;
+    set(top, "data_timeout", &mut config.data_timeout, Item::seconds)?;
+    set(top, "login_timeout", &mut config.login_timeout, Item::seconds)?;
+    set(top, "passive_timeout", &mut config.passive_timeout, Item::seconds)?;
+    set(top, "active_timeout", &mut config.active_timeout, Item::seconds)?;
+    set(top, "tls_timeout", &mut config.tls_timeout, Item::seconds)?;
+    set(top, "max_login_attempts", &mut config.max_login_attempts, |item| item.number(0..=u32::MAX))?;
+    set(top, "auth_failed_timeout", &mut config.auth_failed_timeout, Item::seconds)?;
+    set(top, "permit_foreign_addresses", &mut config.permit_foreign_addresses, Item::boolean)?;
+    set(top, "permit_privileged_ports", &mut config.permit_privileged_ports, Item::boolean)?;
+    set(top, "masquerade_address", &mut config.masquerade_address, |item| ipv4(item).map(Some))?;
+    if let Some(item) = top.take("masquerade_address_map") {
+        for (key, item) in item.entries("a table such as { \"10.0.0.1\" = \"203.0.113.7\" }")? {
+            let local: IpAddr =
+                key.parse().map_err(|_| item.problem("this key is no IP address: name the server's own, in quotes"))?;
+            config.masquerade_address_map.insert(local, ipv4(&item)?);
+        }
+    }
+    if let Some(item) = top.take("passive_ports") {
+        config.passive_ports = Some(Arc::new(passive_ports(item)?));
+    }
+    set(top, "use_gmt_times", &mut config.use_gmt_times, Item::boolean)?;
+    set(top, "read_limit", &mut config.read_limit, |item| item.number(0..=u64::MAX))?;
+    set(top, "write_limit", &mut config.write_limit, |item| item.number(0..=u64::MAX))?;
+    set(top, "max_line", &mut config.limits.line, |item| item.number(512..=65536))?;
+    set(top, "umask", &mut config.umask, umask)?;
+    if let Some(item) = top.take("disabled_commands") {
+        for item in item.array("an array of commands, such as [\"PORT\", \"EPRT\"]")? {
+            config.disabled_commands.push(verb(&item)?);
+        }
+    }
+    Ok(())
+}
+
+fn ipv4(item: &Item<'_>) -> Result<Ipv4Addr, Problem> {
+    let text = item.text()?;
+    text.parse().map_err(|_| item.problem(format!("{text:?} is no IPv4 address: write it like \"203.0.113.7\"")))
+}
+
+fn passive_ports(item: Item<'_>) -> Result<PassivePorts, Problem> {
+    const WANTED: &str = "a range such as \"60000-60999\", or an array of numbers";
+    if !item.is_array() {
+        return item.parse();
+    }
+    let empty = item.problem(format!("there is no port here: use {WANTED}"));
+    let ports: Vec<u16> = item.array(WANTED)?.iter().map(|port| port.number(1..=u16::MAX)).collect::<Result<_, _>>()?;
+    PassivePorts::new(ports).map_err(|_| empty)
+}
+
+fn umask(item: &Item<'_>) -> Result<u32, Problem> {
+    let text = item.text()?;
+    let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    let umask = u32::from_str_radix(text, 8).ok().filter(|umask| octal && *umask <= 0o777);
+    umask.ok_or_else(|| item.problem(format!("{text:?} is no umask: write three octal digits, such as \"022\"")))
+}
+
+fn verb(item: &Item<'_>) -> Result<String, Problem> {
+    let text = item.text()?;
+    let verb = text.to_ascii_uppercase();
+    let known = || Verb::ALL.iter().map(|verb| verb.name());
+    if known().any(|known| known == verb) {
+        return Ok(verb);
+    }
+    Err(item.problem(format!("{text:?} is no command that is known{}", did_you_mean(&verb, known()))))
+}
+
+fn server(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    let settings = &mut options.settings;
+    set(top, "shutdown_timeout", &mut settings.shutdown_timeout, Item::seconds)?;
+    set(top, "tcp_no_delay", &mut settings.tcp_no_delay, Item::boolean)?;
+    set(top, "use_sendfile", &mut settings.use_sendfile, Item::boolean)?;
+    set(top, "max_cons", &mut settings.max_cons, |item| item.number(0..=usize::MAX))?;
+    set(top, "max_cons_per_ip", &mut settings.max_cons_per_ip, |item| item.number(0..=usize::MAX))?;
+    set(top, "backlog", &mut settings.backlog, |item| item.number(1..=65535))?;
+    set(top, "ac_in_buffer_size", &mut settings.ac_in_buffer_size, buffer_size)?;
+    set(top, "ac_out_buffer_size", &mut settings.ac_out_buffer_size, buffer_size)?;
+    set(top, "max_login_failures_per_ip", &mut settings.max_login_failures_per_ip, |item| item.number(0..=u32::MAX))
+}
+
+fn buffer_size(item: &Item<'_>) -> Result<usize, Problem> {
+    item.number(512..=16 * 1024 * 1024)
+}
+
+fn files(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    let files = &mut options.files;
+    set(top, "atomic_uploads", &mut files.atomic_uploads, Item::boolean)?;
+    set(top, "symlinks", &mut files.symlinks, |item| item.choice(&[("beneath", Symlinks::Beneath), ("none", Symlinks::None)]))?;
+    set(top, "encoding", &mut files.encoding, |item| {
+        let label = item.text()?;
+        let unknown =
+            || item.problem(format!("{label:?} is no encoding that is known: use \"utf-8\", \"gbk\", \"shift_jis\" ..."));
+        let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).ok_or_else(unknown)?;
+        Ok((encoding != encoding_rs::UTF_8).then(|| encoding.name()))
+    })?;
+    set(top, "sandbox", &mut options.sandbox, |item| {
+        let choices = [("auto", Some(Sandbox::Auto)), ("required", None), ("off", Some(Sandbox::Off))];
+        item.choice(&choices)?.ok_or_else(|| item.problem(Missing::Sandbox))
+    })
+}
+
+fn read_log(mut section: Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    use tracing::Level;
+    let log = &mut options.log;
+    set(&mut section, "level", &mut log.level, |item| {
+        item.choice(&[
+            ("error", Level::ERROR),
+            ("warn", Level::WARN),
+            ("info", Level::INFO),
+            ("debug", Level::DEBUG),
+            ("trace", Level::TRACE),
+        ])
+    })?;
+    set(&mut section, "format", &mut log.format, |item| item.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]))?;
+    set(&mut section, "transfers", &mut log.transfers, |item| item.path().map(Some))?;
+    section.finish()
+}
+
+/// All keys may stand there as long as they ask for nothing that needs TLS.
+fn read_tls(mut section: Section<'_>) -> Result<(), Problem> {
+    for key in ["certfile", "keyfile", "client_ca"] {
+        if let Some(item) = section.take(key) {
+            item.path()?;
+            return Err(item.problem(Missing::Tls));
+        }
+    }
+    for (key, default) in [
+        ("tls_control_required", false),
+        ("tls_data_required", false),
+        ("tls_session_reuse_required", false),
+        ("permit_ccc", false),
+        ("strict_close", true),
+    ] {
+        if let Some(item) = section.take(key)
+            && item.boolean()? != default
+        {
+            return Err(item.problem(Missing::Tls));
+        }
+    }
+    if let Some(item) = section.take("min_version")
+        && !item.choice(&[("1.2", true), ("1.3", false)])?
+    {
+        return Err(item.problem(Missing::Tls));
+    }
+    section.finish()
+}
+
+fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOptions, Problem> {
+    let Some(item) = section.take("name") else {
+        return Err(section.problem("this user has no name: add name = \"...\""));
+    };
+    let name = text(&item)?;
+    if name.is_empty() || name.contains(char::is_control) {
+        return Err(item.problem("a name is not empty and has no control characters"));
+    }
+    if options.users.iter().any(|user| user.name == name) {
+        return Err(item.problem(format!("there is a user {name:?} already: choose another name")));
+    }
+    let password = match (section.take("password"), section.take("password_hash")) {
+        (Some(plain), None) => {
+            options.plain_passwords = true;
+            Password::plain(plain.text()?)
+        }
+        (None, Some(hash)) => Password::hashed(hash.text()?)
+            .map_err(|error| hash.problem(format!("{error}; `wharf hash-password` makes one that does")))?,
+        (Some(_), Some(hash)) => return Err(hash.problem("this user has a password already: leave out one of the two")),
+        (None, None) => {
+            let remedy = "add password_hash = \"...\", as `wharf hash-password` makes it, or password = \"...\"";
+            return Err(section.problem(&format!("the user {name:?} has no password: {remedy}")));
+        }
+    };
+    user(section, name, password)
+}
+
+fn read_anonymous(section: Section<'_>, options: &Options) -> Result<UserOptions, Problem> {
+    if options.users.iter().any(UserOptions::is_anonymous) {
+        return Err(section.problem("there is a [[user]] with the name \"anonymous\" already: leave out one of the two"));
+    }
+    user(section, ANONYMOUS.into(), Password::any())
+}
+
+/// The keys that all users have.
+fn user(mut section: Section<'_>, name: String, password: Password) -> Result<UserOptions, Problem> {
+    let Some(home) = section.take("home") else {
+        return Err(section.problem("home is missing: add home = \"...\", the directory to serve"));
+    };
+    let mut user = UserOptions::new(name, password, home.path()?, home.place());
+    set(&mut section, "perm", &mut user.permissions, permissions)?;
+    set(&mut section, "msg_login", &mut user.msg_login, text)?;
+    set(&mut section, "msg_quit", &mut user.msg_quit, text)?;
+    set(&mut section, "read_limit", &mut user.read_limit, |item| item.number(0..=u64::MAX))?;
+    set(&mut section, "write_limit", &mut user.write_limit, |item| item.number(0..=u64::MAX))?;
+    if let Some(item) = section.take("override_perm") {
+        const WANTED: &str = "an array such as [ { path = \"/pub\", perm = \"elr\", recursive = true } ]";
+        for item in item.array(WANTED)? {
+            user.overrides.push(override_perm(item.table(WANTED)?)?);
+        }
+    }
+    section.finish()?;
+    Ok(user)
+}
+
+fn permissions(item: &Item<'_>) -> Result<PermissionSet, Problem> {
+    item.text()?.parse().map_err(|error| item.problem(error))
+}
+
+fn override_perm(mut section: Section<'_>) -> Result<PermissionOverride, Problem> {
+    let Some(path_item) = section.take("path") else {
+        return Err(section.problem("path is missing: add path = \"/...\", as the user sees it"));
+    };
+    let text = path_item.text()?;
+    let path = VirtualPath::root().join(text.as_bytes()).map_err(|error| path_item.problem(error))?;
+    if !text.starts_with('/') {
+        return Err(path_item.problem(format!("{text:?} is not as the user sees it, from the home on: write \"{path}\"")));
+    }
+    let Some(perm) = section.take("perm") else {
+        return Err(section.problem("perm is missing: add perm = \"elr\", or \"\" to permit nothing"));
+    };
+    let mut other = PermissionOverride { path, permissions: permissions(&perm)?, recursive: false };
+    set(&mut section, "recursive", &mut other.recursive, Item::boolean)?;
+    section.finish()?;
+    Ok(other)
+}
+
+/// All keys may stand there as long as `enabled` is false.
+fn read_unix(mut section: Section<'_>) -> Result<(), Problem> {
+    if let Some(item) = section.take("enabled")
+        && item.boolean()?
+    {
+        return Err(item.problem(Missing::SystemUsers));
+    }
+    let (mut ignored, mut ignored_permissions) = (String::new(), PermissionSet::NONE);
+    set(&mut section, "backend", &mut (), |item| item.choice(&[("pam", ()), ("shadow", ())]))?;
+    set(&mut section, "pam_service", &mut ignored, text)?;
+    set(&mut section, "global_perm", &mut ignored_permissions, permissions)?;
+    for key in ["allowed_users", "rejected_users"] {
+        if let Some(item) = section.take(key) {
+            item.array("an array of names")?.iter().try_for_each(|name| name.text().map(drop))?;
+        }
+    }
+    set(&mut section, "require_valid_shell", &mut true, Item::boolean)?;
+    set(&mut section, "anonymous_user", &mut ignored, text)?;
+    set(&mut section, "filesystem", &mut (), |item| item.choice(&[("unix", ()), ("home", ())]))?;
+    section.finish()
+}

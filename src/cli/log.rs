@@ -1,0 +1,153 @@
+//! The log on standard error.
+use super::{
+    local_time::LocalTime,
+    options::{LogFormat, LogOptions},
+};
+use core::fmt::{self, Write};
+use std::io;
+use tracing::{
+    Level, Subscriber, debug,
+    field::{Field, Visit},
+    info, warn,
+};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+use wharf::{
+    Reason,
+    proto::{
+        event::{Event, TransferEvent},
+        failure::Failure,
+        text::Escaped,
+    },
+    server::SessionInfo,
+};
+
+/// Begins to log. What cannot be written is lost: a log never ends a session.
+pub(super) fn init(options: &LogOptions) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(options.level)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        // It would complain on standard error, of all places.
+        .log_internal_errors(false);
+    // It fails only if there is a log already.
+    let _ = match options.format {
+        LogFormat::Text => tracing::subscriber::set_global_default(subscriber.event_format(Text).finish()),
+        LogFormat::Json => {
+            tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).with_target(false).finish())
+        }
+    };
+}
+
+/// Logs what happened in a session, as pyftpdlib does. Whatever comes from the client is escaped.
+pub(super) fn event(info: &SessionInfo, event: &Event) {
+    let user = Escaped(info.user.as_deref().unwrap_or_default().as_bytes());
+    macro_rules! log {
+        ($level:ident, $($message:tt)*) => { $level!(peer = %info.peer, user = %user, $($message)*) };
+    }
+    match event {
+        Event::Connected => log!(info, "FTP session opened (connect)"),
+        Event::Disconnected(reason) => match unusual(*reason) {
+            None => log!(info, "FTP session closed (disconnect)."),
+            Some(why) => log!(info, "FTP session closed (disconnect): {why}."),
+        },
+        Event::LoggedIn { user } => log!(info, "USER '{}' logged in.", Escaped(user.as_bytes())),
+        Event::LoginFailed { user } => log!(info, "USER '{}' failed login.", Escaped(user.as_bytes())),
+        Event::LoggedOut { user } => log!(debug, "USER '{}' logged out.", Escaped(user.as_bytes())),
+        Event::Transfer(transfer) => log!(info, "{}", Moved(transfer)),
+        Event::Action { verb, path, to, code, failure } => match to {
+            None => log!(info, "{verb} {path} {code}{}", Why(failure.as_ref())),
+            Some(to) => log!(info, "{verb} {path} -> {to} {code}{}", Why(failure.as_ref())),
+        },
+        Event::ForeignAddress(address) => log!(warn, "refused a data connection with the foreign address {address}"),
+        Event::Command { verb, argument } => {
+            let space = if argument.is_empty() { "" } else { " " };
+            log!(debug, "<- {}{space}{}", Escaped(verb), Escaped(argument));
+        }
+        Event::Reply(reply) => log!(debug, "-> {}", Escaped(reply.trim_ascii_end())),
+        // Later kinds of events ask for nothing.
+        _ => {}
+    }
+}
+
+/// A reason that is worth a word.
+fn unusual(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::Quit | Reason::Eof => None,
+        Reason::Timeout => Some("idle for too long"),
+        Reason::LoginAttempts => Some("too many failed logins"),
+        Reason::NotFtp => Some("not an FTP client"),
+        Reason::Shutdown => Some("the server stops"),
+        Reason::Tls => Some("the TLS handshake failed"),
+        _ => Some("ended by the server"),
+    }
+}
+
+/// `RETR /a completed=1 bytes=5 seconds=0.001`.
+struct Moved<'a>(&'a TransferEvent);
+
+impl fmt::Display for Moved<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TransferEvent { verb, path, bytes, duration, result, .. } = self.0;
+        let (completed, seconds) = (u8::from(result.is_ok()), duration.as_secs_f64());
+        write!(f, "{verb} {path} completed={completed} bytes={bytes} seconds={seconds:.3}{}", Why(result.as_ref().err()))
+    }
+}
+
+/// ` 'No such file or directory.'`, or nothing.
+struct Why<'a>(Option<&'a Failure>);
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |failure| write!(f, " '{failure}'"))
+    }
+}
+
+/// pyftpdlib's lines: `[I 2026-02-08 12:00:00] 127.0.0.1:50000-[user] text`, in the time of the host.
+struct Text;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &tracing::Event<'_>) -> fmt::Result {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let letter = match *event.metadata().level() {
+            Level::ERROR => 'E',
+            Level::WARN => 'W',
+            Level::INFO => 'I',
+            Level::DEBUG => 'D',
+            Level::TRACE => 'T',
+        };
+        write!(writer, "[{letter} {}] ", LocalTime::now())?;
+        if !line.peer.is_empty() {
+            write!(writer, "{}-[{}] ", line.peer, line.user)?;
+        }
+        writeln!(writer, "{}", line.message)
+    }
+}
+
+/// The fields of a line.
+#[derive(Default)]
+struct Line {
+    peer: String,
+    user: String,
+    message: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let target = match field.name() {
+            "peer" => &mut self.peer,
+            "user" => &mut self.user,
+            "message" => &mut self.message,
+            _ => return,
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(target, "{value:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The daemon: flags, the configuration file, signals, logs.
+//!
+//! **Invariant:** it uses the public API of the library and nothing else, as any program could.
+mod args;
+mod config_file;
+mod document;
+mod hash;
+mod local_time;
+mod log;
+mod options;
+mod owners;
+mod problem;
+mod serve;
+mod show;
+mod support;
+mod users;
+mod xferlog;
+
+use args::{Args, Command};
+use clap::{CommandFactory, Parser};
+use core::fmt;
+use options::Options;
+use problem::Problem;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+use wharf::proto::secret::Secret;
+
+/// Why the daemon ends otherwise than as asked.
+#[derive(Debug)]
+enum Failure {
+    /// The flags or the configuration are wrong: exit code 2.
+    Usage(Problem),
+    /// Something failed while running: exit code 1.
+    Running(String),
+}
+
+impl Failure {
+    fn usage(place: &str, message: impl Into<String>) -> Self {
+        Self::Usage(Problem::new(place, message))
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Usage(problem)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(problem) => problem.fmt(f),
+            Self::Running(message) => message.fmt(f),
+        }
+    }
+}
+
+/// Does what the flags say; the exit code is 0 if it ends as asked, 1 if it fails while running, 2 if the flags or the
+/// configuration are wrong.
+pub(crate) fn run() -> ExitCode {
+    let outcome = execute(Args::parse());
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    // Nothing can be done about a standard error that is closed.
+    let _ = writeln!(io::stderr(), "wharf: {failure}");
+    match failure {
+        Failure::Running(_) => ExitCode::from(1),
+        Failure::Usage(_) => ExitCode::from(2),
+    }
+}
+
+fn execute(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Some(Command::HashPassword) => return hash::run(),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "wharf", &mut script);
+            return print(&script);
+        }
+        None => {}
+    }
+    let password = password(&args)?;
+    let options = Options::read(&args, password.as_ref())?;
+    let users = users::open(&options)?;
+    if args.check {
+        return print(show::toml(&options).as_bytes());
+    }
+    serve::run(args, password, options, users)
+}
+
+/// The password of `--username`: from the flag, or asked for.
+fn password(args: &Args) -> Result<Option<Secret>, Failure> {
+    match (&args.username, &args.password) {
+        (None, _) => Ok(None),
+        (Some(_), Some(password)) => Ok(Some(Secret::new(password.as_encoded_bytes().to_vec()))),
+        (Some(name), None) => hash::ask(&format!("Password of {name}: ")).map(Some),
+    }
+}
+
+fn print(octets: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    out.write_all(octets).and_then(|()| out.flush()).map_err(|error| Failure::Running(format!("cannot print: {error}")))
+}

@@ -1,0 +1,272 @@
+//! What the daemon does: flags and file put together.
+use super::{
+    args::Args,
+    config_file,
+    document::Document,
+    problem::Problem,
+    support::{Engine, Missing},
+};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use wharf::{
+    proto::{
+        config::Config,
+        secret::Secret,
+        user::{PermissionOverride, PermissionSet},
+    },
+    server::{
+        Settings,
+        auth::{password::Password, table::ANONYMOUS},
+        fs::Symlinks,
+    },
+};
+
+/// The effective configuration.
+pub(super) struct Options {
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) engine: Engine,
+    pub(super) config: Config,
+    pub(super) settings: Settings,
+    pub(super) files: FileOptions,
+    pub(super) sandbox: Sandbox,
+    pub(super) log: LogOptions,
+    pub(super) users: Vec<UserOptions>,
+    /// Whether a password stands in the file as it is.
+    pub(super) plain_passwords: bool,
+    /// Remarks for the log: nothing is wrong, but perhaps not meant so.
+    pub(super) warnings: Vec<String>,
+}
+
+/// What counts for the files of all users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileOptions {
+    pub(super) atomic_uploads: bool,
+    pub(super) symlinks: Symlinks,
+    /// The name of the encoding, if it is not UTF-8.
+    pub(super) encoding: Option<&'static str>,
+}
+
+/// Whether the daemon confines itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sandbox {
+    Auto,
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LogOptions {
+    pub(super) level: tracing::Level,
+    pub(super) format: LogFormat,
+    pub(super) transfers: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A user of the table.
+#[derive(Clone)]
+pub(super) struct UserOptions {
+    pub(super) name: String,
+    pub(super) password: Password,
+    pub(super) home: PathBuf,
+    /// What named the home, for the case that it cannot be opened.
+    pub(super) home_place: String,
+    pub(super) permissions: PermissionSet,
+    pub(super) overrides: Vec<PermissionOverride>,
+    pub(super) msg_login: String,
+    pub(super) msg_quit: String,
+    pub(super) read_limit: u64,
+    pub(super) write_limit: u64,
+}
+
+impl UserOptions {
+    /// A user with the defaults that the library has.
+    pub(super) fn new(name: String, password: Password, home: PathBuf, home_place: String) -> Self {
+        Self {
+            name,
+            password,
+            home,
+            home_place,
+            permissions: PermissionSet::READ,
+            overrides: Vec::new(),
+            msg_login: "Login successful.".into(),
+            msg_quit: "Goodbye.".into(),
+            read_limit: 0,
+            write_limit: 0,
+        }
+    }
+
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.name == ANONYMOUS
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: vec![
+                SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
+                SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            ],
+            engine: Engine::DEFAULT,
+            config: Config::default(),
+            settings: Settings::default(),
+            files: FileOptions { atomic_uploads: false, symlinks: Symlinks::Beneath, encoding: None },
+            sandbox: Sandbox::Auto,
+            log: LogOptions { level: tracing::Level::INFO, format: LogFormat::Text, transfers: None },
+            users: Vec::new(),
+            plain_passwords: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+const DEFAULT_PORT: u16 = 2121;
+
+impl Options {
+    /// Reads the file, if there is one, and lets the flags override it. `password` is that of `--username`.
+    pub(super) fn read(args: &Args, password: Option<&Secret>) -> Result<Self, Problem> {
+        let mut options = Self::default();
+        if let Some(path) = &args.config {
+            config_file::read(&Document::load(path)?, &mut options)?;
+        }
+        options.override_addresses(args);
+        options.override_users(args, password)?;
+        options.override_rest(args)?;
+        if options.users.is_empty() {
+            let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            return Err(Problem::new(file, "nobody could log in: add a [[user]], or [anonymous] with a home"));
+        }
+        let can_write = |user: &UserOptions| {
+            user.permissions.can_write() || user.overrides.iter().any(|other| other.permissions.can_write())
+        };
+        if options.users.iter().any(|user| user.is_anonymous() && can_write(user)) {
+            options.warnings.push("anonymous users can write: anybody can store, change or delete files".into());
+        }
+        options.config.report_dialogue = options.log.level >= tracing::Level::DEBUG;
+        Ok(options)
+    }
+
+    fn override_addresses(&mut self, args: &Args) {
+        match (args.interface, args.port) {
+            (None, None) => {}
+            (None, Some(port)) => self.listen.iter_mut().for_each(|address| address.set_port(port)),
+            (Some(interface), port) => {
+                let port = port.or(self.listen.first().map(SocketAddr::port)).unwrap_or(DEFAULT_PORT);
+                self.listen = vec![SocketAddr::new(interface, port)];
+            }
+        }
+        // Two ports of the system's choice would differ; whoever asks for one wants one.
+        if self.listen.iter().all(|address| address.port() == 0 && address.ip().is_unspecified()) {
+            self.listen.truncate(1);
+        }
+        let mut seen = Vec::new();
+        self.listen.retain(|address| {
+            let new = address.port() == 0 || !seen.contains(address);
+            seen.push(*address);
+            new
+        });
+    }
+
+    fn override_users(&mut self, args: &Args, password: Option<&Secret>) -> Result<(), Problem> {
+        let home = match &args.directory {
+            Some(directory) => {
+                Some(std::path::absolute(directory).map_err(|error| Problem::new("--directory", error.to_string()))?)
+            }
+            None => None,
+        };
+        let current = || std::path::absolute(".").map_err(|error| Problem::new("the current directory", error.to_string()));
+        let user = match args.username.as_ref().zip(password) {
+            Some((name, _)) if name.is_empty() || name.contains(char::is_control) => {
+                return Err(Problem::new("--username", "a name is not empty and has no control characters"));
+            }
+            Some((name, password)) => {
+                let password = Password::plain(password.clone());
+                if let Some(index) = self.users.iter().position(|user| user.name == *name) {
+                    self.users[index].password = password;
+                    &mut self.users[index]
+                } else {
+                    let user = UserOptions::new(name.clone(), password, current()?, "the current directory".into());
+                    self.users.push(user);
+                    self.users.last_mut().expect("it was pushed just now")
+                }
+            }
+            None if args.config.is_none() => {
+                let user = UserOptions::new(ANONYMOUS.into(), Password::any(), current()?, "the current directory".into());
+                self.users.push(user);
+                self.users.last_mut().expect("it was pushed just now")
+            }
+            None if home.is_none() && !args.write => return Ok(()),
+            None => {
+                let flag = if home.is_some() { "--directory" } else { "--write" };
+                let message = "the file has no [anonymous] for whom this could count: name a user with --username";
+                let anonymous = self.users.iter_mut().find(|user| user.is_anonymous());
+                anonymous.ok_or_else(|| Problem::new(flag, message))?
+            }
+        };
+        if let Some(home) = home {
+            user.home = home;
+            user.home_place = "--directory".into();
+        }
+        if args.write {
+            user.permissions = PermissionSet::ALL;
+        }
+        Ok(())
+    }
+
+    fn override_rest(&mut self, args: &Args) -> Result<(), Problem> {
+        let missing = |flag: &str, missing: Missing| Problem::new(flag, missing.to_string());
+        for (given, flag) in [
+            (args.tls, "--tls"),
+            (args.certfile.is_some(), "--certfile"),
+            (args.keyfile.is_some(), "--keyfile"),
+            (args.tls_control_required, "--tls-control-required"),
+            (args.tls_data_required, "--tls-data-required"),
+            (args.implicit_tls.is_some(), "--implicit-tls"),
+        ] {
+            if given {
+                return Err(missing(flag, Missing::Tls));
+            }
+        }
+        if let Some(engine) = args.engine {
+            self.engine = engine.available().map_err(|error| missing("--engine", error))?;
+        }
+        let (config, settings) = (&mut self.config, &mut self.settings);
+        if let Some(ports) = &args.range {
+            config.passive_ports = Some(ports.clone().into());
+        }
+        if args.nat_address.is_some() {
+            config.masquerade_address = args.nat_address;
+        }
+        if args.debug {
+            self.log.level = self.log.level.max(tracing::Level::DEBUG);
+        }
+        set(&mut config.timeout, args.timeout);
+        set(&mut config.banner, args.banner.clone());
+        config.permit_foreign_addresses |= args.permit_foreign_addresses;
+        config.permit_privileged_ports |= args.permit_privileged_ports;
+        config.use_gmt_times &= !args.use_localtime;
+        settings.use_sendfile &= !args.disable_sendfile;
+        set(&mut settings.max_cons, args.max_cons);
+        set(&mut settings.max_cons_per_ip, args.max_cons_per_ip);
+        set(&mut config.max_login_attempts, args.max_login_attempts);
+        set(&mut config.read_limit, args.read_limit);
+        set(&mut config.write_limit, args.write_limit);
+        Ok(())
+    }
+
+    /// Whether it is no failure if `address` cannot be bound: `[::]` beside `0.0.0.0` on a host without IPv6.
+    pub(super) fn is_optional(&self, address: SocketAddr) -> bool {
+        let ipv4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+        address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && self.listen.contains(&ipv4)
+    }
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}

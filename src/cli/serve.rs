@@ -1,0 +1,208 @@
+//! From the configuration to a server that runs until it is told to stop.
+use super::{
+    Failure,
+    args::Args,
+    log,
+    options::{LogOptions, Options},
+    support::Engine,
+    users,
+    xferlog::TransferLog,
+};
+use core::{net::SocketAddr, time::Duration};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    io::{self, Write},
+    process,
+    sync::Arc,
+    thread,
+};
+use tracing::{error, info, warn};
+use wharf::{
+    proto::{event::Event, secret::Secret},
+    server::{
+        BindError, Handle, Server, SessionInfo,
+        auth::table::{User, UserTable},
+    },
+};
+
+/// How long the second signal lets sessions say 421.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// Serves until a signal says stop. All is validated by now, and nothing is bound yet.
+pub(super) fn run(args: Args, password: Option<Secret>, options: Options, users: Vec<User>) -> Result<(), Failure> {
+    let transfers = match &options.log.transfers {
+        Some(path) => Some(Arc::new(TransferLog::open(path)?)),
+        None => None,
+    };
+    log::init(&options.log);
+    // From here on a signal waits until the server can obey it.
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| Failure::Running(format!("cannot wait for signals: {error}")))?;
+    options.warnings.iter().for_each(|warning| warn!("{warning}"));
+    warn_of_root();
+
+    let table = Arc::new(UserTable::new());
+    table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
+    let server = bind(&options, &table, transfers.as_ref()).map_err(|error| Failure::Running(error.to_string()))?;
+    announce(&options, server.addresses());
+
+    let running =
+        Running { args, password, fixed: Fixed::of(&options), table, handle: server.handle(), transfers: transfers.clone() };
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || running.obey(signals))
+        .map_err(|error| Failure::Running(format!("cannot start a thread: {error}")))?;
+
+    let served = server.serve();
+    if let Some(transfers) = transfers {
+        transfers.finish();
+    }
+    served.map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
+    info!(">>> stopped <<<");
+    Ok(())
+}
+
+/// Binds all addresses, or all but those that may be missing.
+fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&Arc<TransferLog>>) -> Result<Server, BindError> {
+    let build = |without: Option<SocketAddr>| {
+        let transfers = transfers.cloned();
+        let hook = move |info: &SessionInfo, event: &Event| {
+            log::event(info, event);
+            if let (Event::Transfer(transfer), Some(transfers)) = (event, &transfers) {
+                transfers.record(info, transfer);
+            }
+        };
+        let builder = Server::builder()
+            .config(options.config.clone())
+            .settings(options.settings.clone())
+            .authorizer(table.clone())
+            .on_event(hook);
+        let addresses = options.listen.iter().filter(|address| Some(**address) != without);
+        addresses.fold(builder, |builder, address| builder.bind(*address)).build()
+    };
+    match build(None) {
+        Err(BindError::Address { address, source }) if options.is_optional(address) => {
+            warn!("not listening on {address}, but on IPv4 alone: {source}");
+            build(Some(address))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Says on standard output that the server listens, and in the log how it will behave.
+fn announce(options: &Options, addresses: &[SocketAddr]) {
+    let mut lines = String::new();
+    for address in addresses {
+        lines.push_str(&format!("listening on {address}\n"));
+    }
+    let mut out = io::stdout();
+    // Whoever closed it does not want to know.
+    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+
+    info!("concurrency model: {}", options.engine);
+    if let Some(address) = options.config.masquerade_address {
+        info!("masquerade (NAT) address: {address}");
+    }
+    let ports = options.config.passive_ports.as_ref();
+    match ports.and_then(|ports| ports.nth(0).zip(ports.nth(ports.len() - 1))) {
+        Some((first, last)) => info!("passive ports: {first}->{last}"),
+        None => info!("passive ports: the system's choice"),
+    }
+    for address in addresses {
+        info!(">>> starting FTP server on {address}, pid={} <<<", process::id());
+    }
+}
+
+fn warn_of_root() {
+    #[cfg(unix)]
+    if rustix::process::geteuid().is_root() {
+        warn!(
+            "running as root: whoever breaks in is root too; start it as another user (ports from 1024 on need no privileges)"
+        );
+    }
+}
+
+/// What the signals work on.
+struct Running {
+    args: Args,
+    password: Option<Secret>,
+    fixed: Fixed,
+    table: Arc<UserTable>,
+    handle: Handle,
+    transfers: Option<Arc<TransferLog>>,
+}
+
+/// What cannot be changed while serving.
+#[derive(PartialEq, Eq)]
+struct Fixed {
+    listen: Vec<SocketAddr>,
+    engine: Engine,
+    log: LogOptions,
+    backlog: u32,
+}
+
+impl Fixed {
+    fn of(options: &Options) -> Self {
+        Self {
+            listen: options.listen.clone(),
+            engine: options.engine,
+            log: options.log.clone(),
+            backlog: options.settings.backlog,
+        }
+    }
+}
+
+impl Running {
+    fn obey(self, mut signals: Signals) {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                self.reload();
+            } else if !stopping {
+                stopping = true;
+                info!("stopping: transfers may go on for a while; a second signal stops at once");
+                self.handle.drain();
+            } else {
+                warn!("stopping at once");
+                self.handle.close_all();
+                // A thread that hangs in a system call must not keep the daemon.
+                thread::sleep(HURRY);
+                process::exit(0);
+            }
+        }
+    }
+
+    fn reload(&self) {
+        if let Some(transfers) = &self.transfers {
+            transfers.reopen();
+        }
+        if self.args.config.is_none() {
+            info!("there is no configuration file to read again (--config)");
+            return;
+        }
+        let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|options| {
+            let users = users::open(&options)?;
+            Ok((options, users))
+        });
+        match outcome {
+            Ok((options, users)) => self.apply(options, users),
+            Err(problem) => error!("the old settings stay: {problem}"),
+        }
+    }
+
+    fn apply(&self, options: Options, users: Vec<User>) {
+        options.warnings.iter().for_each(|warning| warn!("{warning}"));
+        if Fixed::of(&options) != self.fixed {
+            warn!("listen, engine, backlog and [log] stay as they were until a restart");
+        }
+        if let Err(error) = self.table.replace(users) {
+            error!("the old settings stay: {error}");
+            return;
+        }
+        self.handle.reload(options.config, options.settings, self.table.clone());
+        info!("the configuration was read again");
+    }
+}

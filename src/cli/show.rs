@@ -1,0 +1,161 @@
+//! The effective configuration as TOML, for `--check`.
+use super::options::{LogFormat, Options, Sandbox, UserOptions};
+use core::{fmt, fmt::Write as _, time::Duration};
+use wharf::server::fs::Symlinks;
+
+/// All keys that count in this build, with the values that they have; reading it again gives the same. Passwords are not in it:
+/// in their place stands a hash that nobody's password has.
+pub(super) fn toml(options: &Options) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = top(&mut out, options)
+        .and_then(|()| log(&mut out, options))
+        .and_then(|()| options.users.iter().try_for_each(|user| section(&mut out, user)));
+    out
+}
+
+fn top(out: &mut String, options: &Options) -> fmt::Result {
+    let Options { listen, engine, config, settings, files, sandbox, .. } = options;
+    let listen: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
+    writeln!(out, "listen = [{}]", listen.join(", "))?;
+    writeln!(out, "engine = \"{engine}\"")?;
+    writeln!(out, "banner = {}", quoted(&config.banner))?;
+    for (key, time) in [
+        ("timeout", config.timeout),
+        ("data_timeout", config.data_timeout),
+        ("login_timeout", config.login_timeout),
+        ("passive_timeout", config.passive_timeout),
+        ("active_timeout", config.active_timeout),
+        ("shutdown_timeout", settings.shutdown_timeout),
+        ("auth_failed_timeout", config.auth_failed_timeout),
+    ] {
+        writeln!(out, "{key} = {}", seconds(time))?;
+    }
+    writeln!(out, "max_login_attempts = {}", config.max_login_attempts)?;
+    writeln!(out, "permit_foreign_addresses = {}", config.permit_foreign_addresses)?;
+    writeln!(out, "permit_privileged_ports = {}", config.permit_privileged_ports)?;
+    if let Some(address) = config.masquerade_address {
+        writeln!(out, "masquerade_address = \"{address}\"")?;
+    }
+    if !config.masquerade_address_map.is_empty() {
+        let entries = config.masquerade_address_map.iter().map(|(local, shown)| format!("\"{local}\" = \"{shown}\""));
+        writeln!(out, "masquerade_address_map = {{ {} }}", entries.collect::<Vec<_>>().join(", "))?;
+    }
+    if let Some(ports) = &config.passive_ports {
+        let ports: Vec<_> = (0..ports.len()).filter_map(|index| ports.nth(index)).collect();
+        writeln!(out, "passive_ports = {}", port_list(&ports))?;
+    }
+    writeln!(out, "use_gmt_times = {}", config.use_gmt_times)?;
+    writeln!(out, "tcp_no_delay = {}", settings.tcp_no_delay)?;
+    writeln!(out, "use_sendfile = {}", settings.use_sendfile)?;
+    writeln!(out, "max_cons = {}", settings.max_cons)?;
+    writeln!(out, "max_cons_per_ip = {}", settings.max_cons_per_ip)?;
+    writeln!(out, "backlog = {}", settings.backlog)?;
+    writeln!(out, "ac_in_buffer_size = {}", settings.ac_in_buffer_size)?;
+    writeln!(out, "ac_out_buffer_size = {}", settings.ac_out_buffer_size)?;
+    writeln!(out, "read_limit = {}", config.read_limit)?;
+    writeln!(out, "write_limit = {}", config.write_limit)?;
+    writeln!(out, "max_line = {}", config.limits.line)?;
+    writeln!(out, "atomic_uploads = {}", files.atomic_uploads)?;
+    writeln!(out, "umask = \"{:03o}\"", config.umask)?;
+    let symlinks = match files.symlinks {
+        Symlinks::Beneath => "beneath",
+        Symlinks::None => "none",
+    };
+    writeln!(out, "symlinks = \"{symlinks}\"")?;
+    let sandbox = match sandbox {
+        Sandbox::Auto => "auto",
+        Sandbox::Off => "off",
+    };
+    writeln!(out, "sandbox = \"{sandbox}\"")?;
+    writeln!(out, "max_login_failures_per_ip = {}", settings.max_login_failures_per_ip)?;
+    let disabled: Vec<_> = config.disabled_commands.iter().map(|verb| quoted(verb)).collect();
+    writeln!(out, "disabled_commands = [{}]", disabled.join(", "))?;
+    writeln!(out, "encoding = {}", quoted(&files.encoding.unwrap_or("UTF-8").to_lowercase()))
+}
+
+fn log(out: &mut String, options: &Options) -> fmt::Result {
+    let log = &options.log;
+    writeln!(out, "\n[log]\nlevel = \"{}\"", log.level.as_str().to_lowercase())?;
+    let format = match log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    writeln!(out, "format = \"{format}\"")?;
+    if let Some(path) = &log.transfers {
+        writeln!(out, "transfers = {}", quoted(&path.to_string_lossy()))?;
+    }
+    Ok(())
+}
+
+fn section(out: &mut String, user: &UserOptions) -> fmt::Result {
+    if user.is_anonymous() && user.password.is_any() {
+        writeln!(out, "\n[anonymous]")?;
+    } else {
+        writeln!(out, "\n[[user]]\nname = {}", quoted(&user.name))?;
+        writeln!(out, "password_hash = \"*\" # not shown; like this, nobody can log in")?;
+    }
+    writeln!(out, "home = {}", quoted(&user.home.to_string_lossy()))?;
+    writeln!(out, "perm = \"{}\"", user.permissions)?;
+    writeln!(out, "msg_login = {}", quoted(&user.msg_login))?;
+    writeln!(out, "msg_quit = {}", quoted(&user.msg_quit))?;
+    writeln!(out, "read_limit = {}", user.read_limit)?;
+    writeln!(out, "write_limit = {}", user.write_limit)?;
+    let overrides = user.overrides.iter().map(|other| {
+        // The path came from TOML, and so is UTF-8.
+        let path = quoted(&String::from_utf8_lossy(other.path.as_bytes()));
+        format!("{{ path = {path}, perm = \"{}\", recursive = {} }}", other.permissions, other.recursive)
+    });
+    writeln!(out, "override_perm = [{}]", overrides.collect::<Vec<_>>().join(", "))
+}
+
+/// A range where it is one, as it nearly always is.
+fn port_list(ports: &[u16]) -> String {
+    match ports {
+        [first, .., last] if ports.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1])) => {
+            format!("\"{first}-{last}\"")
+        }
+        [..] => format!("{ports:?}"),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    if time.subsec_nanos() == 0 { time.as_secs().to_string() } else { time.as_secs_f64().to_string() }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_escaped_as_toml_wants_it() {
+        for text in ["", "plain", "a\"b\\c", "line\nline\r\t\u{7f}\u{1b}[2J", "é €"] {
+            let document = format!("key = {}", quoted(text));
+            let table = toml::de::DeTable::parse(&document).unwrap().into_inner();
+            assert_eq!(table.get("key").unwrap().get_ref().as_str(), Some(text));
+        }
+    }
+
+    #[test]
+    fn ports_are_shown_as_a_range_or_one_by_one() {
+        assert_eq!(port_list(&[60000, 60001, 60002]), "\"60000-60002\"");
+        assert_eq!(port_list(&[60000]), "[60000]");
+        assert_eq!(port_list(&[60000, 60002]), "[60000, 60002]");
+        assert_eq!(port_list(&[65535, 0]), "[65535, 0]");
+    }
+}

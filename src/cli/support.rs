@@ -1,0 +1,68 @@
+//! What this build of the daemon lacks. Keys and flags for it exist, but are refused by its name.
+use core::fmt;
+
+/// Something that this build cannot do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// FTPS.
+    Tls,
+    /// An engine.
+    Engine(Engine),
+    /// Worker threads of asynchronous engines.
+    Workers,
+    /// Accounts of the system.
+    SystemUsers,
+    /// Landlock, seccomp, dropping of privileges.
+    Sandbox,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls => f.write_str("this build has no TLS support: leave this out, or use a build with TLS"),
+            Self::Engine(engine) => write!(f, "this build has no engine \"{engine}\": use \"{}\"", Engine::DEFAULT),
+            Self::Workers => {
+                f.write_str("this build has no asynchronous engine, and \"threads\" has no workers: leave this out, or use 0")
+            }
+            Self::SystemUsers => f.write_str(
+                "this build cannot let accounts of the system in: list the users as [[user]], or use a build that can",
+            ),
+            Self::Sandbox => f.write_str("this build cannot confine itself to a sandbox: use \"auto\" or \"off\""),
+        }
+    }
+}
+
+/// What drives the sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    Tokio,
+    Smol,
+    Threads,
+    Processes,
+}
+
+impl Engine {
+    pub(super) const DEFAULT: Self = Self::Threads;
+
+    pub(super) const NAMES: [(&'static str, Self); 4] =
+        [("tokio", Self::Tokio), ("smol", Self::Smol), ("threads", Self::Threads), ("processes", Self::Processes)];
+
+    /// This engine, if this build has it.
+    pub(super) fn available(self) -> Result<Self, Missing> {
+        match self {
+            Self::Threads => Ok(self),
+            Self::Tokio | Self::Smol | Self::Processes => Err(Missing::Engine(self)),
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tokio => "tokio",
+            Self::Smol => "smol",
+            Self::Threads => "threads",
+            Self::Processes => "processes",
+        })
+    }
+}
