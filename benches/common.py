@@ -1,0 +1,182 @@
+"""What the comparisons of whole servers share: servers that are started and stopped, a small client, and figures of /proc.
+
+A server is any program that takes `--config FILE`, a TOML file with the keys of the daemon `wharf`, and prints
+`listening on HOST:PORT`. `pyftpdlib_server.py` makes pyftpdlib such a program.
+"""
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+USER, PASSWORD = "user", "12345"
+TIMEOUT = 60
+WHARF = ROOT / "target/release/wharf"
+
+
+def pyftpdlib():
+    """The command of pyftpdlib's server; it is installed from PyPI into target/ if it is not there yet."""
+    venv = ROOT / "target/bench-venv"
+    python = venv / "bin/python"
+    if subprocess.run([python, "-c", "import pyftpdlib"], stderr=subprocess.DEVNULL).returncode if python.exists() else True:
+        print("installing pyftpdlib into", venv.relative_to(ROOT), file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "pyftpdlib"], check=True)
+    return [str(python), str(ROOT / "benches/pyftpdlib_server.py")]
+
+
+def commands(arguments):
+    """Names and commands of the servers to compare, by the common arguments of the scripts."""
+    found = {}
+    for path in arguments.server or [str(WHARF)]:
+        if not os.access(path, os.X_OK):
+            sys.exit(f"{path} is not there: run `cargo build --release`, or name another with --server")
+        found[os.path.basename(path)] = [os.path.abspath(path)]
+    if not arguments.no_peer:
+        found["pyftpdlib"] = pyftpdlib()
+    return found
+
+
+def add_arguments(parser):
+    parser.add_argument("--server", action="append", metavar="PATH", help="a server to measure (default: target/release/wharf)")
+    parser.add_argument("--no-peer", action="store_true", help="leave out pyftpdlib")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help='more configuration, such as engine="threads"')
+
+
+class Folder:
+    """A folder in memory (else in the temporary folder) that vanishes at the end."""
+
+    def __enter__(self):
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="wharf-bench-", dir=base))
+        (self.path / "home").mkdir()
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Server:
+    """A running server; `home` is what it serves."""
+
+    def __init__(self, name, command, folder, settings=()):
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)[::-1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        self.name, self.home = name, folder.path / "home"
+        config = folder.path / f"{name}.toml"
+        config.write_text(
+            "\n".join(['listen = ["127.0.0.1:0"]', "max_cons = 0", *settings])
+            + f'\n[log]\nlevel = "warn"\n[[user]]\nname = "{USER}"\npassword = "{PASSWORD}"\n'
+            + f'home = "{self.home}"\nperm = "elradfmwMT"\n'
+        )
+        self.process = subprocess.Popen([*command, "--config", config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        guard = threading.Timer(TIMEOUT, self.process.kill)
+        guard.start()
+        line = self.process.stdout.readline()
+        guard.cancel()
+        match = re.match(r"listening on .*:(\d+)", line)
+        if not match:
+            self.stop()
+            raise RuntimeError(f"{name} did not say where it listens: {line!r}")
+        self.port = int(match[1])
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def processes(self):
+        """The ids of the server and of all its descendants."""
+        children = {}
+        for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(entry.read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry.parent.name))
+        found = [self.process.pid]
+        for pid in found:
+            found.extend(children.get(pid, ()))
+        return found
+
+    def cpu(self):
+        """Seconds of CPU time that it has used, with children that have ended."""
+        ticks = 0
+        for pid in self.processes():
+            try:
+                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            ticks += sum(map(int, fields[11:15]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory(self):
+        """KiB in user space: the proportional share of all pages, and the anonymous pages."""
+        pss = anonymous = 0
+        for pid in self.processes():
+            try:
+                text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except OSError:
+                continue
+            pss += int(re.search(r"^Pss: +(\d+)", text, re.M)[1])
+            anonymous += int(re.search(r"^Anonymous: +(\d+)", text, re.M)[1])
+        return pss, anonymous
+
+    def anonymous_now(self):
+        """KiB of anonymous pages of the server's own process; cheap enough to be asked for all the time."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"^RssAnon:\s+(\d+)", text, re.M)[1])
+
+
+class Client:
+    """A control connection that is logged in."""
+
+    def __init__(self, server):
+        self.socket = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.replies = self.socket.makefile("rb")
+        self.reply("220")
+        self.command("USER " + USER, "331")
+        self.command("PASS " + PASSWORD, "230")
+        self.command("TYPE I", "200")
+
+    def reply(self, *codes):
+        line = self.replies.readline().decode("utf-8", "replace")
+        while line[3:4] == "-":
+            end = line[:3] + " "
+            while not line.startswith(end):
+                line = self.replies.readline().decode("utf-8", "replace")
+                if not line:
+                    break
+        if line[:3] not in codes:
+            raise RuntimeError(f"expected {' or '.join(codes)}, got {line!r}")
+        return line
+
+    def command(self, command, *codes):
+        self.socket.sendall(command.encode() + b"\r\n")
+        return self.reply(*codes)
+
+    def transfer(self, command):
+        """The data connection of a transfer that has begun."""
+        port = int(re.search(r"\|\|\|(\d+)\|", self.command("EPSV", "229"))[1])
+        data = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        self.command(command, "150", "125")
+        return data
+
+    def close(self):
+        self.replies.close()
+        self.socket.close()
+
+
+def command_line():
+    return "$ " + " ".join(["python3", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
