@@ -1,7 +1,7 @@
 //! The keys of the configuration file.
 use super::{
     document::{Document, Item, Section, Sections},
-    options::{LogFormat, Options, Sandbox, UserOptions},
+    options::{LogFormat, Options, Sandbox, TransferOptions, UserOptions},
     problem::{Problem, did_you_mean},
     support::{Engine, Missing},
 };
@@ -332,7 +332,13 @@ fn read_log(mut section: Section<'_>, options: &mut Options) -> Result<(), Probl
         ])
     })?;
     set(&mut section, "format", &mut log.format, |item| item.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]))?;
-    set(&mut section, "transfers", &mut log.transfers, |item| item.path().map(Some))?;
+    set(&mut section, "transfers", &mut log.transfers, |item| {
+        let (path, place) = (item.path()?, item.place());
+        match path.parent() {
+            Some(parent) if parent.is_dir() => Ok(Some(TransferOptions { path, place })),
+            Some(_) | None => Err(item.problem(format!("there is no directory for {}: make it first", path.display()))),
+        }
+    })?;
     section.finish()
 }
 

@@ -57,7 +57,15 @@ pub(super) enum Sandbox {
 pub(super) struct LogOptions {
     pub(super) level: tracing::Level,
     pub(super) format: LogFormat,
-    pub(super) transfers: Option<PathBuf>,
+    pub(super) transfers: Option<TransferOptions>,
+}
+
+/// The transfer log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TransferOptions {
+    pub(super) path: PathBuf,
+    /// What named it, for the case that it cannot be opened.
+    pub(super) place: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,8 +82,8 @@ fn log(out: &mut String, options: &Options) -> fmt::Result {
         LogFormat::Json => "json",
     };
     writeln!(out, "format = \"{format}\"")?;
-    if let Some(path) = &log.transfers {
-        writeln!(out, "transfers = {}", quoted(&path.to_string_lossy()))?;
+    if let Some(transfers) = &log.transfers {
+        writeln!(out, "transfers = {}", quoted(&transfers.path.to_string_lossy()))?;
     }
     Ok(())
 }

@@ -235,7 +235,12 @@ fn transfers_are_logged_as_wu_ftpd_does() {
     folder.write(&format!("{config}[anonymous]\nhome = \"home\"\n[log]\ntransfers = \"log/xferlog\"\n"));
     let outcome = folder.run(&["--config", "wharf.toml"]);
     assert_eq!(outcome.code, Some(2));
-    assert!(outcome.stderr.starts_with("wharf: log.transfers: cannot open "), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(": log.transfers: there is no directory for "), "{}", outcome.stderr);
+    fs::create_dir_all(folder.path().join("log/xferlog")).unwrap();
+    let outcome = folder.run(&["--config", "wharf.toml"]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains(": log.transfers: cannot open "), "{}", outcome.stderr);
+    fs::remove_dir_all(folder.path().join("log")).unwrap();
 
     let log = folder.path().join("log/xferlog");
     fs::create_dir(folder.path().join("log")).unwrap();
