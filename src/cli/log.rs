@@ -109,7 +109,7 @@ fn unusual(reason: Reason) -> Option<&'static str> {
         Reason::NotFtp => Some("not an FTP client"),
         Reason::Shutdown => Some("the server stops"),
         Reason::Tls => Some("the TLS handshake failed"),
-        _ => Some("ended by the server"),
+        Reason::Failed | _ => Some("ended by the server"),
     }
 }
 
