@@ -383,6 +383,9 @@ fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOpti
         return Err(item.problem(format!("there is a user {name:?} already: choose another name")));
     }
     let password = match (section.take("password"), section.take("password_hash")) {
+        (Some(plain), None) if plain.text()?.is_empty() => {
+            return Err(plain.problem("the password is empty: write one, or password_hash = \"*\" if nobody is to log in"));
+        }
         (Some(plain), None) => {
             options.plain_passwords = true;
             Password::plain(plain.text()?)
@@ -468,4 +471,66 @@ fn read_unix(mut section: Section<'_>) -> Result<(), Problem> {
     set(&mut section, "anonymous_user", &mut ignored, text)?;
     set(&mut section, "filesystem", &mut (), |item| item.choice(&[("unix", ()), ("home", ())]))?;
     section.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn outcome(text: &str) -> Result<(), String> {
+        let document = Document::new(Path::new("/tmp/wharf.toml"), text.into());
+        read(&document, &mut Options::default()).map_err(|problem| problem.to_string())
+    }
+
+    /// Whatever stands after a key that is listed, it is read or refused by its name; it never is unknown.
+    #[test]
+    fn every_key_that_is_listed_is_read() {
+        let values = [
+            "true",
+            "0",
+            "1",
+            "-1",
+            "99999999999999999999999",
+            "1.5",
+            "nan",
+            "-inf",
+            "\"\"",
+            "\"x\"",
+            "\"127.0.0.1:1\"",
+            "[]",
+            "[1]",
+            "[\"\"]",
+            "[[]]",
+            "[{}]",
+            "[{ path = \"/\" }]",
+            "{}",
+            "{ x = 1 }",
+            "{ \"127.0.0.1\" = 1 }",
+            "2026-01-01",
+            "0xff",
+            "1e400",
+            "\"$y$\"",
+            "\"\\u0000\"",
+        ];
+        for (section, keys) in SECTIONS {
+            for (key, value) in keys.iter().flat_map(|key| values.iter().map(move |value| (key, value))) {
+                let text = match *section {
+                    "" => format!("{key} = {value}"),
+                    "user" => format!("[[user]]\n{}{key} = {value}", if *key == "name" { "" } else { "name = \"x\"\n" }),
+                    "override_perm" => format!("[anonymous]\nhome = \".\"\noverride_perm = [ {{ {key} = {value} }} ]"),
+                    section => format!("[{section}]\n{key} = {value}"),
+                };
+                let Err(problem) = outcome(&text) else { continue };
+                assert!(!problem.contains(&format!("{key}: unknown key")), "{text}: {problem}");
+                assert_eq!(problem.lines().count(), 1, "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_file_changes_nothing() {
+        assert_eq!(outcome(""), Ok(()));
+        assert_eq!(outcome("# nothing\n[log]\n[tls]\n[unix]\n"), Ok(()));
+    }
 }

@@ -301,6 +301,10 @@ fn a_user_lacking_something_is_told() {
         "wharf.toml:1: user[1]: home is missing: add home = \"...\", the directory to serve",
     );
     refused(
+        &USER.replace("hunter2", ""),
+        "wharf.toml:3: user[1].password: the password is empty: write one, or password_hash = \"*\" if nobody is to log in",
+    );
+    refused(
         &format!("{USER}password_hash = \"*\""),
         "wharf.toml:5: user[1].password_hash: this user has a password already: leave out one of the two",
     );
@@ -455,6 +459,7 @@ fn wrong_flags_are_told() {
         (&["--nat-address", "example.com"], "--nat-address"),
         (&["--password", "x"], "--username"),
         (&["--colour"], "--colour"),
+        (&["-u", "x", "-P", ""], "--password: the password is empty"),
         (&["-u", "", "-P", "x"], "--username: a name is not empty"),
     ] {
         let outcome = folder.run(flags);
