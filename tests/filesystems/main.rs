@@ -11,5 +11,7 @@ mod listing;
 #[cfg(all(unix, feature = "files"))]
 mod local;
 mod names;
+#[cfg(feature = "encoding")]
+mod recoded;
 mod storing;
 mod tree;

@@ -6,10 +6,15 @@ mod lister;
 mod local;
 mod memory;
 pub mod perform;
+#[cfg(feature = "encoding")]
+mod recoded;
+mod shared;
 
 #[cfg(all(unix, feature = "files"))]
 pub use local::{Local, OwnerNames, RootError, Symlinks};
 pub use memory::Memory;
+#[cfg(feature = "encoding")]
+pub use recoded::{EncodingError, Recoded};
 
 use crate::proto::{
     failure::{Failure, FailureKind},

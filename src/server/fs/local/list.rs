@@ -8,10 +8,7 @@ use crate::{
     server::fs::{Detail, Directory, Result},
 };
 use alloc::{sync::Arc, vec::Vec};
-use rustix::{
-    fs::{Dir, FileType},
-    io::Errno,
-};
+use rustix::fs::{Dir, FileType};
 use std::{
     ffi::OsStr,
     io,
@@ -65,13 +62,21 @@ impl Listing {
         let mut metadata = stat::entry(directory, OsStr::from_bytes(name)).ok()?;
         let mut target = None;
         if metadata.kind == FileKind::Symlink {
-            match (self.detail, self.path.join(name)) {
-                (Detail::Facts, Ok(path)) if let Ok(end) = self.root.metadata(&path, true) => metadata = end,
-                _ => target = self.shown_target(name),
+            match self.end_of_link(name) {
+                Some(end) => metadata = end,
+                None => target = self.shown_target(name),
             }
         }
         self.names.fill(&mut metadata);
         Some(Entry { name: name.to_vec(), metadata, target })
+    }
+
+    /// What the link leads to, if that is wanted and it leads anywhere.
+    fn end_of_link(&self, name: &[u8]) -> Option<Metadata> {
+        if self.detail != Detail::Facts {
+            return None;
+        }
+        self.root.metadata(&self.path.join(name).ok()?, true).ok()
     }
 
     fn shown_target(&self, name: &[u8]) -> Option<Vec<u8>> {
@@ -84,7 +89,6 @@ impl Listing {
         while !self.finished {
             match self.rest.read() {
                 None => self.finished = true,
-                Some(Err(Errno::INTR)) => {}
                 Some(Err(error)) => {
                     self.finished = true;
                     return Some(Err(failure(error.into())));

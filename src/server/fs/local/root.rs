@@ -92,11 +92,9 @@ impl Root {
         self.open_with(path.relative(), &mut options)
     }
 
-    /// Opens a directory to read its entries.
+    /// Opens a directory to read its entries. It is found first, and only then opened for reading: to open a device has effects.
     pub(super) fn open_directory(&self, path: &VirtualPath) -> io::Result<OwnedFd> {
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags((OFlags::DIRECTORY | OFlags::NONBLOCK).bits().cast_signed());
-        self.open_with(path.relative(), &mut options).map(OwnedFd::from)
+        self.directory(path)?.reopen()
     }
 
     /// Opens a regular file or directory in whatever way the process may, to change its attributes.
@@ -235,8 +233,13 @@ impl Place {
 impl Handle {
     /// Makes sure that what was done in this directory is on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(self.reopen()?)?)
+    }
+
+    /// Opens the directory for reading, which its handle need not be.
+    fn reopen(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::fsync(rustix::fs::openat(self, c".", flags, Mode::empty())?)?)
+        Ok(rustix::fs::openat(self, c".", flags, Mode::empty())?)
     }
 }
 
