@@ -1,11 +1,12 @@
 //! The keys of the configuration file.
 use super::{
     document::{Document, Item, Section, Sections},
-    options::{LogFormat, Options, Sandbox, TransferOptions, UserOptions},
+    options::{EncodingOptions, LogFormat, Options, Sandbox, TransferOptions, UserOptions},
     problem::{Problem, did_you_mean},
     support::{Engine, Missing},
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use encoding_rs::Encoding;
 use std::sync::Arc;
 use wharf::{
     proto::{
@@ -310,8 +311,8 @@ fn files(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
         let label = item.text()?;
         let unknown =
             || item.problem(format!("{label:?} is no encoding that is known: use \"utf-8\", \"gbk\", \"shift_jis\" ..."));
-        let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).ok_or_else(unknown)?;
-        Ok((encoding != encoding_rs::UTF_8).then(|| encoding.name()))
+        let encoding = Encoding::for_label(label.as_bytes()).ok_or_else(unknown)?;
+        Ok((encoding != encoding_rs::UTF_8).then(|| EncodingOptions { encoding, place: item.place() }))
     })?;
     set(top, "sandbox", &mut options.sandbox, |item| {
         let choices = [("auto", Some(Sandbox::Auto)), ("required", None), ("off", Some(Sandbox::Off))];
@@ -398,18 +399,18 @@ fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOpti
             return Err(section.problem(&format!("the user {name:?} has no password: {remedy}")));
         }
     };
-    user(section, name, password)
+    user(section, name, password, options)
 }
 
 fn read_anonymous(section: Section<'_>, options: &Options) -> Result<UserOptions, Problem> {
     if options.users.iter().any(UserOptions::is_anonymous) {
         return Err(section.problem("there is a [[user]] with the name \"anonymous\" already: leave out one of the two"));
     }
-    user(section, ANONYMOUS.into(), Password::any())
+    user(section, ANONYMOUS.into(), Password::any(), options)
 }
 
 /// The keys that all users have.
-fn user(mut section: Section<'_>, name: String, password: Password) -> Result<UserOptions, Problem> {
+fn user(mut section: Section<'_>, name: String, password: Password, options: &Options) -> Result<UserOptions, Problem> {
     let Some(home) = section.take("home") else {
         return Err(section.problem("home is missing: add home = \"...\", the directory to serve"));
     };
@@ -422,7 +423,7 @@ fn user(mut section: Section<'_>, name: String, password: Password) -> Result<Us
     if let Some(item) = section.take("override_perm") {
         const WANTED: &str = "an array such as [ { path = \"/pub\", perm = \"elr\", recursive = true } ]";
         for item in item.array(WANTED)? {
-            user.overrides.push(override_perm(item.table(WANTED)?)?);
+            user.overrides.push(override_perm(item.table(WANTED)?, options.files.encoding.as_ref())?);
         }
     }
     section.finish()?;
@@ -433,14 +434,22 @@ fn permissions(item: &Item<'_>) -> Result<PermissionSet, Problem> {
     item.text()?.parse().map_err(|error| item.problem(error))
 }
 
-fn override_perm(mut section: Section<'_>) -> Result<PermissionOverride, Problem> {
+fn override_perm(mut section: Section<'_>, encoding: Option<&EncodingOptions>) -> Result<PermissionOverride, Problem> {
     let Some(path_item) = section.take("path") else {
         return Err(section.problem("path is missing: add path = \"/...\", as the user sees it"));
     };
     let text = path_item.text()?;
-    let path = VirtualPath::root().join(text.as_bytes()).map_err(|error| path_item.problem(error))?;
+    // Paths are compared as clients write them.
+    let octets = match encoding.map(|options| options.encoding.encode(text)) {
+        None => text.as_bytes().into(),
+        Some((octets, _, false)) => octets,
+        Some((_, encoding, true)) => {
+            return Err(path_item.problem(format!("{text:?} cannot be written in the encoding {}", encoding.name())));
+        }
+    };
+    let path = VirtualPath::root().join(&octets).map_err(|error| path_item.problem(error))?;
     if !text.starts_with('/') {
-        return Err(path_item.problem(format!("{text:?} is not as the user sees it, from the home on: write \"{path}\"")));
+        return Err(path_item.problem(format!("{text:?} is not as the user sees it, from the home on: write \"/{text}\"")));
     }
     let Some(perm) = section.take("perm") else {
         return Err(section.problem("perm is missing: add perm = \"elr\", or \"\" to permit nothing"));

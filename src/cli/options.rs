@@ -42,8 +42,16 @@ pub(super) struct Options {
 pub(super) struct FileOptions {
     pub(super) atomic_uploads: bool,
     pub(super) symlinks: Symlinks,
-    /// The name of the encoding, if it is not UTF-8.
-    pub(super) encoding: Option<&'static str>,
+    /// How clients write names, if not in UTF-8.
+    pub(super) encoding: Option<EncodingOptions>,
+}
+
+/// How clients write names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EncodingOptions {
+    pub(super) encoding: &'static encoding_rs::Encoding,
+    /// What named it, for the case that names cannot be in it.
+    pub(super) place: String,
 }
 
 /// Whether the daemon confines itself.
@@ -156,6 +164,7 @@ impl Options {
         if options.users.iter().any(|user| user.is_anonymous() && can_write(user)) {
             options.warnings.push("anonymous users can write: anybody can store, change or delete files".into());
         }
+        options.config.utf8 = options.files.encoding.is_none();
         options.config.report_dialogue = options.log.level >= tracing::Level::DEBUG;
         Ok(options)
     }

@@ -49,7 +49,7 @@ fn what_check_prints_is_a_configuration_and_gives_the_same() {
         "disabled_commands = [\"PORT\", \"SITE CHMOD\"]",
         "umask = \"027\"",
         "encoding = \"gbk\"",
-        "override_perm = [{ path = \"/pub/in\", perm = \"elw\", recursive = true }]",
+        "override_perm = [{ path = \"/pub/中\", perm = \"elw\", recursive = true }]",
         "perm = \"elradfmwMT\"",
     ] {
         assert!(first.stdout.contains(expected), "{expected} is missing in\n{}", first.stdout);
@@ -121,7 +121,7 @@ msg_login = "Hi."
 msg_quit = "Bye."
 read_limit = 15
 write_limit = 16
-override_perm = [ { path = "/pub/in", perm = "wel", recursive = true } ]
+override_perm = [ { path = "/pub/中", perm = "wel", recursive = true } ]
 
 [anonymous]
 home = "home"
@@ -226,6 +226,15 @@ fn an_unknown_value_is_told_with_a_suggestion() {
     refused_line(
         "encoding = \"klingon\"",
         "encoding: \"klingon\" is no encoding that is known: use \"utf-8\", \"gbk\", \"shift_jis\" ...",
+    );
+    refused_line(
+        "encoding = \"utf-16le\"",
+        "encoding: names cannot be in UTF-16LE, whose characters have octets that mean something else to FTP: use one that extends \
+         ASCII",
+    );
+    refused(
+        &format!("encoding = \"gbk\"\n{USER}override_perm = [{{ path = \"/\u{1f600}\", perm = \"\" }}]"),
+        "wharf.toml:6: user[1].override_perm[1].path: \"/\u{1f600}\" cannot be written in the encoding GBK",
     );
     refused(
         &format!("{USER}[log]\nlevel = \"warning\""),

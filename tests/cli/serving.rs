@@ -74,6 +74,21 @@ fn a_user_with_a_hash_logs_in() {
 }
 
 #[test]
+fn names_are_in_the_encoding_of_the_configuration() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path().join("home/中")).unwrap();
+    let toml = "[anonymous]\nhome = \"home\"\noverride_perm = [ { path = \"/中\", perm = \"\", recursive = true } ]";
+    folder.write(&format!("encoding = \"gbk\"\n{LISTEN}{toml}"));
+    let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+    let mut client = Client::log_in(daemon.addresses[0], "anonymous", "");
+    assert!(!client.lines(b"FEAT").iter().any(|line| line == b" UTF8"));
+    assert_eq!(client.lines(b"MLST /\xd6\xd0")[0].get(..3), Some(&b"550"[..]));
+    let listed = client.list();
+    assert!(listed.ends_with(b"; \xd6\xd0\r\n"), "{listed:?}");
+    daemon.stop(Signal::TERM);
+}
+
+#[test]
 fn a_hangup_reads_the_file_again_and_drops_nobody() {
     let folder = with_user("banner = \"old\"");
     let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);

@@ -229,6 +229,30 @@ impl Client {
         }
     }
 
+    /// Sends these octets, and gives the lines of the reply.
+    pub(crate) fn lines(&mut self, command: &[u8]) -> Vec<Vec<u8>> {
+        self.stream.get_mut().write_all(&[command, b"\r\n"].concat()).unwrap();
+        let mut lines = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            assert!(self.stream.read_until(b'\n', &mut line).unwrap() > 0, "the server closed the connection");
+            let last = line.get(3) == Some(&b' ') && line[..3].iter().all(u8::is_ascii_digit);
+            lines.push(line.trim_ascii_end().to_vec());
+            if last {
+                return lines;
+            }
+        }
+    }
+
+    /// The octets of MLSD.
+    pub(crate) fn list(&mut self) -> Vec<u8> {
+        let data = self.passive();
+        assert_eq!(self.command("MLSD").get(..3), Some("150"));
+        let octets = Self::read_all(data);
+        assert_eq!(self.reply().get(..3), Some("226"));
+        octets
+    }
+
     /// Asks for a file, and gives the data connection once the transfer has begun.
     pub(crate) fn begin_to_retrieve(&mut self, name: &str) -> TcpStream {
         let data = self.passive();
