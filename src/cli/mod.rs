@@ -6,6 +6,7 @@ mod background;
 mod config_file;
 mod document;
 mod hash;
+mod keys;
 mod local_time;
 mod log;
 mod options;
