@@ -1,11 +1,13 @@
-//! The keys of the configuration file.
+//! What the keys of the configuration file mean.
 use super::{
-    document::{Document, Item, Section, Sections},
-    options::{LogFormat, Options, Sandbox, UserOptions},
+    document::{Document, Item, Section},
+    keys::SECTIONS,
+    options::{EncodingOptions, LogFormat, Options, Sandbox, TransferOptions, UserOptions},
     problem::{Problem, did_you_mean},
     support::{Engine, Missing},
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use encoding_rs::Encoding;
 use std::sync::Arc;
 use wharf::{
     proto::{
@@ -19,103 +21,6 @@ use wharf::{
         fs::Symlinks,
     },
 };
-
-/// All keys there are, in the order in which they are documented.
-pub(super) const SECTIONS: &Sections = &[
-    (
-        "",
-        &[
-            "listen",
-            "listen_ftps",
-            "engine",
-            "workers",
-            "banner",
-            "timeout",
-            "data_timeout",
-            "login_timeout",
-            "passive_timeout",
-            "active_timeout",
-            "tls_timeout",
-            "shutdown_timeout",
-            "max_login_attempts",
-            "auth_failed_timeout",
-            "permit_foreign_addresses",
-            "permit_privileged_ports",
-            "masquerade_address",
-            "masquerade_address_map",
-            "passive_ports",
-            "use_gmt_times",
-            "tcp_no_delay",
-            "use_sendfile",
-            "max_cons",
-            "max_cons_per_ip",
-            "backlog",
-            "ac_in_buffer_size",
-            "ac_out_buffer_size",
-            "read_limit",
-            "write_limit",
-            "max_line",
-            "atomic_uploads",
-            "umask",
-            "symlinks",
-            "sandbox",
-            "max_login_failures_per_ip",
-            "disabled_commands",
-            "encoding",
-            "log",
-            "tls",
-            "user",
-            "anonymous",
-            "unix",
-        ],
-    ),
-    ("log", &["level", "format", "transfers"]),
-    (
-        "tls",
-        &[
-            "certfile",
-            "keyfile",
-            "tls_control_required",
-            "tls_data_required",
-            "tls_session_reuse_required",
-            "permit_ccc",
-            "strict_close",
-            "client_ca",
-            "min_version",
-        ],
-    ),
-    (
-        "user",
-        &[
-            "name",
-            "password",
-            "password_hash",
-            "home",
-            "perm",
-            "msg_login",
-            "msg_quit",
-            "read_limit",
-            "write_limit",
-            "override_perm",
-        ],
-    ),
-    ("anonymous", &["home", "perm", "msg_login", "msg_quit", "read_limit", "write_limit", "override_perm"]),
-    ("override_perm", &["path", "perm", "recursive"]),
-    (
-        "unix",
-        &[
-            "enabled",
-            "backend",
-            "pam_service",
-            "global_perm",
-            "allowed_users",
-            "rejected_users",
-            "require_valid_shell",
-            "anonymous_user",
-            "filesystem",
-        ],
-    ),
-];
 
 /// Puts what the file says in the place of the defaults.
 pub(super) fn read(document: &Document, options: &mut Options) -> Result<(), Problem> {
@@ -310,8 +215,8 @@ fn files(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
         let label = item.text()?;
         let unknown =
             || item.problem(format!("{label:?} is no encoding that is known: use \"utf-8\", \"gbk\", \"shift_jis\" ..."));
-        let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).ok_or_else(unknown)?;
-        Ok((encoding != encoding_rs::UTF_8).then(|| encoding.name()))
+        let encoding = Encoding::for_label(label.as_bytes()).ok_or_else(unknown)?;
+        Ok((encoding != encoding_rs::UTF_8).then(|| EncodingOptions { encoding, place: item.place() }))
     })?;
     set(top, "sandbox", &mut options.sandbox, |item| {
         let choices = [("auto", Some(Sandbox::Auto)), ("required", None), ("off", Some(Sandbox::Off))];
@@ -332,7 +237,13 @@ fn read_log(mut section: Section<'_>, options: &mut Options) -> Result<(), Probl
         ])
     })?;
     set(&mut section, "format", &mut log.format, |item| item.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]))?;
-    set(&mut section, "transfers", &mut log.transfers, |item| item.path().map(Some))?;
+    set(&mut section, "transfers", &mut log.transfers, |item| {
+        let (path, place) = (item.path()?, item.place());
+        match path.parent() {
+            Some(parent) if parent.is_dir() => Ok(Some(TransferOptions { path, place })),
+            Some(_) | None => Err(item.problem(format!("there is no directory for {}: make it first", path.display()))),
+        }
+    })?;
     section.finish()
 }
 
@@ -377,6 +288,9 @@ fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOpti
         return Err(item.problem(format!("there is a user {name:?} already: choose another name")));
     }
     let password = match (section.take("password"), section.take("password_hash")) {
+        (Some(plain), None) if plain.text()?.is_empty() => {
+            return Err(plain.problem("the password is empty: write one, or password_hash = \"*\" if nobody is to log in"));
+        }
         (Some(plain), None) => {
             options.plain_passwords = true;
             Password::plain(plain.text()?)
@@ -389,18 +303,18 @@ fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOpti
             return Err(section.problem(&format!("the user {name:?} has no password: {remedy}")));
         }
     };
-    user(section, name, password)
+    user(section, name, password, options)
 }
 
 fn read_anonymous(section: Section<'_>, options: &Options) -> Result<UserOptions, Problem> {
     if options.users.iter().any(UserOptions::is_anonymous) {
         return Err(section.problem("there is a [[user]] with the name \"anonymous\" already: leave out one of the two"));
     }
-    user(section, ANONYMOUS.into(), Password::any())
+    user(section, ANONYMOUS.into(), Password::any(), options)
 }
 
 /// The keys that all users have.
-fn user(mut section: Section<'_>, name: String, password: Password) -> Result<UserOptions, Problem> {
+fn user(mut section: Section<'_>, name: String, password: Password, options: &Options) -> Result<UserOptions, Problem> {
     let Some(home) = section.take("home") else {
         return Err(section.problem("home is missing: add home = \"...\", the directory to serve"));
     };
@@ -413,7 +327,7 @@ fn user(mut section: Section<'_>, name: String, password: Password) -> Result<Us
     if let Some(item) = section.take("override_perm") {
         const WANTED: &str = "an array such as [ { path = \"/pub\", perm = \"elr\", recursive = true } ]";
         for item in item.array(WANTED)? {
-            user.overrides.push(override_perm(item.table(WANTED)?)?);
+            user.overrides.push(override_perm(item.table(WANTED)?, options.files.encoding.as_ref())?);
         }
     }
     section.finish()?;
@@ -424,14 +338,22 @@ fn permissions(item: &Item<'_>) -> Result<PermissionSet, Problem> {
     item.text()?.parse().map_err(|error| item.problem(error))
 }
 
-fn override_perm(mut section: Section<'_>) -> Result<PermissionOverride, Problem> {
+fn override_perm(mut section: Section<'_>, encoding: Option<&EncodingOptions>) -> Result<PermissionOverride, Problem> {
     let Some(path_item) = section.take("path") else {
         return Err(section.problem("path is missing: add path = \"/...\", as the user sees it"));
     };
     let text = path_item.text()?;
-    let path = VirtualPath::root().join(text.as_bytes()).map_err(|error| path_item.problem(error))?;
+    // Paths are compared as clients write them.
+    let octets = match encoding.map(|options| options.encoding.encode(text)) {
+        None => text.as_bytes().into(),
+        Some((octets, _, false)) => octets,
+        Some((_, encoding, true)) => {
+            return Err(path_item.problem(format!("{text:?} cannot be written in the encoding {}", encoding.name())));
+        }
+    };
+    let path = VirtualPath::root().join(&octets).map_err(|error| path_item.problem(error))?;
     if !text.starts_with('/') {
-        return Err(path_item.problem(format!("{text:?} is not as the user sees it, from the home on: write \"{path}\"")));
+        return Err(path_item.problem(format!("{text:?} is not as the user sees it, from the home on: write \"/{text}\"")));
     }
     let Some(perm) = section.take("perm") else {
         return Err(section.problem("perm is missing: add perm = \"elr\", or \"\" to permit nothing"));
@@ -462,4 +384,66 @@ fn read_unix(mut section: Section<'_>) -> Result<(), Problem> {
     set(&mut section, "anonymous_user", &mut ignored, text)?;
     set(&mut section, "filesystem", &mut (), |item| item.choice(&[("unix", ()), ("home", ())]))?;
     section.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn outcome(text: &str) -> Result<(), String> {
+        let document = Document::new(Path::new("/tmp/wharf.toml"), text.into());
+        read(&document, &mut Options::default()).map_err(|problem| problem.to_string())
+    }
+
+    /// Whatever stands after a key that is listed, it is read or refused by its name; it never is unknown.
+    #[test]
+    fn every_key_that_is_listed_is_read() {
+        let values = [
+            "true",
+            "0",
+            "1",
+            "-1",
+            "99999999999999999999999",
+            "1.5",
+            "nan",
+            "-inf",
+            "\"\"",
+            "\"x\"",
+            "\"127.0.0.1:1\"",
+            "[]",
+            "[1]",
+            "[\"\"]",
+            "[[]]",
+            "[{}]",
+            "[{ path = \"/\" }]",
+            "{}",
+            "{ x = 1 }",
+            "{ \"127.0.0.1\" = 1 }",
+            "2026-01-01",
+            "0xff",
+            "1e400",
+            "\"$y$\"",
+            "\"\\u0000\"",
+        ];
+        for (section, keys) in SECTIONS {
+            for (key, value) in keys.iter().flat_map(|key| values.iter().map(move |value| (key, value))) {
+                let text = match *section {
+                    "" => format!("{key} = {value}"),
+                    "user" => format!("[[user]]\n{}{key} = {value}", if *key == "name" { "" } else { "name = \"x\"\n" }),
+                    "override_perm" => format!("[anonymous]\nhome = \".\"\noverride_perm = [ {{ {key} = {value} }} ]"),
+                    section => format!("[{section}]\n{key} = {value}"),
+                };
+                let Err(problem) = outcome(&text) else { continue };
+                assert!(!problem.contains(&format!("{key}: unknown key")), "{text}: {problem}");
+                assert_eq!(problem.lines().count(), 1, "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_file_changes_nothing() {
+        assert_eq!(outcome(""), Ok(()));
+        assert_eq!(outcome("# nothing\n[log]\n[tls]\n[unix]\n"), Ok(()));
+    }
 }

@@ -22,7 +22,7 @@ impl Document {
         let problem = |message: String| Problem::new(path.display().to_string(), message);
         let octets = fs::read(path).map_err(|error| problem(format!("cannot read the configuration: {error}")))?;
         match String::from_utf8(octets) {
-            Ok(text) => Ok(Self { path: path.into(), text }),
+            Ok(text) => Ok(Self::new(path, text)),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 let line = 1 + error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count();
@@ -32,6 +32,11 @@ impl Document {
                 ))
             }
         }
+    }
+
+    /// A text that stands in the file `path`.
+    pub(super) fn new(path: &Path, text: String) -> Self {
+        Self { path: path.into(), text }
     }
 
     /// Its keys. `sections` lists all keys there can be, by section.

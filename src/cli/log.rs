@@ -1,10 +1,11 @@
 //! The log on standard error.
 use super::{
+    background::{Background, Sink},
     local_time::LocalTime,
     options::{LogFormat, LogOptions},
 };
-use core::fmt::{self, Write};
-use std::io;
+use core::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 use tracing::{
     Level, Subscriber, debug,
     field::{Field, Visit},
@@ -24,11 +25,13 @@ use wharf::{
     server::SessionInfo,
 };
 
-/// Begins to log. What cannot be written is lost: a log never ends a session.
-pub(super) fn init(options: &LogOptions) {
+/// Begins to log. What cannot be written is lost: a log never holds up or ends a session.
+pub(super) fn init(options: &LogOptions) -> io::Result<Background> {
+    let background = Background::start(StandardError)?;
+    let lines = background.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(options.level)
-        .with_writer(io::stderr)
+        .with_writer(move || Piece(lines.clone()))
         .with_ansi(false)
         // It would complain on standard error, of all places.
         .log_internal_errors(false);
@@ -39,6 +42,31 @@ pub(super) fn init(options: &LogOptions) {
             tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).with_target(false).finish())
         }
     };
+    Ok(background)
+}
+
+struct StandardError;
+
+impl Sink for StandardError {
+    const NAME: &'static str = "log";
+
+    fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        io::stderr().write_all(octets)
+    }
+}
+
+/// What a line is written to: whole lines come, in one piece each.
+struct Piece(Background);
+
+impl io::Write for Piece {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.write(octets.to_vec());
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Logs what happened in a session, as pyftpdlib does. Whatever comes from the client is escaped.
@@ -81,7 +109,7 @@ fn unusual(reason: Reason) -> Option<&'static str> {
         Reason::NotFtp => Some("not an FTP client"),
         Reason::Shutdown => Some("the server stops"),
         Reason::Tls => Some("the TLS handshake failed"),
-        _ => Some("ended by the server"),
+        Reason::Failed | _ => Some("ended by the server"),
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! **Invariant:** it uses the public API of the library and nothing else, as any program could.
 mod args;
+mod background;
 mod config_file;
 mod document;
 mod hash;
+mod keys;
 mod local_time;
 mod log;
 mod options;

@@ -7,7 +7,7 @@ use super::{
     support::{Engine, Missing},
 };
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 use wharf::{
     proto::{
         config::Config,
@@ -42,8 +42,16 @@ pub(super) struct Options {
 pub(super) struct FileOptions {
     pub(super) atomic_uploads: bool,
     pub(super) symlinks: Symlinks,
-    /// The name of the encoding, if it is not UTF-8.
-    pub(super) encoding: Option<&'static str>,
+    /// How clients write names, if not in UTF-8.
+    pub(super) encoding: Option<EncodingOptions>,
+}
+
+/// How clients write names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EncodingOptions {
+    pub(super) encoding: &'static encoding_rs::Encoding,
+    /// What named it, for the case that names cannot be in it.
+    pub(super) place: String,
 }
 
 /// Whether the daemon confines itself.
@@ -57,7 +65,15 @@ pub(super) enum Sandbox {
 pub(super) struct LogOptions {
     pub(super) level: tracing::Level,
     pub(super) format: LogFormat,
-    pub(super) transfers: Option<PathBuf>,
+    pub(super) transfers: Option<TransferOptions>,
+}
+
+/// The transfer log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TransferOptions {
+    pub(super) path: PathBuf,
+    /// What named it, for the case that it cannot be opened.
+    pub(super) place: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,10 +123,7 @@ impl UserOptions {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            listen: vec![
-                SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
-                SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
-            ],
+            listen: default_addresses(),
             engine: Engine::DEFAULT,
             config: Config::default(),
             settings: Settings::default(),
@@ -125,6 +138,11 @@ impl Default for Options {
 }
 
 const DEFAULT_PORT: u16 = 2121;
+
+fn default_addresses() -> Vec<SocketAddr> {
+    let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    all.map(|ip| SocketAddr::new(ip, DEFAULT_PORT)).into()
+}
 
 impl Options {
     /// Reads the file, if there is one, and lets the flags override it. `password` is that of `--username`.
@@ -146,6 +164,7 @@ impl Options {
         if options.users.iter().any(|user| user.is_anonymous() && can_write(user)) {
             options.warnings.push("anonymous users can write: anybody can store, change or delete files".into());
         }
+        options.config.utf8 = options.files.encoding.is_none();
         options.config.report_dialogue = options.log.level >= tracing::Level::DEBUG;
         Ok(options)
     }
@@ -153,22 +172,20 @@ impl Options {
     fn override_addresses(&mut self, args: &Args) {
         match (args.interface, args.port) {
             (None, None) => {}
-            (None, Some(port)) => self.listen.iter_mut().for_each(|address| address.set_port(port)),
+            // Two ports of the system's choice would differ; whoever asks for one wants one.
+            (None, Some(0)) if self.listen == default_addresses() => {
+                self.listen = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))];
+            }
+            (None, Some(port)) => {
+                self.listen.iter_mut().for_each(|address| address.set_port(port));
+                let mut seen = BTreeSet::new();
+                self.listen.retain(|address| seen.insert(*address));
+            }
             (Some(interface), port) => {
                 let port = port.or(self.listen.first().map(SocketAddr::port)).unwrap_or(DEFAULT_PORT);
                 self.listen = vec![SocketAddr::new(interface, port)];
             }
         }
-        // Two ports of the system's choice would differ; whoever asks for one wants one.
-        if self.listen.iter().all(|address| address.port() == 0 && address.ip().is_unspecified()) {
-            self.listen.truncate(1);
-        }
-        let mut seen = Vec::new();
-        self.listen.retain(|address| {
-            let new = address.port() == 0 || !seen.contains(address);
-            seen.push(*address);
-            new
-        });
     }
 
     fn override_users(&mut self, args: &Args, password: Option<&Secret>) -> Result<(), Problem> {
@@ -182,6 +199,9 @@ impl Options {
         let user = match args.username.as_ref().zip(password) {
             Some((name, _)) if name.is_empty() || name.contains(char::is_control) => {
                 return Err(Problem::new("--username", "a name is not empty and has no control characters"));
+            }
+            Some((_, password)) if password.expose().is_empty() => {
+                return Err(Problem::new("--password", "the password is empty: choose one"));
             }
             Some((name, password)) => {
                 let password = Password::plain(password.clone());
@@ -268,5 +288,34 @@ impl Options {
 fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn listen(flags: &[&str]) -> Vec<String> {
+        let args = Args::parse_from([&["wharf"], flags].concat());
+        let Ok(options) = Options::read(&args, None) else { panic!("{flags:?} were refused") };
+        options.listen.iter().map(SocketAddr::to_string).collect()
+    }
+
+    #[test]
+    fn flags_choose_the_addresses() {
+        assert_eq!(listen(&[]), ["0.0.0.0:2121", "[::]:2121"]);
+        assert_eq!(listen(&["-p", "21"]), ["0.0.0.0:21", "[::]:21"]);
+        assert_eq!(listen(&["-p", "0"]), ["0.0.0.0:0"]);
+        assert_eq!(listen(&["-i", "::1"]), ["[::1]:2121"]);
+        assert_eq!(listen(&["-i", "127.0.0.1", "-p", "0"]), ["127.0.0.1:0"]);
+    }
+
+    #[test]
+    fn only_ipv6_beside_ipv4_may_be_missing() {
+        let options = Options::default();
+        let optional = |address: &str| options.is_optional(address.parse().unwrap());
+        assert!(optional("[::]:2121"));
+        assert!(!optional("0.0.0.0:2121") && !optional("[::]:21") && !optional("[::1]:2121"));
     }
 }

@@ -2,8 +2,9 @@
 use super::{
     Failure,
     args::Args,
+    background::Background,
     log,
-    options::{LogOptions, Options},
+    options::{LogFormat, Options},
     support::Engine,
     users,
     xferlog::TransferLog,
@@ -15,11 +16,12 @@ use signal_hook::{
 };
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process,
     sync::Arc,
     thread,
 };
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
 use wharf::{
     proto::{event::Event, secret::Secret},
     server::{
@@ -34,10 +36,26 @@ const HURRY: Duration = Duration::from_secs(1);
 /// Serves until a signal says stop. All is validated by now, and nothing is bound yet.
 pub(super) fn run(args: Args, password: Option<Secret>, options: Options, users: Vec<User>) -> Result<(), Failure> {
     let transfers = match &options.log.transfers {
-        Some(path) => Some(Arc::new(TransferLog::open(path)?)),
+        Some(transfers) => Some(TransferLog::open(&transfers.path, &transfers.place)?),
         None => None,
     };
-    log::init(&options.log);
+    let log = log::init(&options.log).map_err(|error| Failure::Running(format!("cannot start a thread: {error}")))?;
+    let outcome = serve(args, password, options, users, transfers.clone(), &log);
+    if let Some(transfers) = transfers {
+        transfers.finish();
+    }
+    log.finish();
+    outcome
+}
+
+fn serve(
+    args: Args,
+    password: Option<Secret>,
+    options: Options,
+    users: Vec<User>,
+    transfers: Option<TransferLog>,
+    log: &Background,
+) -> Result<(), Failure> {
     // From here on a signal waits until the server can obey it.
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| Failure::Running(format!("cannot wait for signals: {error}")))?;
@@ -49,24 +67,20 @@ pub(super) fn run(args: Args, password: Option<Secret>, options: Options, users:
     let server = bind(&options, &table, transfers.as_ref()).map_err(|error| Failure::Running(error.to_string()))?;
     announce(&options, server.addresses());
 
-    let running =
-        Running { args, password, fixed: Fixed::of(&options), table, handle: server.handle(), transfers: transfers.clone() };
+    let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
+    let running = Running { args, password, fixed, table, handle, transfers, log };
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || running.obey(signals))
         .map_err(|error| Failure::Running(format!("cannot start a thread: {error}")))?;
 
-    let served = server.serve();
-    if let Some(transfers) = transfers {
-        transfers.finish();
-    }
-    served.map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
+    server.serve().map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
     info!(">>> stopped <<<");
     Ok(())
 }
 
 /// Binds all addresses, or all but those that may be missing.
-fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&Arc<TransferLog>>) -> Result<Server, BindError> {
+fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLog>) -> Result<Server, BindError> {
     let build = |without: Option<SocketAddr>| {
         let transfers = transfers.cloned();
         let hook = move |info: &SessionInfo, event: &Event| {
@@ -132,7 +146,8 @@ struct Running {
     fixed: Fixed,
     table: Arc<UserTable>,
     handle: Handle,
-    transfers: Option<Arc<TransferLog>>,
+    transfers: Option<TransferLog>,
+    log: Background,
 }
 
 /// What cannot be changed while serving.
@@ -140,7 +155,7 @@ struct Running {
 struct Fixed {
     listen: Vec<SocketAddr>,
     engine: Engine,
-    log: LogOptions,
+    log: (Level, LogFormat, Option<PathBuf>),
     backlog: u32,
 }
 
@@ -149,7 +164,11 @@ impl Fixed {
         Self {
             listen: options.listen.clone(),
             engine: options.engine,
-            log: options.log.clone(),
+            log: (
+                options.log.level,
+                options.log.format,
+                options.log.transfers.as_ref().map(|transfers| transfers.path.clone()),
+            ),
             backlog: options.settings.backlog,
         }
     }
@@ -170,6 +189,7 @@ impl Running {
                 self.handle.close_all();
                 // A thread that hangs in a system call must not keep the daemon.
                 thread::sleep(HURRY);
+                self.log.finish();
                 process::exit(0);
             }
         }

@@ -10,7 +10,7 @@ pub(super) fn toml(options: &Options) -> String {
     // Writing to a string cannot fail.
     let _ = top(&mut out, options)
         .and_then(|()| log(&mut out, options))
-        .and_then(|()| options.users.iter().try_for_each(|user| section(&mut out, user)));
+        .and_then(|()| options.users.iter().try_for_each(|user| section(&mut out, user, options)));
     out
 }
 
@@ -71,7 +71,8 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     writeln!(out, "max_login_failures_per_ip = {}", settings.max_login_failures_per_ip)?;
     let disabled: Vec<_> = config.disabled_commands.iter().map(|verb| quoted(verb)).collect();
     writeln!(out, "disabled_commands = [{}]", disabled.join(", "))?;
-    writeln!(out, "encoding = {}", quoted(&files.encoding.unwrap_or("UTF-8").to_lowercase()))
+    let encoding = files.encoding.as_ref().map_or(encoding_rs::UTF_8, |options| options.encoding);
+    writeln!(out, "encoding = {}", quoted(&encoding.name().to_lowercase()))
 }
 
 fn log(out: &mut String, options: &Options) -> fmt::Result {
@@ -82,13 +83,13 @@ fn log(out: &mut String, options: &Options) -> fmt::Result {
         LogFormat::Json => "json",
     };
     writeln!(out, "format = \"{format}\"")?;
-    if let Some(path) = &log.transfers {
-        writeln!(out, "transfers = {}", quoted(&path.to_string_lossy()))?;
+    if let Some(transfers) = &log.transfers {
+        writeln!(out, "transfers = {}", quoted(&transfers.path.to_string_lossy()))?;
     }
     Ok(())
 }
 
-fn section(out: &mut String, user: &UserOptions) -> fmt::Result {
+fn section(out: &mut String, user: &UserOptions, options: &Options) -> fmt::Result {
     if user.is_anonymous() && user.password.is_any() {
         writeln!(out, "\n[anonymous]")?;
     } else {
@@ -102,8 +103,8 @@ fn section(out: &mut String, user: &UserOptions) -> fmt::Result {
     writeln!(out, "read_limit = {}", user.read_limit)?;
     writeln!(out, "write_limit = {}", user.write_limit)?;
     let overrides = user.overrides.iter().map(|other| {
-        // The path came from TOML, and so is UTF-8.
-        let path = quoted(&String::from_utf8_lossy(other.path.as_bytes()));
+        let encoding = options.files.encoding.as_ref().map_or(encoding_rs::UTF_8, |options| options.encoding);
+        let path = quoted(&encoding.decode_without_bom_handling(other.path.as_bytes()).0);
         format!("{{ path = {path}, perm = \"{}\", recursive = {} }}", other.permissions, other.recursive)
     });
     writeln!(out, "override_perm = [{}]", overrides.collect::<Vec<_>>().join(", "))

@@ -1,13 +1,13 @@
 //! The users of the configuration, with their homes opened.
 use super::{
-    options::{FileOptions, Options, UserOptions},
+    options::{EncodingOptions, FileOptions, Options, UserOptions},
     owners::HostNames,
     problem::Problem,
 };
 use std::sync::Arc;
 use wharf::server::{
     auth::table::User,
-    fs::{FileSystem, Local},
+    fs::{FileSystem, Local, Recoded},
 };
 
 /// Opens the homes of all users: what is missing is told before anything is bound.
@@ -18,7 +18,13 @@ pub(super) fn open(options: &Options) -> Result<Vec<User>, Problem> {
 fn open_one(user: &UserOptions, options: &FileOptions) -> Result<User, Problem> {
     let home = Local::open(&user.home).map_err(|error| Problem::new(user.home_place.clone(), error.to_string()))?;
     let home = home.with_symlinks(options.symlinks).with_atomic_uploads(options.atomic_uploads).with_names(HostNames);
-    let files: Arc<dyn FileSystem> = Arc::new(home);
+    let files: Arc<dyn FileSystem> = match &options.encoding {
+        None => Arc::new(home),
+        Some(EncodingOptions { encoding, place }) => {
+            let recoded = Recoded::new(home, encoding.name());
+            Arc::new(recoded.map_err(|error| Problem::new(place.clone(), error.to_string()))?)
+        }
+    };
     let opened = User::new(user.name.clone(), user.password.clone(), files)
         .with_permissions(user.permissions)
         .with_messages(user.msg_login.as_str(), user.msg_quit.as_str())

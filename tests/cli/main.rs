@@ -1,5 +1,7 @@
 //! The daemon as a program: flags, the configuration file, what it prints, how it ends.
-#![cfg(feature = "cli")]
+#![cfg(all(unix, feature = "cli"))]
+#![allow(clippy::std_instead_of_alloc)]
 
 mod configuration;
+mod serving;
 mod support;

@@ -167,9 +167,13 @@ enum Held {
     File,
     Listing,
     /// `offered`: a connection that waits to be accepted.
-    Listener { offered: Option<SocketAddr> },
+    Listener {
+        offered: Option<SocketAddr>,
+    },
     Data,
-    Transfer { bytes: u64 },
+    Transfer {
+        bytes: u64,
+    },
 }
 
 impl<'c, C: Choices> Chaos<'c, C> {
@@ -286,22 +290,124 @@ impl<'c, C: Choices> Chaos<'c, C> {
 
     fn client_writes(&mut self) {
         const COMMANDS: &[&str] = &[
-            "NOOP", "PWD", "SYST", "FEAT", "HELP", "HELP RETR", "SITE HELP", "STAT", "STAT", "STAT pub", "STAT -l", "CLNT x", "OPTS UTF8 ON",
-            "OPTS MLST size;type;", "OPTS MLST", "CSID Name=x;", "PRET RETR x", "ALLO 10", "SMNT x", "XYZZY", "LANG en", "ACCT x", "",
-            "CWD pub", "CWD ..", "CWD /incoming", "CDUP", "XCUP", "MKD new", "RMD new", "DELE a.txt", "RNFR a.txt", "RNTO b.txt",
-            "SIZE a.txt", "MDTM a.txt", "MDTM 20240101000000 a.txt", "MLST", "MLST a.txt", "MFMT 20240101000000 a.txt",
-            "MFF modify=20240101000000;unix.mode=600; a.txt", "SITE CHMOD 600 a.txt", "SITE UTIME 20240101000000 a.txt",
-            "SITE UMASK 077", "SITE IDLE 100", "SITE IDLE", "SITE MFMT 20240101000000 a.txt", "SITE XYZZY",
-            "TYPE A", "TYPE I", "TYPE L 8", "TYPE E", "MODE S", "MODE Z", "STRU F", "REST 5", "REST 0", "REST x",
-            "EPSV", "EPSV", "EPSV", "PASV", "PASV", "EPSV 1", "EPSV 2", "EPSV ALL", "PORT 192,0,2,2,200,1", "PORT 192,0,2,9,200,1",
-            "PORT 192,0,2,2,0,1", "EPRT |1|192.0.2.2|4000|", "EPRT |2|2001:db8::2|4000|", "EPRT |2|2001:db8::9|4000|",
-            "RETR a.txt", "RETR a.txt", "RETR pub/b.txt", "STOR a.txt", "STOR incoming/x", "APPE a.txt", "STOU", "STOU log",
-            "LIST", "LIST -la pub", "NLST", "NLST *.txt", "MLSD", "MLSD pub", "ABOR", "ABOR", "ABOR", "ABOR x",
-            "AUTH TLS", "AUTH KLINGON", "PBSZ 0", "PROT P", "PROT C", "PROT E", "CCC", "ADAT x", "MIC x",
-            "EPSV\r\nRETR a.txt", "EPSV\r\nSTOR incoming/x", "PASV\r\nLIST", "EPSV\r\nMLSD", "PASV\r\nAPPE a.txt", "EPSV\r\nSTOU",
-            "PORT 192,0,2,2,200,1\r\nRETR a.txt", "EPRT |2|2001:db8::2|4000|\r\nSTOR a.txt", "RNFR a.txt\r\nRNTO b.txt",
-            "EPSV\r\nRETR a.txt\r\nNOOP\r\nSTAT", "EPSV\r\nRETR a.txt\r\nABOR", "EPSV\r\nRETR a.txt\r\nPWD\r\nNLST\r\nABOR",
-            "PBSZ 0\r\nPROT P", "USER bob", "PASS", "REIN", "QUIT x", "RETR", "PWD x", "SITE",
+            "NOOP",
+            "PWD",
+            "SYST",
+            "FEAT",
+            "HELP",
+            "HELP RETR",
+            "SITE HELP",
+            "STAT",
+            "STAT",
+            "STAT pub",
+            "STAT -l",
+            "CLNT x",
+            "OPTS UTF8 ON",
+            "OPTS MLST size;type;",
+            "OPTS MLST",
+            "CSID Name=x;",
+            "PRET RETR x",
+            "ALLO 10",
+            "SMNT x",
+            "XYZZY",
+            "LANG en",
+            "ACCT x",
+            "",
+            "CWD pub",
+            "CWD ..",
+            "CWD /incoming",
+            "CDUP",
+            "XCUP",
+            "MKD new",
+            "RMD new",
+            "DELE a.txt",
+            "RNFR a.txt",
+            "RNTO b.txt",
+            "SIZE a.txt",
+            "MDTM a.txt",
+            "MDTM 20240101000000 a.txt",
+            "MLST",
+            "MLST a.txt",
+            "MFMT 20240101000000 a.txt",
+            "MFF modify=20240101000000;unix.mode=600; a.txt",
+            "SITE CHMOD 600 a.txt",
+            "SITE UTIME 20240101000000 a.txt",
+            "SITE UMASK 077",
+            "SITE IDLE 100",
+            "SITE IDLE",
+            "SITE MFMT 20240101000000 a.txt",
+            "SITE XYZZY",
+            "TYPE A",
+            "TYPE I",
+            "TYPE L 8",
+            "TYPE E",
+            "MODE S",
+            "MODE Z",
+            "STRU F",
+            "REST 5",
+            "REST 0",
+            "REST x",
+            "EPSV",
+            "EPSV",
+            "EPSV",
+            "PASV",
+            "PASV",
+            "EPSV 1",
+            "EPSV 2",
+            "EPSV ALL",
+            "PORT 192,0,2,2,200,1",
+            "PORT 192,0,2,9,200,1",
+            "PORT 192,0,2,2,0,1",
+            "EPRT |1|192.0.2.2|4000|",
+            "EPRT |2|2001:db8::2|4000|",
+            "EPRT |2|2001:db8::9|4000|",
+            "RETR a.txt",
+            "RETR a.txt",
+            "RETR pub/b.txt",
+            "STOR a.txt",
+            "STOR incoming/x",
+            "APPE a.txt",
+            "STOU",
+            "STOU log",
+            "LIST",
+            "LIST -la pub",
+            "NLST",
+            "NLST *.txt",
+            "MLSD",
+            "MLSD pub",
+            "ABOR",
+            "ABOR",
+            "ABOR",
+            "ABOR x",
+            "AUTH TLS",
+            "AUTH KLINGON",
+            "PBSZ 0",
+            "PROT P",
+            "PROT C",
+            "PROT E",
+            "CCC",
+            "ADAT x",
+            "MIC x",
+            "EPSV\r\nRETR a.txt",
+            "EPSV\r\nSTOR incoming/x",
+            "PASV\r\nLIST",
+            "EPSV\r\nMLSD",
+            "PASV\r\nAPPE a.txt",
+            "EPSV\r\nSTOU",
+            "PORT 192,0,2,2,200,1\r\nRETR a.txt",
+            "EPRT |2|2001:db8::2|4000|\r\nSTOR a.txt",
+            "RNFR a.txt\r\nRNTO b.txt",
+            "EPSV\r\nRETR a.txt\r\nNOOP\r\nSTAT",
+            "EPSV\r\nRETR a.txt\r\nABOR",
+            "EPSV\r\nRETR a.txt\r\nPWD\r\nNLST\r\nABOR",
+            "PBSZ 0\r\nPROT P",
+            "USER bob",
+            "PASS",
+            "REIN",
+            "QUIT x",
+            "RETR",
+            "PWD x",
+            "SITE",
         ];
         if self.half_closed {
             return;
@@ -318,9 +424,27 @@ impl<'c, C: Choices> Chaos<'c, C> {
             8 => b"MKD \xff\xff\r\0\"x".to_vec(),
             _ => self.choices.pick(COMMANDS).as_bytes().to_vec(),
         };
-        let noise = *self.choices.pick(&[b"" as &[u8], b"", b"", b"", b"\xff\xfb\x01", b"\xff\xfd\x03", b"\xff\xf2", b"\xff\xfax\xff\xf0"]);
+        let noise = *self.choices.pick(&[
+            b"" as &[u8],
+            b"",
+            b"",
+            b"",
+            b"\xff\xfb\x01",
+            b"\xff\xfd\x03",
+            b"\xff\xf2",
+            b"\xff\xfax\xff\xf0",
+        ]);
         octets.splice(0..0, noise.iter().copied());
-        octets.extend_from_slice(*self.choices.pick(&[b"\r\n" as &[u8], b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b""]));
+        octets.extend_from_slice(*self.choices.pick(&[
+            b"\r\n" as &[u8],
+            b"\r\n",
+            b"\r\n",
+            b"\r\n",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"",
+        ]));
         self.write(&octets);
         if self.choices.one_in(3) {
             self.session_reads();
@@ -848,7 +972,9 @@ impl Held {
     /// Whether it is, or becomes, a data connection.
     fn is_data(&self) -> bool {
         match self {
-            Self::Listener { .. } | Self::Data | Self::Transfer { .. } | Self::Running(Job::Listen(_) | Job::Connect(_)) => true,
+            Self::Listener { .. } | Self::Data | Self::Transfer { .. } | Self::Running(Job::Listen(_) | Job::Connect(_)) => {
+                true
+            }
             Self::Running(_) | Self::Login(_) | Self::File | Self::Listing => false,
         }
     }
@@ -875,7 +1001,8 @@ fn permissions(choices: &mut impl Choices) -> Permissions {
     for directory in ["/pub", "/incoming", "/"] {
         if choices.one_in(3) {
             let recursive = choices.one_in(2);
-            permissions = permissions.with_override(PermissionOverride { path: path(directory), permissions: set(choices), recursive });
+            permissions =
+                permissions.with_override(PermissionOverride { path: path(directory), permissions: set(choices), recursive });
         }
     }
     permissions

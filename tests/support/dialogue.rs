@@ -206,7 +206,8 @@ pub(crate) fn is_transfer(verb: &str) -> bool {
 pub(crate) fn works_before_login(line: &Line) -> bool {
     match line.verb().as_str() {
         "STAT" => !line.has_argument(),
-        "ACCT" | "ADAT" | "AUTH" | "CCC" | "CLNT" | "CONF" | "ENC" | "FEAT" | "HELP" | "HOST" | "LANG" | "MIC" | "NOOP" | "OPTS" => true,
+        "ACCT" | "ADAT" | "AUTH" | "CCC" | "CLNT" | "CONF" | "ENC" | "FEAT" | "HELP" | "HOST" | "LANG" | "MIC" | "NOOP"
+        | "OPTS" => true,
         "PASS" | "PBSZ" | "PROT" | "QUIT" | "REIN" | "SITE HELP" | "SYST" | "USER" => true,
         _ => false,
     }
