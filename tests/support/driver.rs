@@ -6,9 +6,10 @@ use wharf::{
     Connection, Input, Output, Session,
     proto::{
         config::Config,
-        file::Entry,
+        failure::FailureKind,
+        file::{Entry, Metadata},
         job::{FsOp, Job, JobId, Open, Report, StoreMode},
-        time::Instant,
+        time::{Instant, UnixTime},
         user::{Grant, PermissionSet, Permissions},
     },
 };
@@ -23,8 +24,13 @@ pub(crate) struct Trace {
 /// Feeds a session with `octets`, in pieces of at most so many as `piece` says; then does whatever it asks for, and hangs up.
 ///
 /// Only when all has been read are jobs done: else an ABOR would come earlier or later, by its piece.
-pub(crate) fn drive(octets: &[u8], mut piece: impl FnMut() -> usize) -> Trace {
-    let mut driver = Driver::new();
+pub(crate) fn drive(octets: &[u8], piece: impl FnMut() -> usize) -> Trace {
+    drive_user(&Permissions::new(PermissionSet::ALL), octets, piece)
+}
+
+/// The same, where whoever logs in has these permissions.
+pub(crate) fn drive_user(permissions: &Permissions, octets: &[u8], mut piece: impl FnMut() -> usize) -> Trace {
+    let mut driver = Driver::new(permissions.clone());
     let mut rest = octets;
     while !rest.is_empty() && driver.session.capacity() > 0 {
         let (now, later) = rest.split_at(piece().clamp(1, driver.session.capacity()).min(rest.len()));
@@ -42,6 +48,7 @@ pub(crate) fn drive(octets: &[u8], mut piece: impl FnMut() -> usize) -> Trace {
 
 struct Driver {
     session: Session,
+    permissions: Permissions,
     trace: Trace,
     waiting: VecDeque<(JobId, Job)>,
     connecting: VecDeque<JobId>,
@@ -50,14 +57,14 @@ struct Driver {
 const PEER: &str = "192.0.2.2:40000";
 
 impl Driver {
-    fn new() -> Self {
+    fn new(permissions: Permissions) -> Self {
         let mut config = Config::default();
         config.auth_failed_timeout = Duration::ZERO;
         config.report_dialogue = true;
         let connection = Connection::new(address("192.0.2.1:21"), address(PEER));
         let session = Session::new(Arc::new(config), connection, Instant::ZERO);
         let trace = Trace { replies: Vec::new(), outputs: Vec::new() };
-        let mut driver = Self { session, trace, waiting: VecDeque::new(), connecting: VecDeque::new() };
+        let mut driver = Self { session, permissions, trace, waiting: VecDeque::new(), connecting: VecDeque::new() };
         driver.obey();
         driver
     }
@@ -96,7 +103,8 @@ impl Driver {
                 if let Job::Listen(_) = job {
                     self.connecting.push_back(id);
                 }
-                self.handle(Input::Report(id, report(job)));
+                let report = self.report(job);
+                self.handle(Input::Report(id, report));
             } else if let Some(id) = self.connecting.pop_front() {
                 self.handle(Input::Report(id, Report::Connected(address(PEER))));
             } else {
@@ -104,26 +112,31 @@ impl Driver {
             }
         }
     }
+
+    /// What a job comes to.
+    fn report(&self, job: Job) -> Report {
+        match job {
+            Job::Login(login) => Report::Granted(Box::new(Grant::new(login.user.as_str(), self.permissions.clone()))),
+            // Nothing has a space in its name: what a time stands before is no name.
+            Job::Fs { op: FsOp::Metadata(path), .. } if path.as_bytes().contains(&b' ') => Report::Failed(FailureKind::NotFound.into()),
+            Job::Fs { op: FsOp::Metadata(path), .. } => {
+                let metadata = Metadata { modified: Some(UnixTime::EPOCH), ..Metadata::default() };
+                Report::Entry(Box::new(Entry { name: path.name().to_vec(), metadata, target: None }))
+            }
+            Job::Fs { op: FsOp::Size { .. }, .. } => Report::Size(7),
+            Job::Fs { .. } => Report::Done,
+            Job::Open { open: Open::Store { path, mode: StoreMode::Unique { .. }, .. }, .. } => {
+                Report::Opened { size: None, path: Some(path.join(b"unique").expect("no NUL")) }
+            }
+            Job::Open { .. } => Report::Opened { size: Some(7), path: None },
+            Job::Read { .. } => Report::Chunk(Vec::new()),
+            Job::Listen(listen) => Report::Listening(SocketAddr::new(listen.ip, 50001)),
+            Job::Connect(connect) => Report::Connected(connect.to),
+            Job::Transfer(_) => Report::Transferred { bytes: 7, result: Ok(()) },
+        }
+    }
 }
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
-}
-
-/// What a job comes to.
-fn report(job: Job) -> Report {
-    match job {
-        Job::Login(login) => Report::Granted(Box::new(Grant::new(login.user.as_str(), Permissions::new(PermissionSet::ALL)))),
-        Job::Fs { op: FsOp::Metadata(path), .. } => Report::Entry(Box::new(Entry { name: path.name().to_vec(), ..Entry::default() })),
-        Job::Fs { op: FsOp::Size { .. }, .. } => Report::Size(7),
-        Job::Fs { .. } => Report::Done,
-        Job::Open { open: Open::Store { path, mode: StoreMode::Unique { .. }, .. }, .. } => {
-            Report::Opened { size: None, path: Some(path.join(b"unique").expect("no NUL")) }
-        }
-        Job::Open { .. } => Report::Opened { size: Some(7), path: None },
-        Job::Read { .. } => Report::Chunk(Vec::new()),
-        Job::Listen(listen) => Report::Listening(SocketAddr::new(listen.ip, 50001)),
-        Job::Connect(connect) => Report::Connected(connect.to),
-        Job::Transfer(_) => Report::Transferred { bytes: 7, result: Ok(()) },
-    }
 }
