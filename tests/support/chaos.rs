@@ -536,10 +536,10 @@ impl<'c, C: Choices> Chaos<'c, C> {
                 let from = SocketAddr::new(from.ip(), 50000);
                 (Report::Connected(from), Some(Held::Listener { offered: Some(from) }))
             }
-            Held::Transfer { bytes } => match self.choices.below(4) {
+            Held::Transfer { bytes } => match self.choices.below(8) {
                 0 => (Report::Transferred { bytes, result: Err(self.failure()) }, None),
                 1 => (self.failed(), None),
-                2 => (Report::Transferred { bytes: bytes + 7, result: Ok(()) }, None),
+                2..5 => (Report::Transferred { bytes: bytes + 7, result: Ok(()) }, None),
                 _ => (Report::Progress(bytes + 7), Some(Held::Transfer { bytes: bytes + 7 })),
             },
             held @ (Held::Login(_) | Held::File | Held::Listing | Held::Data) => {
@@ -564,7 +564,7 @@ impl<'c, C: Choices> Chaos<'c, C> {
 
     /// What a job that was started comes to, and what it then holds.
     fn first_report(&mut self, job: Job) -> (Report, Option<Held>) {
-        if self.choices.one_in(4) {
+        if self.choices.one_in(8) {
             // A login that fails is delayed like one that is refused.
             self.delayed |= matches!(job, Job::Login(_));
             return (self.failed(), None);

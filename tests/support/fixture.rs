@@ -85,6 +85,7 @@ impl Authorizer for Users {
                 let overrides = [("/incoming", "elw", true), ("/pub", "elrad", false), ("/pub/deep", "el", true)];
                 ("sesame", permissions("elr", &overrides))
             }
+            "dave" => ("swordfish", permissions("elr", &[("/pub", "er", false)])),
             "anonymous" => ("", permissions("elr", &[])),
             _ => return Err(Denied::default()),
         };
