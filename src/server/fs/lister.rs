@@ -143,8 +143,7 @@ impl Facts {
     fn write_heads(&mut self, output: &mut Vec<u8>) {
         if let Some(heads) = self.heads.take() {
             let (own, parent) = *heads;
-            let name = self.directory.as_bytes();
-            self.write_line(&own, Role::Current, None, self.permissions.of(&self.directory, true), name, output);
+            self.write_line(&own, Role::Current, None, self.permissions.of(&self.directory, true), b".", output);
             let permissions = self.permissions.of(&self.directory.parent(), true);
             self.write_line(&parent, Role::Parent, None, permissions, b"..", output);
         }
