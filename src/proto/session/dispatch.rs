@@ -11,6 +11,14 @@ use crate::proto::{
 /// Unknown commands in a row, before login, after which the peer is taken for something else than an FTP client.
 const STRANGE_COMMANDS: u32 = 10;
 
+/// Whether the line is an ABOR that will be carried out.
+pub(super) fn is_abor(config: &Config, line: &[u8]) -> bool {
+    let command = Command::parse(line);
+    command.verb == Some(Verb::Abor)
+        && command.argument.iter().all(|octet| *octet == b' ')
+        && !is_disabled(config, Verb::Abor)
+}
+
 /// Whether the line is STAT without a path, which is answered during a transfer (RFC 959 section 4.1.3).
 pub(super) fn is_plain_stat(line: &[u8]) -> bool {
     let command = Command::parse(line);

@@ -145,6 +145,8 @@ impl Session {
     pub(super) fn log_out(&mut self) {
         self.rename_from = None;
         self.restart = 0;
+        // The ABOR that waits will be refused, or is thrown away by AUTH: it must not stop what comes later.
+        self.aborting = false;
         match mem::replace(&mut self.login, Login::Start) {
             Login::In(user) => {
                 self.cancel(user.job);

@@ -1,10 +1,10 @@
 //! A transfer: from the command over the 150 to its final reply, and how it is stopped.
 //!
 //! It owns its path and parameters from the moment its command is accepted: nothing that is sent later changes it.
-use super::{Running, Session, Timer, data::DataPort};
+use super::{Running, Session, Timer, data::DataPort, dispatch::is_abor};
 use crate::proto::{
     codec::glob::Pattern,
-    command::{Command, Verb, split},
+    command::{Verb, split},
     event::{Event, TransferEvent},
     failure::{Failure, FailureKind},
     job::{Job, JobId, ListFormat, Listing, Open, Report, StoreMode, Transfer},
@@ -341,10 +341,7 @@ impl Session {
             return self.lose_transfer();
         }
         let is_abor = |line: Line<'_>| match line {
-            Line::Text(text) => {
-                let command = Command::parse(text);
-                command.verb == Some(Verb::Abor) && command.argument.iter().all(|octet| *octet == b' ')
-            }
+            Line::Text(text) => is_abor(&self.config, text),
             Line::TooLong => false,
         };
         if self.lines.iter().any(is_abor) {
