@@ -27,9 +27,9 @@ pub struct Lister {
 enum Entries {
     Directory(Box<dyn Directory>),
     /// The first entry that fits the pattern, and the directory behind it.
-    Matched(Option<Entry>, Box<dyn Directory>),
+    Matched(Option<Box<Entry>>, Box<dyn Directory>),
     /// A file that was named itself.
-    Single(Option<Entry>),
+    Single(Option<Box<Entry>>),
 }
 
 enum Style {
@@ -109,10 +109,10 @@ impl Lister {
 
     fn next(&mut self) -> Option<Result<Entry>> {
         match &mut self.entries {
-            Entries::Single(entry) => entry.take().map(Ok),
+            Entries::Single(entry) => entry.take().map(|entry| Ok(*entry)),
             Entries::Directory(directory) => directory.next_entry(),
             Entries::Matched(first, directory) => {
-                first.take().map(Ok).or_else(|| next_match(directory.as_mut(), self.pattern.as_ref()))
+                first.take().map(|entry| Ok(*entry)).or_else(|| next_match(directory.as_mut(), self.pattern.as_ref()))
             }
         }
     }
@@ -191,7 +191,7 @@ fn open_entries(
             return Err(FailureKind::PermissionDenied.into());
         }
         let name = path.name().to_vec();
-        return Ok((Entries::Single(Some(Entry { name, metadata, target: None })), None));
+        return Ok((Entries::Single(Some(Box::new(Entry { name, metadata, target: None }))), None));
     }
     let Some(pattern) = pattern else {
         return Err(failure);
@@ -202,7 +202,7 @@ fn open_entries(
     }
     let mut directory = files.list(&parent, detail)?;
     let first = next_match(directory.as_mut(), Some(&pattern)).ok_or(FailureKind::NotFound)??;
-    Ok((Entries::Matched(Some(first), directory), Some(pattern)))
+    Ok((Entries::Matched(Some(Box::new(first)), directory), Some(pattern)))
 }
 
 fn next_match(directory: &mut dyn Directory, pattern: Option<&Pattern>) -> Option<Result<Entry>> {

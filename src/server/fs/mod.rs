@@ -40,7 +40,9 @@ fn readable(size: u64, offset: u64) -> Result<u64> {
 /// A tree of files, as one user sees it. Calls may block; they come from several threads at once.
 ///
 /// All paths are virtual: absolute, normalised, beneath the user's root. A failure tells the session the reply code; a
-/// [text](Failure::with_text) tells the client more.
+/// [text](Failure::with_text) tells the client more. Besides the kinds of failure that each operation names, all can come to
+/// `LinkRefused` (a link on the way leads out of the root, or in a circle), `NotADirectory` (something on the way is a file),
+/// `InvalidName`, `Busy` and `Local`.
 ///
 /// Links are followed as long as they stay beneath the root, but for the last component of what is removed or renamed.
 pub trait FileSystem: Send + Sync {
@@ -53,7 +55,7 @@ pub trait FileSystem: Send + Sync {
     /// Attributes of `path`; of a link those of what it leads to, if `follow`, else its own.
     ///
     /// # Errors
-    /// `NotFound`, `LinkRefused`, `PermissionDenied`.
+    /// `NotFound`, `PermissionDenied`.
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata>;
 
     /// The names in the directory `path`, without `.` and `..`, each once, in order of their octets as far as memory allows.
@@ -69,7 +71,8 @@ pub trait FileSystem: Send + Sync {
     fn open_read(&self, path: &VirtualPath, offset: u64) -> Result<Box<dyn ReadFile>>;
 
     /// Makes ready to write `path`, changing nothing that is there: see [`WriteFile`]. `umask` holds the bits to take from the
-    /// mode of a new file, 0o666.
+    /// mode of a new file, 0o666. For [`StoreMode::Unique`] `path` is the directory. A link that leads nowhere is no place for
+    /// a new file.
     ///
     /// # Errors
     /// `NoParent`, `IsADirectory`, `NotARegularFile`, `NotFound` and `OffsetBeyondEnd` (of [`StoreMode::At`]), `InvalidName`,

@@ -14,7 +14,6 @@ use alloc::boxed::Box;
 const BLOCK: usize = 64 * 1024;
 
 /// What an open job holds.
-#[expect(clippy::large_enum_variant, reason = "a session has one at a time, and listings are as common as files")]
 pub enum Opened {
     /// A file to send.
     Read(Box<dyn ReadFile>),

@@ -29,7 +29,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, sync::Arc};
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, RawMode, RenameFlags, Timespec, Timestamps},
+    fs::{AtFlags, Mode, OFlags, RawMode, Timespec, Timestamps},
     io::Errno,
 };
 use std::{
@@ -98,7 +98,8 @@ impl Local {
     /// Whether what is stored in place of a file, or under a new name, is written to `.wharf-upload-XXXXXXXX` in the same
     /// directory and takes its name when it is complete: no one ever sees half a file, and an upload that breaks leaves
     /// nothing, so that clients cannot resume it. A file that is replaced hands on its mode, and its owner where the process
-    /// may do that; it must itself be writable. Appending and restarting write in place all the same. Default: no.
+    /// may do that, but no further attributes; it must itself be writable, and so must its directory. Appending and restarting
+    /// write in place all the same. Default: no.
     ///
     /// A process that is killed leaves its temporary file behind.
     #[must_use]
@@ -256,7 +257,7 @@ impl FileSystem for Local {
 /// Renames what has no name there yet, and nothing else.
 fn rename_new(from: &Place, to: &Place) -> rustix::io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    match rustix::fs::renameat_with(&from.directory, &from.name, &to.directory, &to.name, RenameFlags::NOREPLACE) {
+    match rustix::fs::renameat_with(&from.directory, &from.name, &to.directory, &to.name, rustix::fs::RenameFlags::NOREPLACE) {
         // This file system, or this kernel, cannot do that; or the name leads into what is renamed, which shows below.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         done => return done,

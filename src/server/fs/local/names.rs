@@ -12,10 +12,10 @@ const REMEMBERED: usize = 4096;
 ///
 /// Answers are remembered as long as the file system lives. Calls may block; they come from several threads at once.
 pub trait OwnerNames: Send + Sync {
-    /// The name of a user; `None` shows the number. Without spaces, which would break the lines of LIST.
+    /// The name of a user; `None` shows the number.
     fn owner(&self, uid: u32) -> Option<Arc<str>>;
 
-    /// The name of a group; `None` shows the number. Without spaces, which would break the lines of LIST.
+    /// The name of a group; `None` shows the number.
     fn group(&self, gid: u32) -> Option<Arc<str>>;
 }
 

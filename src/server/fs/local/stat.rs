@@ -30,14 +30,9 @@ pub(super) fn kind(kind: FileType) -> FileKind {
     }
 }
 
-/// Years before 1970 have negative seconds, and nanoseconds that count forward all the same.
-fn time(seconds: i64, nanoseconds: u32) -> UnixTime {
-    UnixTime::new(seconds, nanoseconds)
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 mod system {
-    use super::{FileKind, FileType, Metadata, io, kind, time};
+    use super::{FileType, Metadata, UnixTime, io, kind};
     use crate::server::fs::std;
     use rustix::{
         fs::{AtFlags, Statx, StatxFlags},
@@ -65,12 +60,12 @@ mod system {
     }
 
     fn metadata(found: &Statx) -> Metadata {
-        let file_kind: FileKind = kind(FileType::from_raw_mode(u32::from(found.stx_mode)));
-        let modified = time(found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec);
+        let kind = kind(FileType::from_raw_mode(u32::from(found.stx_mode)));
+        let modified = UnixTime::new(found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec);
         let born = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
-        let created = born.then(|| time(found.stx_btime.tv_sec, found.stx_btime.tv_nsec));
+        let created = born.then(|| UnixTime::new(found.stx_btime.tv_sec, found.stx_btime.tv_nsec));
         Metadata {
-            kind: file_kind,
+            kind,
             size: found.stx_size,
             modified: Some(modified),
             // A copy keeps the time of its original, and is younger than what it says of itself.
@@ -86,7 +81,7 @@ mod system {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 mod system {
     use super::{Metadata, io, portable};
     use crate::server::fs::std;
@@ -108,7 +103,7 @@ fn portable(found: &rustix::fs::Stat) -> Metadata {
     Metadata {
         kind: kind(FileType::from_raw_mode(found.st_mode)),
         size: u64::try_from(found.st_size as i64).unwrap_or(0),
-        modified: Some(time(found.st_mtime as i64, u32::try_from(found.st_mtime_nsec as i64).unwrap_or(0))),
+        modified: Some(UnixTime::new(found.st_mtime as i64, u32::try_from(found.st_mtime_nsec as i64).unwrap_or(0))),
         created: None,
         mode: found.st_mode as u32 & 0o7777,
         links: found.st_nlink as u64,
