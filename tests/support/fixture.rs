@@ -85,6 +85,10 @@ impl Authorizer for Users {
                 let overrides = [("/incoming", "elw", true), ("/pub", "elrad", false), ("/pub/deep", "el", true)];
                 ("sesame", permissions("elr", &overrides))
             }
+            "dave" => {
+                let overrides = [("/pub/deep", "el", true), ("/vault/inner", "el", true)];
+                ("cheese", permissions("elradfmwMT", &overrides))
+            }
             "anonymous" => ("", permissions("elr", &[])),
             _ => return Err(Denied::default()),
         };

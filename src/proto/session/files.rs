@@ -97,7 +97,7 @@ impl Session {
         if path.is_root() {
             return self.reply(550, "The root cannot be renamed.");
         }
-        if self.permit_verb(Verb::Rnfr, &path, false) {
+        if self.permit_rename(&path) {
             self.files(Verb::Rnfr, FsOp::Exists(path), Then::RenameFrom);
         }
     }
@@ -105,7 +105,7 @@ impl Session {
     pub(super) fn rename_to(&mut self, argument: &[u8], from: Option<VirtualPath>) {
         let Some(from) = from else { return self.reply(503, "Say RNFR first.") };
         let to = self.resolve(argument);
-        if self.permit_verb(Verb::Rnto, &to, false) {
+        if self.permit_rename(&to) {
             // To rename onto a file is to delete or to overwrite it.
             let replace = self.login.user().is_some_and(|user| {
                 let letters = user.grant.permissions.of(&to, false);
