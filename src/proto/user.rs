@@ -196,6 +196,14 @@ impl Permissions {
         self.overrides.iter().find(fits).map_or(self.everywhere, |o| o.permissions)
     }
 
+    /// Whether `permission` is given for `path` and for every directory beneath it that has permissions of its own: what a
+    /// command needs that takes a directory with all that is in it.
+    #[must_use]
+    pub fn allow_tree(&self, permission: Permission, path: &VirtualPath, directory: bool) -> bool {
+        let mut beneath = self.overrides.iter().filter(|o| o.path.is_within(path));
+        self.allow(permission, path, directory) && beneath.all(|o| o.permissions.contains(permission))
+    }
+
     /// Whether `permission` is given for `path`.
     #[must_use]
     pub fn allow(&self, permission: Permission, path: &VirtualPath, directory: bool) -> bool {

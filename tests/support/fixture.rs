@@ -86,6 +86,10 @@ impl Authorizer for Users {
                 ("sesame", permissions("elr", &overrides))
             }
             "dave" => ("swordfish", permissions("elr", &[("/pub", "er", false)])),
+            "erin" => {
+                let overrides = [("/pub/deep", "el", true), ("/vault/inner", "el", true)];
+                ("cheese", permissions("elradfmwMT", &overrides))
+            }
             "anonymous" => ("", permissions("elr", &[])),
             _ => return Err(Denied::default()),
         };

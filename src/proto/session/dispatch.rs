@@ -5,7 +5,7 @@ use crate::proto::{
     config::Config,
     event::Event,
     path::VirtualPath,
-    user::Permission,
+    user::{Permission, Permissions},
 };
 
 /// Unknown commands in a row, before login, after which the peer is taken for something else than an FTP client.
@@ -182,7 +182,17 @@ impl Session {
 
     /// Whether the user has `permission` for `path`; if not, says so.
     pub(super) fn permit(&mut self, permission: Permission, path: &VirtualPath, directory: bool) -> bool {
-        let allowed = self.login.user().is_some_and(|user| user.grant.permissions.allow(permission, path, directory));
+        self.permit_if(|permissions| permissions.allow(permission, path, directory))
+    }
+
+    /// Whether the user may rename to or from `path`. With a directory goes all that is in it: its overrides would not go with
+    /// it, so that each of them must give the permission as well.
+    pub(super) fn permit_rename(&mut self, path: &VirtualPath) -> bool {
+        self.permit_if(|permissions| permissions.allow_tree(Permission::Rename, path, false))
+    }
+
+    fn permit_if(&mut self, may: impl FnOnce(&Permissions) -> bool) -> bool {
+        let allowed = self.login.user().is_some_and(|user| may(&user.grant.permissions));
         if !allowed {
             self.reply(550, "Not enough privileges.");
         }

@@ -97,7 +97,7 @@ impl Session {
         if path.is_root() {
             return self.reply(550, "The root cannot be renamed.");
         }
-        if self.permit_verb(Verb::Rnfr, &path, false) {
+        if self.permit_rename(&path) {
             self.files(Verb::Rnfr, FsOp::Exists(path), Then::RenameFrom);
         }
     }
@@ -105,7 +105,7 @@ impl Session {
     pub(super) fn rename_to(&mut self, argument: &[u8], from: Option<VirtualPath>) {
         let Some(from) = from else { return self.reply(503, "Say RNFR first.") };
         let to = self.resolve(argument);
-        if self.permit_verb(Verb::Rnto, &to, false) {
+        if self.permit_rename(&to) {
             // To rename onto a file is to delete or to overwrite it.
             let replace = self.login.user().is_some_and(|user| {
                 let letters = user.grant.permissions.of(&to, false);
@@ -306,7 +306,7 @@ impl Session {
             },
             (Then::ShowFacts, Report::Entry(entry)) => self.show_facts(&pending.path, &entry),
             // No report of this command.
-            _ => self.reply(550, FailureKind::Local),
+            _ => self.reply(451, FailureKind::Local),
         }
     }
 
@@ -354,8 +354,9 @@ impl Session {
     }
 }
 
-/// The reply to a command about files that failed: 550 but for what the client may mend by another name or by waiting.
-fn failure_code(verb: Verb, kind: FailureKind) -> u16 {
+/// The reply to a command about files that failed: 550 but for what the client may mend by another name or by waiting, and for
+/// what went wrong on this side: clients take 550 for "there is no such file", and programs that mirror act on that.
+pub(super) fn failure_code(verb: Verb, kind: FailureKind) -> u16 {
     match kind {
         FailureKind::Busy => 450,
         FailureKind::NoParent | FailureKind::Exists if verb == Verb::Rnto => 553,
@@ -364,8 +365,12 @@ fn failure_code(verb: Verb, kind: FailureKind) -> u16 {
         FailureKind::NotFound | FailureKind::NoParent | FailureKind::Exists | FailureKind::PermissionDenied => 550,
         FailureKind::NotADirectory | FailureKind::IsADirectory | FailureKind::NotARegularFile => 550,
         FailureKind::NotEmpty | FailureKind::InvalidName | FailureKind::LinkRefused | FailureKind::Unsupported => 550,
-        FailureKind::OffsetBeyondEnd | FailureKind::NoSpace | FailureKind::QuotaExceeded | FailureKind::Local => 550,
-        FailureKind::NoConnection | FailureKind::ConnectionLost | FailureKind::Aborted | FailureKind::Tls => 550,
+        FailureKind::OffsetBeyondEnd => 550,
+        FailureKind::NoSpace => 452,
+        FailureKind::QuotaExceeded => 552,
+        FailureKind::Local => 451,
+        // No failures of files.
+        FailureKind::NoConnection | FailureKind::ConnectionLost | FailureKind::Aborted | FailureKind::Tls => 451,
     }
 }
 

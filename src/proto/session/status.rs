@@ -1,5 +1,5 @@
 //! STAT: the state of the session, or a listing over the control connection.
-use super::{OUTPUTS, Running, Session, data::DataPort, transfer::without_switches};
+use super::{OUTPUTS, Running, Session, data::DataPort, files::failure_code, transfer::without_switches};
 use crate::proto::{
     codec::glob::Pattern,
     command::Verb,
@@ -77,7 +77,7 @@ impl Session {
             (false, report) => {
                 let failure = if let Report::Failed(failure) = report { failure } else { FailureKind::Local.into() };
                 self.cancel(status.list);
-                self.reply(if failure.kind() == FailureKind::Busy { 450 } else { 550 }, failure);
+                self.reply(failure_code(Verb::Stat, failure.kind()), failure);
             }
         }
     }
