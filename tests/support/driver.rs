@@ -17,6 +17,7 @@ use wharf::{
 /// What a session did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
+    /// Without refusals of Telnet options: those come between replies, as soon as the request is read.
     pub(crate) replies: Vec<u8>,
     pub(crate) outputs: Vec<Output>,
 }
@@ -90,7 +91,13 @@ impl Driver {
 
     fn write(&mut self) {
         let unsent = self.session.unsent().to_vec();
-        self.trace.replies.extend_from_slice(&unsent);
+        for line in unsent.split_inclusive(|octet| *octet == b'\n') {
+            let mut rest = line;
+            while let [255, 252 | 254, _, behind @ ..] = rest {
+                rest = behind;
+            }
+            self.trace.replies.extend_from_slice(rest);
+        }
         self.handle(Input::Sent(unsent.len()));
     }
 
