@@ -125,7 +125,9 @@ impl Driver {
         match job {
             Job::Login(login) => Report::Granted(Box::new(Grant::new(login.user.as_str(), self.permissions.clone()))),
             // Nothing has a space in its name: what a time stands before is no name.
-            Job::Fs { op: FsOp::Metadata(path), .. } if path.as_bytes().contains(&b' ') => Report::Failed(FailureKind::NotFound.into()),
+            Job::Fs { op: FsOp::Metadata(path), .. } if path.as_bytes().contains(&b' ') => {
+                Report::Failed(FailureKind::NotFound.into())
+            }
             Job::Fs { op: FsOp::Metadata(path), .. } => {
                 let metadata = Metadata { modified: Some(UnixTime::EPOCH), ..Metadata::default() };
                 Report::Entry(Box::new(Entry { name: path.name().to_vec(), metadata, target: None }))
