@@ -92,9 +92,42 @@ const HERE: &[Row] = &[
 /// Verbs that need no letter for anything; all others must be in the tables.
 fn is_free(verb: Verb) -> bool {
     const FREE: &[&str] = &[
-        "ABOR", "ACCT", "ADAT", "ALLO", "AUTH", "CCC", "CLNT", "CONF", "CSID", "ENC", "EPRT", "EPSV", "FEAT", "HELP", "MIC", "MODE",
-        "NOOP", "OPTS", "PASS", "PASV", "PBSZ", "PORT", "PRET", "PROT", "PWD", "QUIT", "REIN", "REST", "SITE", "SITE HELP", "SITE IDLE",
-        "STRU", "SYST", "TYPE", "USER", "XPWD",
+        "ABOR",
+        "ACCT",
+        "ADAT",
+        "ALLO",
+        "AUTH",
+        "CCC",
+        "CLNT",
+        "CONF",
+        "CSID",
+        "ENC",
+        "EPRT",
+        "EPSV",
+        "FEAT",
+        "HELP",
+        "MIC",
+        "MODE",
+        "NOOP",
+        "OPTS",
+        "PASS",
+        "PASV",
+        "PBSZ",
+        "PORT",
+        "PRET",
+        "PROT",
+        "PWD",
+        "QUIT",
+        "REIN",
+        "REST",
+        "SITE",
+        "SITE HELP",
+        "SITE IDLE",
+        "STRU",
+        "SYST",
+        "TYPE",
+        "USER",
+        "XPWD",
     ];
     FREE.contains(&verb.name()) || !verb.is_implemented()
 }
@@ -233,7 +266,8 @@ fn a_set_umask_is_a_change_and_a_shown_one_is_not() {
 #[test]
 fn nothing_is_done_for_who_is_not_logged_in() {
     for verb in Verb::ALL {
-        for argument in ["", " a.txt", " 20240101000000 a.txt", " 600 a.txt", " |1|192.0.2.2|4000|", " 192,0,2,2,200,1", " ALL"] {
+        for argument in ["", " a.txt", " 20240101000000 a.txt", " 600 a.txt", " |1|192.0.2.2|4000|", " 192,0,2,2,200,1", " ALL"]
+        {
             let line = format!("{verb}{argument}");
             let trace = driver::drive(format!("{line}\r\n").as_bytes(), || usize::MAX);
             let mut replies = trace.replies;

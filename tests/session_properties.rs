@@ -16,7 +16,8 @@ const LOGIN: &[u8] = b"USER alice\r\nPASS secret\r\n";
 /// What clients send, what they could send, and what nobody should.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let octets = || vec(any::<u8>().prop_filter("the end of a line", |octet| *octet != b'\n'), 0..40);
-    let arguments = select(vec!["", " ", " pub", " a.txt", " 5", " ALL", " 127,0,0,1,9,9", " 20240101000000 a.txt", " |1|192.0.2.2|4000|"]);
+    let arguments =
+        select(vec!["", " ", " pub", " a.txt", " 5", " ALL", " 127,0,0,1,9,9", " 20240101000000 a.txt", " |1|192.0.2.2|4000|"]);
     let verb = || select(Verb::ALL).prop_map(|verb| verb.name().as_bytes().to_vec());
     prop_oneof![
         6 => (verb(), arguments).prop_map(|(verb, argument)| [&verb, argument.as_bytes()].concat()),

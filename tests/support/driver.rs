@@ -17,6 +17,7 @@ use wharf::{
 /// What a session did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
+    /// Without refusals of Telnet options: those come between replies, as soon as the request is read.
     pub(crate) replies: Vec<u8>,
     pub(crate) outputs: Vec<Output>,
 }
@@ -90,7 +91,13 @@ impl Driver {
 
     fn write(&mut self) {
         let unsent = self.session.unsent().to_vec();
-        self.trace.replies.extend_from_slice(&unsent);
+        for line in unsent.split_inclusive(|octet| *octet == b'\n') {
+            let mut rest = line;
+            while let [255, 252 | 254, _, behind @ ..] = rest {
+                rest = behind;
+            }
+            self.trace.replies.extend_from_slice(rest);
+        }
         self.handle(Input::Sent(unsent.len()));
     }
 
@@ -118,7 +125,9 @@ impl Driver {
         match job {
             Job::Login(login) => Report::Granted(Box::new(Grant::new(login.user.as_str(), self.permissions.clone()))),
             // Nothing has a space in its name: what a time stands before is no name.
-            Job::Fs { op: FsOp::Metadata(path), .. } if path.as_bytes().contains(&b' ') => Report::Failed(FailureKind::NotFound.into()),
+            Job::Fs { op: FsOp::Metadata(path), .. } if path.as_bytes().contains(&b' ') => {
+                Report::Failed(FailureKind::NotFound.into())
+            }
             Job::Fs { op: FsOp::Metadata(path), .. } => {
                 let metadata = Metadata { modified: Some(UnixTime::EPOCH), ..Metadata::default() };
                 Report::Entry(Box::new(Entry { name: path.name().to_vec(), metadata, target: None }))

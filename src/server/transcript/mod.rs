@@ -8,27 +8,18 @@
 //! ```
 //! use std::sync::Arc;
 //! use wharf::{
-//!     proto::{config::Config, job::Login, user::{Grant, PermissionSet, Permissions}},
+//!     proto::{config::Config, memory::Tree, user::PermissionSet},
 //!     server::{
-//!         auth::{Authorizer, Denied, Granted},
+//!         auth::table::{User, UserTable},
+//!         clock,
 //!         fs::Memory,
 //!         transcript::{Player, Segmentation, Transcript},
 //!     },
 //! };
 //!
-//! struct Guests;
-//!
-//! impl Authorizer for Guests {
-//!     fn authenticate(&self, login: &Login) -> Result<Granted, Denied> {
-//!         let tree = wharf::proto::memory::Tree::new(wharf::proto::time::UnixTime::EPOCH);
-//!         let grant = Grant::new(login.user.as_str(), Permissions::new(PermissionSet::ALL));
-//!         Ok(Granted { grant, files: Arc::new(Memory::new(tree)) })
-//!     }
-//! }
-//!
 //! let transcript = Transcript::parse(r#"
 //! S: 220
-//! C: USER guest
+//! C: USER anonymous
 //! S: 331
 //! C: PASS guest@example.org
 //! S: 230
@@ -49,11 +40,17 @@
 //! W: close
 //! "#)?;
 //!
-//! let player = Player::new(Config::default(), Arc::new(Guests));
-//! player.play(&transcript)?;
+//! let files = Memory::new(Tree::new(clock::unix_time()));
+//! let users = UserTable::new();
+//! users.add(User::anonymous(Arc::new(files.clone())).with_permissions(PermissionSet::ALL))?;
+//!
+//! let player = Player::new(Config::default(), Arc::new(users));
 //! player.with_segmentation(Segmentation::Octets).play(&transcript)?;
+//! assert_eq!(files.tree().stored(), 8);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The files are as one transcript leaves them when the next one begins: make new ones for each.
 //!
 //! No socket is opened and no time passes: the connections are simulated, jobs are done on the spot by your
 //! [`Authorizer`] and its [`FileSystem`](super::fs::FileSystem), and the clock is moved by `W:` alone. Two things differ from a

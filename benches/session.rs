@@ -1,0 +1,139 @@
+//! How long the pure session takes for a command: nothing but the state machine, with its jobs done at once and at no cost.
+//!
+//! `cargo bench --bench session` prints nanoseconds a command, the median of some rounds.
+
+use std::{
+    hint::black_box,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use wharf::{
+    Connection, Input, Output, Session,
+    proto::{
+        config::Config,
+        job::{Job, JobId, Report},
+        time,
+        user::{Grant, PermissionSet, Permissions},
+    },
+};
+
+/// What is measured, how many commands one go is, and the go.
+type Work = (&'static str, u32, fn(&mut Bench));
+
+const WORK: &[Work] = &[
+    ("NOOP", 1, |bench| bench.say(b"NOOP\r\n")),
+    ("NOOP, 100 at once", 100, |bench| bench.say(&b"NOOP\r\n".repeat(100))),
+    ("PWD", 1, |bench| bench.say(b"PWD\r\n")),
+    ("TYPE I", 1, |bench| bench.say(b"TYPE I\r\n")),
+    ("CWD, with its job", 1, |bench| bench.say(b"CWD /pub\r\n")),
+    ("SIZE, with its job", 1, |bench| bench.say(b"SIZE /pub/file\r\n")),
+    ("FEAT", 1, |bench| bench.say(b"FEAT\r\n")),
+    ("an unknown command", 1, |bench| bench.say(b"XYZZY\r\n")),
+    ("EPSV and RETR, with their jobs", 2, |bench| bench.say(b"EPSV\r\nRETR /pub/file\r\n")),
+    ("connection, USER, PASS, QUIT", 3, |bench| {
+        bench.session = bench.connect();
+        bench.say(b"USER alice\r\nPASS secret\r\nQUIT\r\n");
+    }),
+];
+
+struct Bench {
+    config: Arc<Config>,
+    grant: Grant,
+    session: Session,
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let config = Arc::new(Config::default());
+        let [local, peer] = ["192.0.2.1:21", "192.0.2.2:40000"].map(|address| address.parse().expect("an address"));
+        let session = Session::new(Arc::clone(&config), Connection::new(local, peer), time::Instant::ZERO);
+        let grant = Grant::new("alice", Permissions::new(PermissionSet::ALL));
+        Self { config, grant, session, peer, local }
+    }
+
+    fn connect(&self) -> Session {
+        Session::new(Arc::clone(&self.config), Connection::new(self.local, self.peer), time::Instant::ZERO)
+    }
+
+    /// Feeds commands, does all that they ask for, and reads their replies.
+    fn say(&mut self, commands: &[u8]) {
+        self.handle(Input::Bytes(commands));
+        loop {
+            let mut quiet = true;
+            while let Some(output) = self.session.poll() {
+                quiet = false;
+                match output {
+                    Output::Start(id, job) => self.perform(id, &job),
+                    other => drop(black_box(other)),
+                }
+            }
+            let unsent = black_box(self.session.unsent()).len();
+            if unsent > 0 {
+                quiet = false;
+                self.handle(Input::Sent(unsent));
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, id: JobId, job: &Job) {
+        match job {
+            Job::Login(_) => self.handle(Input::Report(id, Report::Granted(Box::new(self.grant.clone())))),
+            Job::Fs { op: wharf::proto::job::FsOp::Size { .. }, .. } => self.handle(Input::Report(id, Report::Size(7))),
+            Job::Fs { .. } => self.handle(Input::Report(id, Report::Done)),
+            Job::Open { .. } => self.handle(Input::Report(id, Report::Opened { size: Some(7), path: None })),
+            Job::Read { .. } => self.handle(Input::Report(id, Report::Chunk(Vec::new()))),
+            Job::Listen(_) => {
+                self.handle(Input::Report(id, Report::Listening(self.local)));
+                self.handle(Input::Report(id, Report::Connected(self.peer)));
+            }
+            Job::Connect(connect) => self.handle(Input::Report(id, Report::Connected(connect.to))),
+            Job::Transfer(_) => self.handle(Input::Report(id, Report::Transferred { bytes: 7, result: Ok(()) })),
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.session.handle(time::Instant::ZERO, input);
+    }
+}
+
+/// Nanoseconds that a command takes.
+fn measure((_, commands, work): &Work, rounds: usize, round: Duration) -> f64 {
+    let mut bench = Bench::new();
+    bench.say(b"USER alice\r\nPASS secret\r\n");
+    let mut times: Vec<f64> = (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            let mut goes = 0_u32;
+            loop {
+                // The clock is not asked every time: that would cost as much as a command.
+                for _ in 0..16 {
+                    work(&mut bench);
+                }
+                goes += 16;
+                let elapsed = start.elapsed();
+                if elapsed >= round {
+                    break elapsed.as_secs_f64() * 1e9 / f64::from(goes) / f64::from(*commands);
+                }
+            }
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn main() {
+    // As a test (`cargo test --benches`) it only shows that it works.
+    let measures = std::env::args().any(|argument| argument == "--bench");
+    let (rounds, round) = if measures { (7, Duration::from_millis(100)) } else { (1, Duration::ZERO) };
+    println!("size of a session: {} octets", size_of::<Session>());
+    println!("{:<34} {:>12}", "", "ns/command");
+    for work in WORK {
+        println!("{:<34} {:>12.0}", work.0, measure(work, rounds, round));
+    }
+}
