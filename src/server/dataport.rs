@@ -181,3 +181,86 @@ impl Iterator for Shuffled<'_> {
         self.ports.nth(index).map(Ok)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
+    use core::net::{IpAddr, Ipv4Addr};
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const CONTROL: SocketAddr = SocketAddr::new(LOCAL, 21);
+
+    #[test]
+    fn shuffled_ports_come_each_once_and_in_another_order_each_time() {
+        let ports: PassivePorts = "50000-50999".parse().unwrap();
+        let shuffled = || Shuffled::new(&ports).map(Result::unwrap).collect::<Vec<_>>();
+        let (one, other) = (shuffled(), shuffled());
+        assert_eq!(one.iter().collect::<BTreeSet<_>>().len(), 1000);
+        assert!(one.len() == 1000 && one.iter().all(|port| (50_000..51_000).contains(port)));
+        // Equal with a probability of 1 in 1000!.
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn every_port_is_tried_until_one_is_free() {
+        let taken: Vec<_> = (0..4).map(|_| TcpListener::bind((LOCAL, 0)).unwrap()).collect();
+        let mut numbers: Vec<_> = taken.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        let exhausted = Listen { ip: LOCAL, ports: Some(Arc::new(PassivePorts::new(numbers.clone()).unwrap())) };
+        assert_eq!(listen(&exhausted, CONTROL).err(), Some(FailureKind::NoConnection));
+        let free = {
+            let listener = TcpListener::bind((LOCAL, 0)).unwrap();
+            listener.local_addr().unwrap().port()
+        };
+        numbers.insert(1, free);
+        let all = Listen { ip: LOCAL, ports: Some(Arc::new(PassivePorts::new(numbers).unwrap())) };
+        let (listener, address) = listen(&all, CONTROL).unwrap();
+        assert_eq!((address, listener.local_addr().unwrap()), (SocketAddr::new(LOCAL, free), address));
+    }
+
+    #[test]
+    fn without_a_range_ports_are_random_ones_of_the_system() {
+        let any = Listen { ip: LOCAL, ports: None };
+        let listeners: Vec<_> = (0..20).map(|_| listen(&any, CONTROL).unwrap()).collect();
+        let ports: BTreeSet<_> = listeners.iter().map(|(_, address)| address.port()).collect();
+        assert_eq!(ports.len(), 20);
+        assert!(ports.iter().all(|port| ephemeral_range().contains(port)), "{ports:?}");
+    }
+
+    #[test]
+    fn addresses_of_others_cannot_be_listened_on() {
+        let foreign = Listen { ip: Ipv4Addr::new(192, 0, 2, 1).into(), ports: None };
+        assert_eq!(listen(&foreign, CONTROL).err(), Some(FailureKind::NoConnection));
+    }
+
+    #[test]
+    fn a_connection_to_the_client_comes_from_where_it_connected_to() {
+        let client = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = client.local_addr().unwrap();
+        let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
+        let connection = connect(&Connect { from, to }, SocketAddr::new(from, 21)).unwrap();
+        let (_, peer) = client.accept().unwrap();
+        assert_eq!(peer.ip(), from);
+        assert_eq!(connected(&connection), Some(to));
+        let mixed = Connect { from, to: "[::1]:2000".parse().unwrap() };
+        assert_eq!(connect(&mixed, CONTROL).err(), Some(FailureKind::NoConnection));
+    }
+
+    #[test]
+    fn a_connection_that_is_refused_does_not_stand() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        if let Ok(connection) = connect(&Connect { from: LOCAL, to: closed }, CONTROL) {
+            let mut wanted = [rustix::event::PollFd::new(&connection, rustix::event::PollFlags::OUT)];
+            assert_eq!(rustix::event::poll(&mut wanted, None), Ok(1));
+            assert_eq!(connected(&connection), None);
+        }
+    }
+
+    #[test]
+    fn the_range_of_the_system_is_two_numbers() {
+        assert_eq!(parse_range("32768\t60999\n"), Some(32768..=60999));
+        for wrong in ["", "32768", "0 60999", "60999 32768", "1 65536"] {
+            assert_eq!(parse_range(wrong), None, "{wrong:?}");
+        }
+    }
+}

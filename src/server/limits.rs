@@ -212,3 +212,147 @@ impl Rate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::ZERO;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        settings
+    }
+
+    #[test]
+    fn connections_are_counted_in_all_and_by_address() {
+        let limits = Arc::new(Limits::default());
+        let settings = settings(|settings| (settings.max_cons, settings.max_cons_per_ip) = (3, 2));
+        let admit = |address| limits.admit(ip(address), &settings, NOW);
+        let one = admit("192.0.2.1").ok().unwrap();
+        // The same client, by whichever kind of listener.
+        let _two = admit("::ffff:192.0.2.1").ok().unwrap();
+        assert_eq!(admit("192.0.2.1").err(), Some(Refusal::ConnectionsOfAddress));
+        let three = admit("192.0.2.2").ok().unwrap();
+        assert_eq!(admit("192.0.2.3").err(), Some(Refusal::Connections));
+        drop(three);
+        assert_eq!(admit("192.0.2.1").err(), Some(Refusal::ConnectionsOfAddress));
+        drop(one);
+        let _four = admit("192.0.2.1").ok().unwrap();
+        assert_eq!(lock(&limits.connections).by_ip.len(), 1, "addresses without connections are forgotten");
+    }
+
+    #[test]
+    fn no_limit_is_no_limit() {
+        let limits = Arc::new(Limits::default());
+        let settings = settings(|settings| (settings.max_cons, settings.max_login_failures_per_ip) = (0, 0));
+        for _ in 0..100 {
+            limits.login_failed(ip("192.0.2.1"), &settings, NOW);
+        }
+        let slots: alloc::vec::Vec<_> = (0..5000).map(|_| limits.admit(ip("192.0.2.1"), &settings, NOW)).collect();
+        assert!(slots.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn slots_are_free_while_connections_linger_within_bounds() {
+        let limits = Arc::new(Limits::default());
+        let settings = settings(|settings| settings.max_cons = 1);
+        let linger = || limits.admit(ip("192.0.2.1"), &settings, NOW).ok().unwrap().linger();
+        let mut places: alloc::vec::Vec<_> = (0..LINGERING).map(|_| linger().unwrap()).collect();
+        assert!(linger().is_none());
+        assert!(linger().is_none());
+        places.pop();
+        assert!(linger().is_some());
+    }
+
+    #[test]
+    fn failures_shut_an_address_out_for_a_while() {
+        let limits = Limits::default();
+        let settings = settings(|settings| settings.max_login_failures_per_ip = 3);
+        let minutes = |minutes: u64| NOW + Duration::from_secs(60 * minutes);
+        let (guesser, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        for minute in [0, 1] {
+            limits.login_failed(guesser, &settings, minutes(minute));
+        }
+        assert!(!limits.is_shut_out(guesser, &settings, minutes(1)));
+        limits.login_failed(guesser, &settings, minutes(9));
+        assert!(limits.is_shut_out(guesser, &settings, minutes(9)));
+        assert!(limits.is_shut_out(guesser, &settings, minutes(18)));
+        assert!(!limits.is_shut_out(other, &settings, minutes(9)));
+        assert!(!limits.is_shut_out(guesser, &settings, minutes(19)));
+        // Older failures do not count any more.
+        limits.login_failed(guesser, &settings, minutes(30));
+        limits.login_failed(guesser, &settings, minutes(31));
+        assert!(!limits.is_shut_out(guesser, &settings, minutes(31)));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let limits = Limits::default();
+        let settings = settings(|settings| settings.max_login_failures_per_ip = 2);
+        limits.login_failed(ip("2001:db8::1"), &settings, NOW);
+        limits.login_failed(ip("2001:db8::ffff:2"), &settings, NOW);
+        assert!(limits.is_shut_out(ip("2001:db8::3"), &settings, NOW));
+        assert!(!limits.is_shut_out(ip("2001:db8:0:1::3"), &settings, NOW));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_does_not_free_those_that_are_shut_out() {
+        let limits = Limits::default();
+        let settings = settings(|settings| settings.max_login_failures_per_ip = 2);
+        for _ in 0..2 {
+            limits.login_failed(ip("192.0.2.1"), &settings, NOW);
+        }
+        for number in 0..FAILURES_TABLE as u32 + 100 {
+            limits.login_failed(IpAddr::V4(core::net::Ipv4Addr::from_bits(number)), &settings, NOW);
+        }
+        assert!(lock(&limits.failures).len() <= FAILURES_TABLE);
+        assert!(limits.is_shut_out(ip("192.0.2.1"), &settings, NOW));
+    }
+
+    #[test]
+    fn transfers_of_a_user_share_a_bucket_by_direction() {
+        let limits = Limits::default();
+        let rate = NonZeroU64::new(1000).unwrap();
+        let (user, other): (Arc<str>, Arc<str>) = ("user".into(), "other".into());
+        let sent = limits.bucket(&user, Flow::Send, rate, NOW);
+        assert!(Arc::ptr_eq(&sent, &limits.bucket(&user, Flow::Send, rate, NOW)));
+        assert!(!Arc::ptr_eq(&sent, &limits.bucket(&user, Flow::Receive, rate, NOW)));
+        assert!(!Arc::ptr_eq(&sent, &limits.bucket(&other, Flow::Send, rate, NOW)));
+        // The limit was changed meanwhile: it counts for transfers that begin now.
+        let changed = limits.bucket(&user, Flow::Send, NonZeroU64::new(2000).unwrap(), NOW);
+        assert!(!Arc::ptr_eq(&sent, &changed));
+        drop((sent, changed));
+        limits.bucket(&other, Flow::Send, rate, NOW);
+        assert_eq!(lock(&limits.buckets).len(), 1, "buckets that nobody uses are forgotten");
+    }
+
+    #[test]
+    fn the_tighter_of_two_limits_counts_and_nothing_is_lost() {
+        let later = NOW + Duration::from_secs(1);
+        let limits = Limits::default();
+        let shared = |rate| limits.bucket(&"user".into(), Flow::Send, NonZeroU64::new(rate).unwrap(), NOW);
+        let alone = |rate| Rate::new(rate, None, NOW).take(later, usize::MAX).unwrap();
+        assert!(alone(4000) > alone(1000));
+        for (own, user) in [(4000, 1000), (1000, 4000)] {
+            let shared = shared(user);
+            let mut rate = Rate::new(own, Some(shared.clone()), NOW);
+            let taken = rate.take(later, usize::MAX).unwrap();
+            assert_eq!(taken, alone(1000));
+            assert!(rate.take(later, usize::MAX).is_err());
+            rate.give_back(taken);
+            assert_eq!(rate.take(later, usize::MAX), Ok(taken));
+            rate.give_back(taken);
+            // What the tighter limit did not allow is still there in the other one.
+            drop(rate);
+            let mut other = Rate::new(0, Some(shared), NOW);
+            assert_eq!(other.take(later, usize::MAX), Ok(alone(user)));
+        }
+        assert_eq!(Rate::default().take(NOW, 12_345), Ok(12_345));
+    }
+}

@@ -283,10 +283,6 @@ impl Entry {
 }
 
 impl Membership {
-    pub(super) fn id(&self) -> SessionId {
-        self.id
-    }
-
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -192,7 +192,7 @@ mod tests {
         io::Write::write_all(&mut client, &[b'x'; 5000]).unwrap();
         assert_eq!(send(&server, b"226 done\r\n"), Ok(10));
         close(server);
-        let mut received = std::string::String::new();
+        let mut received = alloc::string::String::new();
         io::Read::read_to_string(&mut client, &mut received).unwrap();
         assert_eq!(received, "226 done\r\n");
     }

@@ -11,6 +11,7 @@
 //! **Invariant:** a pump knows one file, one socket and the octets between them; neither sessions nor jobs, and no clock.
 mod receive;
 mod send;
+mod splice;
 
 use super::{
     Settings,
@@ -211,3 +212,6 @@ fn socket_trouble(error: Errno) -> Trouble {
         _ => Trouble::Failed(FailureKind::ConnectionLost.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
 //! From the client to a file.
-use super::{BUFFER, Next, Trouble, socket_trouble};
+use super::{BUFFER, Next, STEP, Trouble, socket_trouble, splice::Conduit};
 use crate::{
     proto::{codec::ascii::Decoder, failure::FailureKind},
     server::{
@@ -29,6 +29,9 @@ pub(super) struct Receiver {
     /// How large the buffer may become.
     full: usize,
     text: Option<Text>,
+    /// Where large files go, if they may.
+    conduit: Option<Conduit>,
+    may_splice: bool,
     /// The last call filled the whole buffer.
     more: bool,
 }
@@ -57,19 +60,21 @@ impl Receiver {
             buffer: Vec::new(),
             full: settings.ac_in_buffer_size.clamp(FULL, BUFFER),
             text: ascii.then(Text::default),
+            conduit: None,
+            may_splice: settings.use_sendfile && !ascii,
             more: false,
         }
     }
 
     pub(super) fn next(&self) -> Next {
         match self.stage {
-            Stage::Open(_) if self.buffer.is_empty() => Next::Read,
+            Stage::Open(_) if self.buffer.is_empty() && self.conduit.as_ref().is_none_or(Conduit::is_empty) => Next::Read,
             Stage::Open(_) | Stage::Ready(_) | Stage::Ended(_) | Stage::Closed => Next::Work,
         }
     }
 
     pub(super) fn want(&self) -> usize {
-        self.buffer.capacity()
+        if self.conduit.is_some() { STEP } else { self.buffer.capacity() }
     }
 
     pub(super) fn is_likely_readable(&self) -> bool {
@@ -85,12 +90,7 @@ impl Receiver {
                 self.stage = Stage::Open(file);
             }
             Stage::Open(mut file) => {
-                write_all(&mut *file, convert(&mut self.text, &self.buffer))?;
-                let filled = self.buffer.len() == self.buffer.capacity();
-                self.buffer.clear();
-                if filled && self.buffer.capacity() < self.full {
-                    self.buffer = Vec::with_capacity(self.full);
-                }
+                self.write(&mut *file)?;
                 self.stage = Stage::Open(file);
             }
             Stage::Ended(mut file) => {
@@ -107,9 +107,36 @@ impl Receiver {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn write(&mut self, file: &mut dyn WriteFile) -> fs::Result<()> {
+        if let Some(conduit) = &mut self.conduit {
+            let written = match file.descriptor() {
+                Some(descriptor) => conduit.empty_into(descriptor),
+                None => Err(Errno::INVAL),
+            };
+            if written.is_ok() {
+                return Ok(());
+            }
+            // The file system does not take it this way; or it does not take it at all, which writing tells better.
+            let rest = conduit.empty_to(&mut self.buffer);
+            (self.conduit, self.may_splice) = (None, false);
+            rest.map_err(|_| FailureKind::Local)?;
+        }
+        write_all(file, convert(&mut self.text, &self.buffer))?;
+        let filled = self.buffer.len() == self.buffer.capacity();
+        self.buffer.clear();
+        if filled && self.buffer.capacity() < self.full {
+            // A large file.
+            self.conduit = if self.may_splice && file.descriptor().is_some() { Conduit::new() } else { None };
+            self.buffer = Vec::with_capacity(if self.conduit.is_some() { 0 } else { self.full });
+        }
+        Ok(())
+    }
+
     /// Receives up to `allowed` octets.
     pub(super) fn exchange(&mut self, socket: BorrowedFd<'_>, allowed: usize) -> Result<usize, Trouble> {
-        let received = if allowed < self.buffer.capacity() {
+        let received = if let Some(conduit) = &mut self.conduit {
+            conduit.fill(socket, allowed)
+        } else if allowed < self.buffer.capacity() {
             self.buffer.resize(allowed, 0);
             let received = sockets::receive(socket, &mut self.buffer);
             self.buffer.truncate(*received.as_ref().unwrap_or(&0));
@@ -130,6 +157,11 @@ impl Receiver {
                 Ok(received)
             }
             Err(Errno::INTR) => Ok(0),
+            Err(Errno::INVAL) if self.conduit.is_some() => {
+                (self.conduit, self.may_splice) = (None, false);
+                self.buffer.reserve_exact(self.full);
+                Ok(0)
+            }
             // A connection that was reset is no end of file: what has come may be a part only.
             Err(error) => Err(socket_trouble(error)),
         }

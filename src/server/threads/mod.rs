@@ -3,6 +3,7 @@
 //! **Invariant:** a session, its jobs and its transfer live in one thread, which waits for all of them in one call; nothing of a
 //! session is shared but its entry in the registry.
 mod connection;
+mod workers;
 
 use super::{
     limits::Slot,
@@ -10,7 +11,7 @@ use super::{
     sockets, std,
 };
 use crate::proto::session::refusal::Refusal;
-use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{net::SocketAddr, time::Duration};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -20,11 +21,9 @@ use std::{
     fs::File,
     io::{self, PipeReader},
     net::{Shutdown, TcpListener, TcpStream},
-    thread,
 };
+use workers::Workers;
 
-/// Octets of a session's stack, of which it touches few: file systems and authorizers of the embedder run on it.
-const STACK: usize = 256 * 1024;
 /// Connections that are taken from one listener before the others have their turn.
 const BATCH: usize = 64;
 /// How long nothing is accepted after the system was short of something.
@@ -32,6 +31,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until `stop` ends.
 pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &PipeReader) -> io::Result<()> {
+    let workers = Workers::new();
     let mut reserve = Reserve::new();
     let mut wanted = Vec::with_capacity(listeners.len() + 1);
     wanted.push(PollFd::new(stop, PollFlags::IN));
@@ -44,7 +44,7 @@ pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &P
         let mut short = false;
         for (listener, wanted) in listeners.iter().zip(&wanted[1..]) {
             if !wanted.revents().is_empty() {
-                short |= accept_batch(shared, listener, &mut reserve).is_err();
+                short |= accept_batch(shared, &workers, listener, &mut reserve).is_err();
             }
         }
         if short {
@@ -56,10 +56,10 @@ pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &P
 /// The system is short of something, or the listener is of no use: to go on at once would be in vain.
 struct Short;
 
-fn accept_batch(shared: &Arc<Shared>, listener: &TcpListener, reserve: &mut Reserve) -> Result<(), Short> {
+fn accept_batch(shared: &Arc<Shared>, workers: &Workers, listener: &TcpListener, reserve: &mut Reserve) -> Result<(), Short> {
     for _ in 0..BATCH {
         match sockets::accept(listener) {
-            Ok((connection, peer)) => welcome(shared, connection, peer),
+            Ok((connection, peer)) => welcome(shared, workers, connection, peer),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::AGAIN) => return Ok(()),
                 // The client gave up meanwhile, or something happened on the way to it (accept(2) lists the errors that a
@@ -75,41 +75,35 @@ fn accept_batch(shared: &Arc<Shared>, listener: &TcpListener, reserve: &mut Rese
 }
 
 /// Gives a connection a thread, or says why it gets none.
-fn welcome(shared: &Arc<Shared>, connection: TcpStream, peer: SocketAddr) {
+fn welcome(shared: &Arc<Shared>, workers: &Workers, connection: TcpStream, peer: SocketAddr) {
     let setup = shared.setup();
     let slot = match shared.limits.admit(peer.ip(), &setup.settings, shared.clock.now()) {
         Ok(slot) => slot,
         Err(refusal) => return refuse(&connection, refusal),
     };
-    if let Err(refusal) = start(shared, setup, slot, Arc::new(connection), peer) {
-        let (connection, refusal) = *refusal;
+    let connection = Arc::new(connection);
+    if let Err(refusal) = start(shared, workers, setup, slot, &connection, peer) {
         refuse(&connection, refusal);
     }
 }
 
 fn start(
     shared: &Arc<Shared>,
+    workers: &Workers,
     setup: Arc<Setup>,
     slot: Slot,
-    connection: Arc<TcpStream>,
+    connection: &Arc<TcpStream>,
     peer: SocketAddr,
-) -> Result<(), Box<(Arc<TcpStream>, Refusal)>> {
-    let prepared = sockets::prepare_control(&connection, &setup.settings).and_then(|()| connection.local_addr());
-    let Ok(local) = prepared.map(sockets::unmapped) else {
-        return Err(Box::new((connection, Refusal::Resources)));
-    };
+) -> Result<(), Refusal> {
+    let prepared = sockets::prepare_control(connection, &setup.settings).and_then(|()| connection.local_addr());
+    let local = prepared.map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
     let woken = connection.clone();
     // To the thread that polls it, the connection seems to have ended; what is still to be said can be.
     let wake = Box::new(move || drop(woken.shutdown(Shutdown::Read)));
-    let Some(member) = shared.join(local, peer, wake) else {
-        return Err(Box::new((connection, Refusal::Shutdown)));
-    };
-    let thread = thread::Builder::new().name(format!("wharf-{}", member.id())).stack_size(STACK);
-    let kept = connection.clone();
-    match thread.spawn(move || connection::serve(connection, member, setup, slot)) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Box::new((kept, Refusal::Resources))),
-    }
+    let member = shared.join(local, peer, wake).ok_or(Refusal::Shutdown)?;
+    let connection = connection.clone();
+    let task = Box::new(move || connection::serve(connection, member, setup, slot));
+    workers.run(task).map_err(|_| Refusal::Resources)
 }
 
 /// Says why there is no session. It does not wait: a client that is not reached at once is left alone.
