@@ -1,5 +1,5 @@
 //! Who is logged in (protocol states of RFC 959 section 5.4, "Login").
-use super::{Phase, Reason, Session, Timer};
+use super::{Reason, Session, Timer};
 use crate::proto::{
     event::Event,
     job::{self, Job, JobId, Report},
@@ -165,7 +165,7 @@ impl Session {
         let config = self.config.clone();
         self.reply(220, &config.banner);
         if self.security.tls && self.connection.tls == super::Tls::Explicit {
-            self.phase = Phase::StopTls;
+            self.end_tls();
         }
     }
 
