@@ -18,7 +18,7 @@ pub enum Event {
         /// The user's name.
         user: String,
     },
-    /// A login was refused (`on_login_failed`).
+    /// A login was refused (`on_login_failed`); the reply comes after a delay.
     LoginFailed {
         /// The name that was tried.
         user: String,
