@@ -47,7 +47,7 @@ pub enum Event {
     ForeignAddress(SocketAddr),
     /// A command arrived; only if [`Config::report_dialogue`](super::config::Config::report_dialogue) is set.
     Command {
-        /// The verb, upper case, as octets.
+        /// The verb, upper case, as octets; `***` for what is no verb and may be a password.
         verb: Vec<u8>,
         /// Its argument, `***` for PASS, ACCT and ADAT.
         argument: Vec<u8>,

@@ -7,6 +7,7 @@ use crate::proto::{
     path::VirtualPath,
     user::{Permission, Permissions},
 };
+use alloc::vec::Vec;
 
 /// Unknown commands in a row, before login, after which the peer is taken for something else than an FTP client.
 const STRANGE_COMMANDS: u32 = 10;
@@ -163,15 +164,17 @@ impl Session {
     }
 
     fn report_command(&mut self, line: &[u8], command: Command<'_>) {
-        let end = line.len() - command.argument.len();
-        let argument = match command.verb {
-            Some(verb) if verb.is_secret() => b"***".to_vec(),
-            Some(_) => command.argument.to_vec(),
-            // PASS with a slip of the hand is unknown, and its argument a password all the same.
-            None if self.login.user().is_none() => b"***".to_vec(),
-            None => command.argument.to_vec(),
+        let verb = line[..line.len() - command.argument.len()].trim_ascii().to_ascii_uppercase();
+        let hidden = || b"***".to_vec();
+        let (verb, argument) = match command.verb {
+            Some(known) if known.is_secret() => (verb, hidden()),
+            Some(_) => (verb, command.argument.to_vec()),
+            // PASS with a slip of the hand is unknown, and a password all the same, maybe from its first octet on.
+            None if self.login.awaits_password() => (hidden(), Vec::new()),
+            None if self.login.user().is_none() => (verb, hidden()),
+            None => (verb, command.argument.to_vec()),
         };
-        self.event(Event::Command { verb: line[..end].trim_ascii().to_ascii_uppercase(), argument });
+        self.event(Event::Command { verb, argument });
     }
 
     /// The path that an argument means.
