@@ -57,7 +57,8 @@ pub struct Config {
     pub write_limit: u64,
     /// Whether names are UTF-8, which FEAT then says; `false` for a file system that speaks another encoding. Default: yes.
     pub utf8: bool,
-    /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; upper case.
+    /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; in any case.
+    /// `SITE` means all of its commands. Other names of a verb (`XMKD` for `MKD`) stay.
     pub disabled_commands: Vec<String>,
     /// Bits that are taken from the mode of new files and directories. Default: 0o022.
     pub umask: u32,

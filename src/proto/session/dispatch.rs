@@ -15,9 +15,7 @@ const STRANGE_COMMANDS: u32 = 10;
 /// Whether the line is an ABOR that will be carried out.
 pub(super) fn is_abor(config: &Config, line: &[u8]) -> bool {
     let command = Command::parse(line);
-    command.verb == Some(Verb::Abor)
-        && command.argument.iter().all(|octet| *octet == b' ')
-        && !is_disabled(config, Verb::Abor)
+    command.verb == Some(Verb::Abor) && command.argument.iter().all(|octet| *octet == b' ') && !is_disabled(config, Verb::Abor)
 }
 
 /// Whether the line is STAT without a path, which is answered during a transfer (RFC 959 section 4.1.3).
@@ -28,7 +26,8 @@ pub(super) fn is_plain_stat(line: &[u8]) -> bool {
 
 pub(super) fn is_disabled(config: &Config, verb: Verb) -> bool {
     let is_or_holds = |disabled: &alloc::string::String| {
-        verb.name().strip_prefix(disabled.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        let (start, rest) = verb.name().split_at_checked(disabled.len()).unwrap_or_default();
+        start.eq_ignore_ascii_case(disabled) && (rest.is_empty() || rest.starts_with(' '))
     };
     config.disabled_commands.iter().any(is_or_holds)
 }
