@@ -103,6 +103,7 @@ impl Session {
             self.event(Event::ForeignAddress(address));
             return self.reply(504, "Privileged port refused.");
         }
+        address.set_ip(canonical(address.ip()));
         // The client cannot name the zone of a link-local address: it is the control connection's.
         if let (SocketAddr::V6(address), SocketAddr::V6(peer)) = (&mut address, self.connection.peer) {
             address.set_scope_id(peer.scope_id());
@@ -199,6 +200,8 @@ impl Session {
                 self.data = DataPort::Connected(job);
                 self.move_data();
             }
+            // The listener is closed by now: whoever came after the client must not be able to end its connection.
+            (DataPort::Connected(job), Report::Connected(_)) => self.data = DataPort::Connected(job),
             (data, report) => {
                 self.data = data;
                 self.drop_data();
@@ -215,7 +218,8 @@ impl Session {
             DataPort::Connected(_) => self.move_data(),
             DataPort::Passive(_) => self.timers.set(Timer::Data, self.now, self.config.passive_timeout),
             DataPort::Active(to) => {
-                let job = self.start(Job::Connect(Connect { from: self.connection.local.ip(), to }));
+                let from = canonical(self.connection.local.ip());
+                let job = self.start(Job::Connect(Connect { from, to }));
                 self.data = DataPort::Connecting(job);
                 self.timers.set(Timer::Data, self.now, self.config.active_timeout);
             }
