@@ -85,7 +85,7 @@ pub struct TlsPolicy {
 
 /// Bounds on the memory and the work of one session.
 ///
-/// In the worst case a session holds `line + queue + output + 64 KiB` octets for its peer.
+/// In the worst case a session holds some `8 * line + queue + output` octets for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
