@@ -9,7 +9,7 @@ use core::{net::SocketAddr, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A client connected, and was greeted (`on_connect`).
+    /// A client connected, and is to be greeted: with implicit TLS after the handshake (`on_connect`).
     Connected,
     /// The session ended (`on_disconnect`).
     Disconnected(Reason),
@@ -28,9 +28,10 @@ pub enum Event {
         /// The user's name.
         user: String,
     },
-    /// A file or a listing went over the data connection, whole or in part.
+    /// A file or a listing was on its way over the data connection, and came over it whole, or in part, or not at all.
     Transfer(TransferEvent),
-    /// A command that changes something (or the directory) was answered: CWD, DELE, MKD, RMD, RNTO, SITE CHMOD, MFMT and so on.
+    /// A command that changes something (or the directory) was answered: CWD, DELE, MKD, RMD, RNTO, SITE CHMOD, MFMT and so on;
+    /// or a transfer failed before it began, as there is no such file.
     Action {
         /// The verb.
         verb: &'static str,
