@@ -1,7 +1,7 @@
 //! From a line to the code of its verb: the checks that the table of verbs asks for, in their order.
 use super::{Reason, Session};
 use crate::proto::{
-    command::{Argument, Command, Verb, When},
+    command::{Argument, Command, Marker, Verb, When},
     config::Config,
     event::Event,
     path::VirtualPath,
@@ -54,7 +54,7 @@ impl Session {
         // RFC 959 section 4.1.3: RNFR "must be immediately followed" by RNTO.
         let rename_from = self.rename_from.take();
         let restart = self.restart;
-        if rule.marker == crate::proto::command::Marker::Clear {
+        if rule.marker == Marker::Clear {
             self.restart = 0;
         }
         let needs_login = rule.when == When::LoggedIn || (verb == Verb::Stat && !command.argument.is_empty());

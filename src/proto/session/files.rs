@@ -182,7 +182,7 @@ impl Session {
                 },
                 b"unix.mode" => match octal(value) {
                     Some(bits) => mode = Some(bits),
-                    None => return self.reply(501, "UNIX.mode is three or four octal digits."),
+                    None => return self.reply(501, "UNIX.mode is three octal digits (or 0 and three)."),
                 },
                 _ => return self.reply(504, "Only modify and UNIX.mode can be set."),
             }
@@ -216,7 +216,7 @@ impl Session {
                     self.files(Verb::SiteChmod, FsOp::SetMode { path, mode }, Then::Okay("SITE CHMOD successful."));
                 }
             }
-            _ => self.reply(501, "SITE CHMOD, three or four octal digits, and a path."),
+            _ => self.reply(501, "SITE CHMOD, three octal digits (or 0 and three), and a path."),
         }
     }
 
@@ -380,7 +380,7 @@ pub(super) fn failure_code(verb: Verb, kind: FailureKind) -> u16 {
     }
 }
 
-/// Three or four octal digits. The bits for set-user-ID, set-group-ID and sticky cannot be set over FTP.
+/// Three octal digits, or four of which the first is 0. The bits for set-user-ID, set-group-ID and sticky cannot be set over FTP.
 fn octal(digits: &[u8]) -> Option<u32> {
     let digits = match digits {
         [b'0', rest @ ..] if rest.len() == 3 => rest,

@@ -128,7 +128,7 @@ pub enum Reason {
     NotFtp,
     /// [`Input::Shutdown`].
     Shutdown,
-    /// The TLS handshake failed.
+    /// TLS could not be begun or ended in good order, or not in time.
     Tls,
     /// Code around the session panicked: a file system, an authorizer, a hook.
     Failed,
