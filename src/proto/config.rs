@@ -39,7 +39,8 @@ pub struct Config {
     pub max_login_attempts: u32,
     /// How long the reply to a failed login is delayed (RFC 2577 section 5). Default: 3 s.
     pub auth_failed_timeout: Duration,
-    /// Whether data connections may go to and come from other hosts than the client's (FXP). Default: no.
+    /// Whether data connections may go to and come from other hosts than the client's (FXP); never to the server's own loopback
+    /// addresses, unless the client is there. Default: no.
     pub permit_foreign_addresses: bool,
     /// Whether PORT and EPRT may name ports below 1024. Default: no.
     pub permit_privileged_ports: bool,

@@ -95,7 +95,7 @@ impl Session {
 
     /// PORT and EPRT name a host: only the client's own will do (RFC 2577 section 3).
     fn active(&mut self, mut address: SocketAddr) {
-        if !self.is_peer(address.ip()) || !is_unicast(address.ip()) {
+        if !self.is_peer(address.ip()) || !is_unicast(address.ip()) || self.is_inward(address.ip()) {
             self.event(Event::ForeignAddress(address));
             return self.reply(504, "Foreign address refused.");
         }
@@ -116,6 +116,12 @@ impl Session {
     /// The one place where a peer of a data connection is judged, active or passive.
     fn is_peer(&self, ip: IpAddr) -> bool {
         self.config.permit_foreign_addresses || canonical(ip) == canonical(self.connection.peer.ip())
+    }
+
+    /// Whether the address leads to services that are for this host alone, and the client is not on it: where foreign addresses
+    /// are permitted, it would reach through the server what it cannot reach itself.
+    fn is_inward(&self, ip: IpAddr) -> bool {
+        canonical(ip).is_loopback() && !canonical(self.connection.peer.ip()).is_loopback()
     }
 
     pub(super) fn pasv(&mut self) {

@@ -146,6 +146,16 @@ fn both_ends_of_an_active_connection_are_of_one_family() {
 }
 
 #[test]
+fn no_client_from_outside_reaches_loopback_through_the_server() {
+    let mut talk =
+        Talk::logged_in(Config { permit_foreign_addresses: true, permit_privileged_ports: true, ..Config::default() });
+    for command in ["PORT 127,0,0,1,0,25", "EPRT |1|127.1.2.3|8080|", "EPRT |2|::ffff:127.0.0.1|8080|"] {
+        assert!(talk.say(&format!("{command}\r\n")).starts_with("504"), "{command}");
+    }
+    assert!(talk.say("PORT 192,0,2,77,0,25\r\n").starts_with("200"));
+}
+
+#[test]
 fn the_current_directory_cannot_grow_without_end() {
     let limits = Limits { line: 100, ..Limits::default() };
     let mut talk = Talk::logged_in(Config { limits, ..Config::default() });
