@@ -267,8 +267,7 @@ fn by_name(name: &[u8], before: &[u8]) -> Option<Verb> {
     whole[..before.len()].copy_from_slice(before);
     whole[before.len()..].copy_from_slice(name);
     whole.make_ascii_uppercase();
-    // A name with a space in it is made of two words, and cannot come from one.
-    if name.contains(&b' ') { None } else { Verb::by_name(core::str::from_utf8(whole).ok()?) }
+    Verb::by_name(core::str::from_utf8(whole).ok()?)
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ pub struct Config {
     pub max_login_attempts: u32,
     /// How long the reply to a failed login is delayed (RFC 2577 section 5). Default: 3 s.
     pub auth_failed_timeout: Duration,
-    /// Whether data connections may go to and come from other hosts than the client's (FXP). Default: no.
+    /// Whether data connections may go to and come from other hosts than the client's (FXP); never to the server's own loopback
+    /// addresses, unless the client is there. Default: no.
     pub permit_foreign_addresses: bool,
     /// Whether PORT and EPRT may name ports below 1024. Default: no.
     pub permit_privileged_ports: bool,
@@ -57,7 +58,8 @@ pub struct Config {
     pub write_limit: u64,
     /// Whether names are UTF-8, which FEAT then says; `false` for a file system that speaks another encoding. Default: yes.
     pub utf8: bool,
-    /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; upper case.
+    /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; in any case.
+    /// `SITE` means all of its commands. Other names of a verb (`XMKD` for `MKD`) stay.
     pub disabled_commands: Vec<String>,
     /// Bits that are taken from the mode of new files and directories. Default: 0o022.
     pub umask: u32,
@@ -84,7 +86,7 @@ pub struct TlsPolicy {
 
 /// Bounds on the memory and the work of one session.
 ///
-/// In the worst case a session holds `line + queue + output + 64 KiB` octets for its peer.
+/// In the worst case a session holds some `8 * line + queue + output` octets for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -9,7 +9,7 @@ use core::{net::SocketAddr, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A client connected, and was greeted (`on_connect`).
+    /// A client connected, and is to be greeted: with implicit TLS after the handshake (`on_connect`).
     Connected,
     /// The session ended (`on_disconnect`).
     Disconnected(Reason),
@@ -18,7 +18,7 @@ pub enum Event {
         /// The user's name.
         user: String,
     },
-    /// A login was refused (`on_login_failed`).
+    /// A login was refused (`on_login_failed`); the reply comes after a delay.
     LoginFailed {
         /// The name that was tried.
         user: String,
@@ -28,9 +28,10 @@ pub enum Event {
         /// The user's name.
         user: String,
     },
-    /// A file or a listing went over the data connection, whole or in part.
+    /// A file or a listing was on its way over the data connection, and came over it whole, or in part, or not at all.
     Transfer(TransferEvent),
-    /// A command that changes something (or the directory) was answered: CWD, DELE, MKD, RMD, RNTO, SITE CHMOD, MFMT and so on.
+    /// A command that changes something (or the directory) was answered: CWD, DELE, MKD, RMD, RNTO, SITE CHMOD, MFMT and so on;
+    /// or a transfer failed before it began, as there is no such file.
     Action {
         /// The verb.
         verb: &'static str,
@@ -47,7 +48,7 @@ pub enum Event {
     ForeignAddress(SocketAddr),
     /// A command arrived; only if [`Config::report_dialogue`](super::config::Config::report_dialogue) is set.
     Command {
-        /// The verb, upper case, as octets.
+        /// The verb, upper case, as octets; `***` for what is no verb and may be a password.
         verb: Vec<u8>,
         /// Its argument, `***` for PASS, ACCT and ADAT.
         argument: Vec<u8>,

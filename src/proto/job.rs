@@ -258,9 +258,9 @@ pub struct Listen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connect {
-    /// Address to connect from: the local one of the control connection.
+    /// Address to connect from: the local one of the control connection. Neither this nor `to` is IPv4-mapped.
     pub from: IpAddr,
-    /// Address to connect to.
+    /// Address to connect to, of the same family.
     pub to: SocketAddr,
 }
 

@@ -82,6 +82,8 @@ impl Lines {
 
     /// Throws away everything that came so far: nothing of it is ever carried out.
     pub(crate) fn clear(&mut self) {
+        // There may have been a password in it.
+        self.buffer.zeroize();
         *self = Self { refused: self.refused.take(), ..Self::new(self.line_limit) };
     }
 

@@ -17,8 +17,8 @@ pub(super) fn recycle(buffer: &mut Vec<u8>) {
 /// looks like the last.
 pub(super) fn reply(output: &mut Vec<u8>, code: u16, text: impl Display) {
     let start = output.len();
+    begin(output, code, b' ');
     let mut writer = Text { output, line: start };
-    writer.begin(code, b' ');
     // Writing to a Vec cannot fail, and a Display that fails by itself leaves a reply that is cut, but well-formed.
     let _ = writer.write_fmt(format_args!("{text}"));
     let last = writer.line;
@@ -36,12 +36,6 @@ struct Text<'a> {
     output: &'a mut Vec<u8>,
     /// Where the last line begins.
     line: usize,
-}
-
-impl Text<'_> {
-    fn begin(&mut self, code: u16, separator: u8) {
-        begin(self.output, code, separator);
-    }
 }
 
 impl Write for Text<'_> {

@@ -92,6 +92,9 @@ impl Fact {
 }
 
 impl FactSet {
+    /// No facts.
+    pub const NONE: Self = Self(0);
+
     /// type, size, modify, perm, unique: what is shown until OPTS MLST says otherwise.
     pub const DEFAULT: Self =
         Self(Fact::Type.bit() | Fact::Size.bit() | Fact::Modify.bit() | Fact::Perm.bit() | Fact::Unique.bit());
@@ -103,10 +106,10 @@ impl FactSet {
     /// [`FactSyntax`] if there is a space or an empty name in it.
     pub fn parse(argument: &[u8]) -> Result<Self, FactSyntax> {
         if argument.is_empty() {
-            return Ok(Self(0));
+            return Ok(Self::NONE);
         }
         let names = argument.strip_suffix(b";").unwrap_or(argument).split(|octet| *octet == b';');
-        names.into_iter().try_fold(Self(0), |set, name| {
+        names.into_iter().try_fold(Self::NONE, |set, name| {
             if name.is_empty() || name.contains(&b' ') {
                 return Err(FactSyntax);
             }

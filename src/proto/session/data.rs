@@ -95,7 +95,7 @@ impl Session {
 
     /// PORT and EPRT name a host: only the client's own will do (RFC 2577 section 3).
     fn active(&mut self, mut address: SocketAddr) {
-        if !self.is_peer(address.ip()) || !is_unicast(address.ip()) {
+        if !self.is_peer(address.ip()) || !is_unicast(address.ip()) || self.is_inward(address.ip()) {
             self.event(Event::ForeignAddress(address));
             return self.reply(504, "Foreign address refused.");
         }
@@ -103,6 +103,7 @@ impl Session {
             self.event(Event::ForeignAddress(address));
             return self.reply(504, "Privileged port refused.");
         }
+        address.set_ip(canonical(address.ip()));
         // The client cannot name the zone of a link-local address: it is the control connection's.
         if let (SocketAddr::V6(address), SocketAddr::V6(peer)) = (&mut address, self.connection.peer) {
             address.set_scope_id(peer.scope_id());
@@ -115,6 +116,12 @@ impl Session {
     /// The one place where a peer of a data connection is judged, active or passive.
     fn is_peer(&self, ip: IpAddr) -> bool {
         self.config.permit_foreign_addresses || canonical(ip) == canonical(self.connection.peer.ip())
+    }
+
+    /// Whether the address leads to services that are for this host alone, and the client is not on it: where foreign addresses
+    /// are permitted, it would reach through the server what it cannot reach itself.
+    fn is_inward(&self, ip: IpAddr) -> bool {
+        canonical(ip).is_loopback() && !canonical(self.connection.peer.ip()).is_loopback()
     }
 
     pub(super) fn pasv(&mut self) {
@@ -199,6 +206,8 @@ impl Session {
                 self.data = DataPort::Connected(job);
                 self.move_data();
             }
+            // The listener is closed by now: whoever came after the client must not be able to end its connection.
+            (DataPort::Connected(job), Report::Connected(_)) => self.data = DataPort::Connected(job),
             (data, report) => {
                 self.data = data;
                 self.drop_data();
@@ -215,7 +224,8 @@ impl Session {
             DataPort::Connected(_) => self.move_data(),
             DataPort::Passive(_) => self.timers.set(Timer::Data, self.now, self.config.passive_timeout),
             DataPort::Active(to) => {
-                let job = self.start(Job::Connect(Connect { from: self.connection.local.ip(), to }));
+                let from = canonical(self.connection.local.ip());
+                let job = self.start(Job::Connect(Connect { from, to }));
                 self.data = DataPort::Connecting(job);
                 self.timers.set(Timer::Data, self.now, self.config.active_timeout);
             }

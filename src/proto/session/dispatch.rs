@@ -1,12 +1,13 @@
 //! From a line to the code of its verb: the checks that the table of verbs asks for, in their order.
 use super::{Reason, Session};
 use crate::proto::{
-    command::{Argument, Command, Verb, When},
+    command::{Argument, Command, Marker, Verb, When},
     config::Config,
     event::Event,
     path::VirtualPath,
     user::{Permission, Permissions},
 };
+use alloc::vec::Vec;
 
 /// Unknown commands in a row, before login, after which the peer is taken for something else than an FTP client.
 const STRANGE_COMMANDS: u32 = 10;
@@ -14,9 +15,7 @@ const STRANGE_COMMANDS: u32 = 10;
 /// Whether the line is an ABOR that will be carried out.
 pub(super) fn is_abor(config: &Config, line: &[u8]) -> bool {
     let command = Command::parse(line);
-    command.verb == Some(Verb::Abor)
-        && command.argument.iter().all(|octet| *octet == b' ')
-        && !is_disabled(config, Verb::Abor)
+    command.verb == Some(Verb::Abor) && command.argument.iter().all(|octet| *octet == b' ') && !is_disabled(config, Verb::Abor)
 }
 
 /// Whether the line is STAT without a path, which is answered during a transfer (RFC 959 section 4.1.3).
@@ -27,7 +26,8 @@ pub(super) fn is_plain_stat(line: &[u8]) -> bool {
 
 pub(super) fn is_disabled(config: &Config, verb: Verb) -> bool {
     let is_or_holds = |disabled: &alloc::string::String| {
-        verb.name().strip_prefix(disabled.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        let (start, rest) = verb.name().split_at_checked(disabled.len()).unwrap_or_default();
+        start.eq_ignore_ascii_case(disabled) && (rest.is_empty() || rest.starts_with(' '))
     };
     config.disabled_commands.iter().any(is_or_holds)
 }
@@ -54,7 +54,7 @@ impl Session {
         // RFC 959 section 4.1.3: RNFR "must be immediately followed" by RNTO.
         let rename_from = self.rename_from.take();
         let restart = self.restart;
-        if rule.marker == crate::proto::command::Marker::Clear {
+        if rule.marker == Marker::Clear {
             self.restart = 0;
         }
         let needs_login = rule.when == When::LoggedIn || (verb == Verb::Stat && !command.argument.is_empty());
@@ -163,15 +163,17 @@ impl Session {
     }
 
     fn report_command(&mut self, line: &[u8], command: Command<'_>) {
-        let end = line.len() - command.argument.len();
-        let argument = match command.verb {
-            Some(verb) if verb.is_secret() => b"***".to_vec(),
-            Some(_) => command.argument.to_vec(),
-            // PASS with a slip of the hand is unknown, and its argument a password all the same.
-            None if self.login.user().is_none() => b"***".to_vec(),
-            None => command.argument.to_vec(),
+        let verb = line[..line.len() - command.argument.len()].trim_ascii().to_ascii_uppercase();
+        let hidden = || b"***".to_vec();
+        let (verb, argument) = match command.verb {
+            Some(known) if known.is_secret() => (verb, hidden()),
+            Some(_) => (verb, command.argument.to_vec()),
+            // PASS with a slip of the hand is unknown, and a password all the same, maybe from its first octet on.
+            None if self.login.awaits_password() => (hidden(), Vec::new()),
+            None if self.login.user().is_none() => (verb, hidden()),
+            None => (verb, command.argument.to_vec()),
         };
-        self.event(Event::Command { verb: line[..end].trim_ascii().to_ascii_uppercase(), argument });
+        self.event(Event::Command { verb, argument });
     }
 
     /// The path that an argument means.

@@ -62,6 +62,10 @@ impl Session {
 
     pub(super) fn change_directory(&mut self, verb: Verb, argument: &[u8]) {
         let path = self.resolve(argument);
+        // Without end, step by step, it could hold any memory.
+        if path.as_bytes().len() > self.config.limits.line {
+            return self.reply(550, FailureKind::InvalidName);
+        }
         if self.permit(Permission::Enter, &path, true) {
             self.files(verb, FsOp::ChangeDirectory(path), Then::ChangeDirectory);
         }
@@ -161,7 +165,7 @@ impl Session {
         }
     }
 
-    /// MFF (draft-somers-ftp-mfxx section 5): all the facts, or none if one of them cannot be set.
+    /// MFF (draft-somers-ftp-mfxx section 5): all the facts, or none if one of them is not known or not permitted.
     pub(super) fn mff(&mut self, argument: &[u8]) {
         let (facts, name) = split(argument);
         if name.is_empty() || !facts.ends_with(b";") {
@@ -178,7 +182,7 @@ impl Session {
                 },
                 b"unix.mode" => match octal(value) {
                     Some(bits) => mode = Some(bits),
-                    None => return self.reply(501, "UNIX.mode is three or four octal digits."),
+                    None => return self.reply(501, "UNIX.mode is three octal digits (or 0 and three)."),
                 },
                 _ => return self.reply(504, "Only modify and UNIX.mode can be set."),
             }
@@ -212,7 +216,7 @@ impl Session {
                     self.files(Verb::SiteChmod, FsOp::SetMode { path, mode }, Then::Okay("SITE CHMOD successful."));
                 }
             }
-            _ => self.reply(501, "SITE CHMOD, three or four octal digits, and a path."),
+            _ => self.reply(501, "SITE CHMOD, three octal digits (or 0 and three), and a path."),
         }
     }
 
@@ -233,14 +237,13 @@ impl Session {
 
     pub(super) fn print_directory(&mut self) {
         let path = self.cwd.clone();
-        self.reply_path(257, b"", &path, b" is the current directory.");
+        self.reply_path(257, &path, b" is the current directory.");
     }
 
     /// A reply with a path in quotes.
-    fn reply_path(&mut self, code: u16, before: &[u8], path: &VirtualPath, after: &[u8]) {
+    fn reply_path(&mut self, code: u16, path: &VirtualPath, after: &[u8]) {
         let start = self.unsent.len();
         reply::begin(&mut self.unsent, code, b' ');
-        self.unsent.extend_from_slice(before);
         reply::quoted(&mut self.unsent, path.as_bytes());
         self.unsent.extend_from_slice(after);
         reply::end(&mut self.unsent);
@@ -249,7 +252,10 @@ impl Session {
 
     pub(super) fn files_report(&mut self, mut pending: Pending, report: Report) {
         match (&mut pending.then, report) {
-            (Then::ShowModified(set @ Some(_)), Report::Failed(failure)) if failure.kind() == FailureKind::NotFound => {
+            // With the time in front of it a name can be too long for any file.
+            (Then::ShowModified(set @ Some(_)), Report::Failed(failure))
+                if matches!(failure.kind(), FailureKind::NotFound | FailureKind::InvalidName) =>
+            {
                 if let Some(set) = set.take() {
                     self.set_by_mdtm(*set);
                 }
@@ -263,7 +269,7 @@ impl Session {
                 self.acted(&pending, 250, None);
                 self.cwd = pending.path;
                 let path = self.cwd.clone();
-                self.reply_path(250, b"", &path, b" is the current directory.");
+                self.reply_path(250, &path, b" is the current directory.");
             }
             (Then::RenameFrom, Report::Done) => {
                 self.rename_from = Some(pending.path);
@@ -279,7 +285,7 @@ impl Session {
             }
             (Then::MadeDirectory, Report::Done) => {
                 self.acted(&pending, 257, None);
-                self.reply_path(257, b"", &pending.path, b" directory created.");
+                self.reply_path(257, &pending.path, b" directory created.");
             }
             (Then::Okay(text), Report::Done) => {
                 let text = *text;
@@ -374,7 +380,7 @@ pub(super) fn failure_code(verb: Verb, kind: FailureKind) -> u16 {
     }
 }
 
-/// Three or four octal digits. The bits for set-user-ID, set-group-ID and sticky cannot be set over FTP.
+/// Three octal digits, or four of which the first is 0. The bits for set-user-ID, set-group-ID and sticky cannot be set over FTP.
 fn octal(digits: &[u8]) -> Option<u32> {
     let digits = match digits {
         [b'0', rest @ ..] if rest.len() == 3 => rest,

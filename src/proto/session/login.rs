@@ -1,5 +1,5 @@
 //! Who is logged in (protocol states of RFC 959 section 5.4, "Login").
-use super::{Phase, Reason, Session, Timer};
+use super::{Reason, Session, Timer};
 use crate::proto::{
     event::Event,
     job::{self, Job, JobId, Report},
@@ -24,10 +24,7 @@ pub(super) enum Login {
         user: String,
     },
     /// It was refused, and the reply is delayed, so that guesses are slow (RFC 2577 section 5).
-    Delayed {
-        user: String,
-        text: Option<String>,
-    },
+    Delayed(Option<String>),
     In(Box<User>),
 }
 
@@ -42,8 +39,12 @@ impl Login {
     pub(super) fn user(&self) -> Option<&User> {
         match self {
             Self::In(user) => Some(user),
-            Self::Start | Self::NeedPassword(_) | Self::Checking { .. } | Self::Delayed { .. } => None,
+            Self::Start | Self::NeedPassword(_) | Self::Checking { .. } | Self::Delayed(_) => None,
         }
+    }
+
+    pub(super) fn awaits_password(&self) -> bool {
+        matches!(self, Self::NeedPassword(_))
     }
 
     pub(super) fn waits_for(&self, id: JobId) -> bool {
@@ -52,7 +53,7 @@ impl Login {
 
     /// Whether commands have to wait: one guess is in flight at a time.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Self::Checking { .. } | Self::Delayed { .. })
+        matches!(self, Self::Checking { .. } | Self::Delayed(_))
     }
 }
 
@@ -83,14 +84,14 @@ impl Session {
                 self.login = other;
                 self.reply(503, "You are logged in already.");
             }
-            Login::Start | Login::Checking { .. } | Login::Delayed { .. } => self.reply(503, "Say USER first."),
+            Login::Start | Login::Checking { .. } | Login::Delayed(_) => self.reply(503, "Say USER first."),
         }
     }
 
     pub(super) fn acct(&mut self) {
         match self.login {
             Login::In(_) => self.reply(202, "There are no accounts."),
-            Login::Start | Login::NeedPassword(_) | Login::Checking { .. } | Login::Delayed { .. } => {
+            Login::Start | Login::NeedPassword(_) | Login::Checking { .. } | Login::Delayed(_) => {
                 self.reply(503, "There are no accounts: say USER and PASS.");
             }
         }
@@ -107,7 +108,10 @@ impl Session {
         };
         // It holds nothing, unless its report was none of a login.
         self.cancel(job);
-        self.login = Login::Delayed { user, text };
+        // Not only when it is replied: a client that does not wait for that has failed as well.
+        self.event(Event::LoginFailed { user });
+        self.failed_logins += 1;
+        self.login = Login::Delayed(text);
         if self.config.auth_failed_timeout.is_zero() {
             self.login_failed();
         } else {
@@ -127,9 +131,7 @@ impl Session {
 
     /// The delay is over. Failures count over the whole connection; neither USER nor REIN sets them back.
     pub(super) fn login_failed(&mut self) {
-        let Login::Delayed { user, text } = mem::replace(&mut self.login, Login::Start) else { return };
-        self.event(Event::LoginFailed { user });
-        self.failed_logins += 1;
+        let Login::Delayed(text) = mem::replace(&mut self.login, Login::Start) else { return };
         let text = text.unwrap_or_else(|| "Authentication failed.".into());
         let text = crate::proto::text::Escaped(text.as_bytes());
         if self.failed_logins == self.config.max_login_attempts {
@@ -154,7 +156,7 @@ impl Session {
                 self.timers.set(Timer::Login, self.now, self.config.login_timeout);
             }
             Login::Checking { job, .. } => self.cancel(job),
-            Login::Start | Login::NeedPassword(_) | Login::Delayed { .. } => {}
+            Login::Start | Login::NeedPassword(_) | Login::Delayed(_) => {}
         }
     }
 
@@ -165,7 +167,7 @@ impl Session {
         let config = self.config.clone();
         self.reply(220, &config.banner);
         if self.security.tls && self.connection.tls == super::Tls::Explicit {
-            self.phase = Phase::StopTls;
+            self.end_tls();
         }
     }
 

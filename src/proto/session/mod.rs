@@ -15,7 +15,11 @@ use super::{
     time::Instant,
 };
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
-use core::{fmt::Display, mem, net::SocketAddr};
+use core::{
+    fmt::{self, Display},
+    mem,
+    net::SocketAddr,
+};
 use data::DataPort;
 use login::Login;
 use security::Security;
@@ -32,15 +36,18 @@ pub mod refusal;
 mod security;
 mod site;
 mod status;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod transfer;
 
 /// Everything that can happen to a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Input<'a> {
     /// Octets read from the control connection; at most [`Session::capacity`] of them.
     Bytes(&'a [u8]),
-    /// The peer closed its half of the control connection: what it sent before is still answered, but a transfer is aborted.
+    /// The peer closed its half of the control connection: what it sent before is still answered, but for a transfer, which is
+    /// aborted, and ends the session.
     Eof,
     /// The control connection broke: nothing can be read from it or written to it any more.
     Lost,
@@ -59,6 +66,24 @@ pub enum Input<'a> {
     Drain,
     /// The server stops: a transfer is aborted, 421 said, and the session closed.
     Shutdown,
+}
+
+/// What the client sends may be a password.
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(octets) => write!(f, "Bytes({} octets)", octets.len()),
+            Self::Eof => f.write_str("Eof"),
+            Self::Lost => f.write_str("Lost"),
+            Self::Sent(octets) => write!(f, "Sent({octets})"),
+            Self::Report(id, report) => f.debug_tuple("Report").field(id).field(report).finish(),
+            Self::Tls(done) => write!(f, "Tls({done})"),
+            Self::Urgent => f.write_str("Urgent"),
+            Self::Timeout => f.write_str("Timeout"),
+            Self::Drain => f.write_str("Drain"),
+            Self::Shutdown => f.write_str("Shutdown"),
+        }
+    }
 }
 
 /// Everything that a session can ask for, to be obeyed in order.
@@ -103,7 +128,7 @@ pub enum Reason {
     NotFtp,
     /// [`Input::Shutdown`].
     Shutdown,
-    /// The TLS handshake failed.
+    /// TLS could not be begun or ended in good order, or not in time.
     Tls,
     /// Code around the session panicked: a file system, an authorizer, a hook.
     Failed,
@@ -169,8 +194,8 @@ impl Connection {
 ///
 /// # Memory
 /// A session holds [`Limits::line`] and [`Limits::queue`] octets of input, [`Limits::output`] octets of replies and what the
-/// reply that reached this limit needs beyond it (at most 16 KiB), and a few paths and jobs. Idle, it holds next to nothing
-/// beside itself.
+/// reply that reached this limit needs beyond it (a path of twice [`Limits::line`], each octet of it doubled at worst), and a
+/// few paths and jobs. Idle, it holds next to nothing beside itself.
 ///
 /// [`Limits::line`]: super::config::Limits::line
 /// [`Limits::queue`]: super::config::Limits::queue
@@ -318,10 +343,12 @@ impl Session {
             }
             (_, Input::Timeout) => self.timeout(),
             (Phase::Closing(_), _) => {}
-            (_, Input::Bytes(octets)) => {
+            (Phase::Open, Input::Bytes(octets)) => {
                 debug_assert!(octets.len() <= self.capacity(), "more octets than Session::capacity()");
                 self.lines.push(octets, &mut self.unsent);
             }
+            // Kept, they would be carried out behind TLS as if they had come under it.
+            (_, Input::Bytes(octets)) => debug_assert!(octets.is_empty(), "octets while Session::capacity() is 0"),
             (_, Input::Eof) => self.half_closed = true,
             (_, Input::Report(id, report)) => self.report(id, report),
             (_, Input::Tls(done)) => self.tls_changed(done),
@@ -405,8 +432,8 @@ impl Session {
         }
         match self.phase {
             Phase::Open if octets > 0 => self.restart_idle_timer(),
-            Phase::Closing(_) if octets > 0 => self.timers.set(Timer::Flush, self.now, FLUSH),
             Phase::Open | Phase::StartTls | Phase::StopTls | Phase::Handshake | Phase::Unwrapping => {}
+            // What is left of the time for the last replies does not grow: a client that reads octet by octet would stay for days.
             Phase::Closing(_) | Phase::Closed => {}
         }
     }
@@ -581,5 +608,5 @@ impl Session {
     }
 }
 
-/// How long the last replies may take to leave before the connection is closed all the same.
+/// How long the last replies may take in all to leave before the connection is closed all the same.
 const FLUSH: core::time::Duration = core::time::Duration::from_secs(30);

@@ -133,8 +133,9 @@ impl Session {
             Some(Verb::Mlst) => match FactSet::parse(options) {
                 Ok(facts) => {
                     self.parameters.facts = facts;
-                    // RFC 3659 section 7.9.1: "200 MLST OPTS" and the facts that are in force now.
-                    self.reply(200, format_args!("MLST OPTS {facts}"));
+                    // RFC 3659 section 7.9.1: "200 MLST OPTS" and the facts that are in force now; without any no space.
+                    let space = if facts == FactSet::NONE { "" } else { " " };
+                    self.reply(200, format_args!("MLST OPTS{space}{facts}"));
                 }
                 Err(error) => self.reply(501, error),
             },

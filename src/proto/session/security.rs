@@ -51,13 +51,23 @@ impl Session {
     }
 
     pub(super) fn begin_tls(&mut self) {
-        self.phase = Phase::StartTls;
+        self.change_tls(Phase::StartTls);
+    }
+
+    pub(super) fn end_tls(&mut self) {
+        self.change_tls(Phase::StopTls);
+    }
+
+    fn change_tls(&mut self, phase: Phase) {
+        self.phase = phase;
         self.timers.set(Timer::Handshake, self.now, self.config.tls_timeout);
+        self.restart_idle_timer();
     }
 
     /// The driver has begun or ended TLS on the control connection.
     pub(super) fn tls_changed(&mut self, done: bool) {
         self.timers.stop(Timer::Handshake);
+        self.restart_idle_timer();
         match (self.phase, done) {
             (Phase::Handshake, true) => {
                 self.phase = Phase::Open;
@@ -141,7 +151,7 @@ impl Session {
         }
         self.security.frozen = true;
         self.reply(200, "Clear text from now on.");
-        self.phase = Phase::StopTls;
+        self.end_tls();
     }
 
     /// ADAT, MIC, CONF, ENC: no mechanism uses them.

@@ -9,7 +9,7 @@ use crate::proto::{
     reply,
     text::Escaped,
 };
-use core::{fmt::Write, mem};
+use core::fmt::Write;
 
 /// Octets of a listing that are asked for at a time.
 const PIECE: usize = 4096;
@@ -105,14 +105,10 @@ impl Session {
 
     /// Ends a listing early, so that what is said next does not look like a line of it.
     pub(super) fn break_off_status(&mut self) {
-        match mem::replace(&mut self.running, Running::Nothing) {
-            Running::Status(status) => {
-                status.jobs().for_each(|job| self.cancel(job));
-                if status.opened {
-                    self.reply(213, "End, incomplete.");
-                }
-            }
-            other => self.running = other,
+        let Running::Status(Status { opened, .. }) = self.running else { return };
+        self.drop_running();
+        if opened {
+            self.reply(213, "End, incomplete.");
         }
     }
 

@@ -49,10 +49,6 @@ impl UnderWay {
         matches!(self.verb, Verb::Stor | Verb::Appe | Verb::Stou)
     }
 
-    fn is_listing(&self) -> bool {
-        matches!(self.verb, Verb::List | Verb::Nlst | Verb::Mlsd)
-    }
-
     /// Octets moved, and since when.
     pub(super) fn progress(&self) -> (Verb, u64, Instant) {
         (self.verb, self.bytes, self.started)
@@ -142,11 +138,11 @@ impl Session {
             return self.reply(425, "Use PASV, EPSV, PORT or EPRT first.");
         }
         let Some(user) = self.login.user() else { return };
-        let job = Job::Open { login: user.job, open };
-        let transfer =
-            UnderWay { verb, path, stage: Stage::Opening(self.start(job)), started: self.now, ascii: false, offset, bytes: 0 };
-        let ascii = self.parameters.ascii && !transfer.is_listing();
-        self.running = Running::Transfer(Box::new(UnderWay { ascii, ..transfer }));
+        let stage = Stage::Opening(self.start(Job::Open { login: user.job, open }));
+        // Lines of listings have the ends of TYPE A already.
+        let ascii = self.parameters.ascii && !is_listing(verb);
+        let transfer = UnderWay { verb, path, stage, started: self.now, ascii, offset, bytes: 0 };
+        self.running = Running::Transfer(Box::new(transfer));
         self.timers.stop(Timer::Idle);
     }
 
@@ -156,7 +152,7 @@ impl Session {
                 let job = *job;
                 if let DataPort::None = self.data {
                     self.cancel(job);
-                    return self.end_transfer(*transfer, Err(FailureKind::NoConnection.into()));
+                    return self.refuse_transfer(*transfer, FailureKind::NoConnection.into());
                 }
                 transfer.stage = Stage::Waiting(job);
                 if let Some(path) = path {
@@ -167,9 +163,7 @@ impl Session {
                 self.open_data();
             }
             (Stage::Opening(_), Report::Failed(failure)) => {
-                let code = refusal_code(transfer.verb, failure.kind());
-                self.transfer_event(&transfer, Err(failure.clone()));
-                self.reply(code, failure);
+                self.refuse_transfer(*transfer, failure);
             }
             (Stage::Moving(_), Report::Progress(bytes)) => {
                 if bytes > transfer.bytes {
@@ -199,7 +193,7 @@ impl Session {
     fn announce(&mut self, transfer: &UnderWay, size: Option<u64>) {
         let start = self.unsent.len();
         reply::begin(&mut self.unsent, 150, b' ');
-        if transfer.is_listing() {
+        if is_listing(transfer.verb) {
             self.unsent.extend_from_slice(b"Here comes the listing.");
         } else if transfer.verb == Verb::Stou {
             // Exactly so (RFC 1123 section 4.1.2.9).
@@ -228,7 +222,7 @@ impl Session {
 
     /// Both ends stand: lets the octets move.
     pub(super) fn move_data(&mut self) {
-        let (Running::Transfer(transfer), DataPort::Connected(via)) = (&mut self.running, &self.data) else { return };
+        let (Running::Transfer(transfer), DataPort::Connected(via)) = (&self.running, &self.data) else { return };
         let (Stage::Waiting(file), Some(user)) = (&transfer.stage, self.login.user()) else { return };
         let upload = transfer.is_upload();
         let (rate, user_rate) = match upload {
@@ -246,10 +240,10 @@ impl Session {
             user_rate,
         });
         self.data = DataPort::None;
-        self.last_job += 1;
-        let id = JobId(self.last_job);
-        transfer.stage = Stage::Moving(id);
-        self.outputs.push_back(super::Output::Start(id, job));
+        let moving = Stage::Moving(self.start(job));
+        if let Running::Transfer(transfer) = &mut self.running {
+            transfer.stage = moving;
+        }
         self.timers.set(Timer::Data, self.now, self.config.data_timeout);
     }
 
@@ -283,6 +277,14 @@ impl Session {
             let stalled = Failure::new(FailureKind::ConnectionLost).with_text("Data connection timed out.");
             self.end_transfer(*transfer, Err(stalled));
         }
+    }
+
+    /// It has not begun, and what is set up for it stays.
+    fn refuse_transfer(&mut self, transfer: UnderWay, failure: Failure) {
+        let code = refusal_code(transfer.verb, failure.kind());
+        let UnderWay { verb, path, .. } = transfer;
+        self.event(Event::Action { verb: verb.name(), path, to: None, code, failure: Some(failure.clone()) });
+        self.reply(code, failure);
     }
 
     fn end_transfer(&mut self, transfer: UnderWay, result: Result<(), Failure>) {
@@ -369,6 +371,10 @@ impl Session {
             self.reply(225, "ABOR command successful; there was no transfer.");
         }
     }
+}
+
+fn is_listing(verb: Verb) -> bool {
+    matches!(verb, Verb::List | Verb::Nlst | Verb::Mlsd)
 }
 
 /// LIST and NLST take what clients write for `ls`: leading words of letters behind `-` are dropped, up to `--`. There is no

@@ -1,0 +1,203 @@
+//! What no dialogue can show: events, jobs, and what a driver should not do.
+use super::*;
+use crate::proto::{
+    config::Limits,
+    user::{Grant, PermissionSet, Permissions},
+};
+use alloc::{format, string::String, vec};
+use core::time::Duration;
+
+const LOCAL: &str = "[::ffff:192.0.2.1]:21";
+const PEER: &str = "[::ffff:192.0.2.2]:40000";
+
+/// A session, what it asked for, and what it said since the client spoke last.
+struct Talk {
+    session: Session,
+    now: Instant,
+    outputs: Vec<Output>,
+    said: String,
+}
+
+impl Talk {
+    fn new(config: Config) -> Self {
+        let connection = Connection::new(address(LOCAL), address(PEER)).with_tls(Tls::Explicit);
+        let session = Session::new(Arc::new(config), connection, Instant::ZERO);
+        let mut talk = Self { session, now: Instant::ZERO, outputs: vec![], said: String::new() };
+        talk.settle();
+        talk
+    }
+
+    fn logged_in(config: Config) -> Self {
+        let mut talk = Self::new(config);
+        talk.say("USER alice\r\nPASS secret\r\n");
+        let grant = Grant::new("alice", Permissions::new(PermissionSet::ALL));
+        talk.report(Report::Granted(Box::new(grant)));
+        talk
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.session.handle(self.now, input);
+        self.settle();
+    }
+
+    /// Takes what the session asks for, and reads what it says.
+    fn settle(&mut self) {
+        loop {
+            while let Some(output) = self.session.poll() {
+                self.outputs.push(output);
+            }
+            let unsent = self.session.unsent().len();
+            if unsent == 0 {
+                return;
+            }
+            self.said.push_str(&String::from_utf8_lossy(self.session.unsent()));
+            self.session.handle(self.now, Input::Sent(unsent));
+        }
+    }
+
+    fn say(&mut self, text: &str) -> &str {
+        self.said.clear();
+        self.handle(Input::Bytes(text.as_bytes()));
+        &self.said
+    }
+
+    /// The job that was started last.
+    fn job(&self) -> (JobId, &Job) {
+        let started = |output| if let &Output::Start(id, ref job) = output { Some((id, job)) } else { None };
+        self.outputs.iter().rev().find_map(started).expect("a job was started")
+    }
+
+    /// It reports.
+    fn report(&mut self, report: Report) {
+        let id = self.job().0;
+        self.handle(Input::Report(id, report));
+    }
+
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        self.outputs.iter().filter_map(|output| if let Output::Event(event) = output { Some(event) } else { None })
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_last_replies_have_a_time_in_all() {
+    let mut talk = Talk::new(Config::default());
+    // A client that asks much, and reads an octet now and then.
+    talk.session.handle(talk.now, Input::Bytes("HELP\r\n".repeat(20).as_bytes()));
+    talk.session.handle(talk.now, Input::Shutdown);
+    for _ in 0..4 {
+        talk.now = talk.now + Duration::from_secs(10);
+        let one = talk.session.unsent().len().min(1);
+        talk.session.handle(talk.now, Input::Sent(one));
+        talk.session.handle(talk.now, Input::Timeout);
+    }
+    assert!(talk.session.unsent().is_empty());
+    talk.settle();
+    assert_eq!(talk.outputs.last(), Some(&Output::Close(Reason::Shutdown)));
+}
+
+#[test]
+fn a_login_has_failed_though_the_client_does_not_wait_for_the_reply() {
+    let mut talk = Talk::new(Config::default());
+    talk.say("USER alice\r\nPASS wrong\r\n");
+    talk.report(Report::Denied(None));
+    assert_eq!(talk.events().last(), Some(&Event::LoginFailed { user: "alice".into() }));
+    assert!(!talk.said.contains("530"));
+}
+
+#[test]
+#[cfg(not(debug_assertions))]
+fn octets_that_nobody_asked_for_are_not_carried_out_behind_tls() {
+    let mut talk = Talk::new(Config::default());
+    talk.say("AUTH TLS\r\n");
+    talk.say("NOOP\r\n");
+    talk.handle(Input::Tls(true));
+    assert_eq!(talk.said, "");
+    assert_eq!(talk.say("SYST\r\n"), "215 UNIX Type: L8\r\n");
+}
+
+#[test]
+fn a_second_connection_does_not_end_the_first() {
+    let mut talk = Talk::logged_in(Config::default());
+    talk.say("EPSV\r\n");
+    talk.report(Report::Listening(address("192.0.2.1:50001")));
+    let listener = talk.job().0;
+    talk.handle(Input::Report(listener, Report::Connected(address("192.0.2.2:50002"))));
+    talk.handle(Input::Report(listener, Report::Connected(address("192.0.2.77:50003"))));
+    assert!(!talk.outputs.contains(&Output::Cancel(listener)));
+    talk.say("LIST\r\n");
+    talk.report(Report::Opened { size: None, path: None });
+    assert!(matches!(talk.job().1, Job::Transfer(transfer) if transfer.via == listener));
+}
+
+#[test]
+fn both_ends_of_an_active_connection_are_of_one_family() {
+    for command in ["PORT 192,0,2,2,200,1", "EPRT |1|192.0.2.2|51201|", "EPRT |2|::ffff:192.0.2.2|51201|"] {
+        let mut talk = Talk::logged_in(Config::default());
+        assert!(talk.say(&format!("{command}\r\n")).starts_with("200"), "{command}");
+        talk.say("LIST\r\n");
+        talk.report(Report::Opened { size: None, path: None });
+        let Job::Connect(connect) = talk.job().1 else { panic!("{command}: {:?}", talk.job()) };
+        assert_eq!((connect.from, connect.to), (address(LOCAL).ip().to_canonical(), address("192.0.2.2:51201")), "{command}");
+    }
+}
+
+#[test]
+fn no_client_from_outside_reaches_loopback_through_the_server() {
+    let mut talk =
+        Talk::logged_in(Config { permit_foreign_addresses: true, permit_privileged_ports: true, ..Config::default() });
+    for command in ["PORT 127,0,0,1,0,25", "EPRT |1|127.1.2.3|8080|", "EPRT |2|::ffff:127.0.0.1|8080|"] {
+        assert!(talk.say(&format!("{command}\r\n")).starts_with("504"), "{command}");
+    }
+    assert!(talk.say("PORT 192,0,2,77,0,25\r\n").starts_with("200"));
+}
+
+#[test]
+fn the_current_directory_cannot_grow_without_end() {
+    let limits = Limits { line: 100, ..Limits::default() };
+    let mut talk = Talk::logged_in(Config { limits, ..Config::default() });
+    let name = "x".repeat(60);
+    talk.say(&format!("CWD {name}\r\n"));
+    talk.report(Report::Done);
+    assert!(talk.said.starts_with("250"));
+    assert!(talk.say(&format!("CWD {name}\r\n")).starts_with("550"));
+    assert_eq!(talk.say("PWD\r\n"), format!("257 \"/{name}\" is the current directory.\r\n"));
+}
+
+#[test]
+fn a_password_without_its_verb_is_told_to_nobody() {
+    let mut talk = Talk::new(Config { report_dialogue: true, ..Config::default() });
+    for line in ["hunter2", "PASShunter2", "pass\thunter2", "PAS hunter2", "PASS hunter2"] {
+        talk.say(&format!("USER alice\r\n{line}\r\n"));
+        assert!(!format!("{:?}", talk.outputs).contains(&format!("{:?}", b"HUNTER2")[1..18]), "{line}");
+        assert!(!format!("{:?}", talk.outputs).contains(&format!("{:?}", b"hunter2")[1..18]), "{line}");
+    }
+}
+
+#[test]
+fn octets_of_the_client_do_not_show() {
+    assert_eq!(format!("{:?}", Input::Bytes(b"PASS x\r\n")), "Bytes(8 octets)");
+    assert_eq!(format!("{:?}", Input::Sent(3)), "Sent(3)");
+}
+
+#[test]
+fn commands_are_disabled_in_any_case() {
+    let disabled_commands = vec!["syst".into(), "Site Idle".into()];
+    let mut talk = Talk::logged_in(Config { disabled_commands, ..Config::default() });
+    assert!(talk.say("SYST\r\n").starts_with("500"));
+    assert!(talk.say("SITE IDLE\r\n").starts_with("500"));
+    assert!(talk.say("SITE IDLER\r\n").starts_with("501"));
+}
+
+#[test]
+fn a_transfer_that_was_refused_was_none() {
+    let mut talk = Talk::logged_in(Config::default());
+    talk.say("PORT 192,0,2,2,200,1\r\nRETR x\r\n");
+    talk.report(Report::Failed(crate::proto::failure::FailureKind::NotFound.into()));
+    assert!(talk.said.ends_with("550 No such file or directory.\r\n"));
+    assert!(matches!(talk.events().last(), Some(Event::Action { verb: "RETR", code: 550, failure: Some(_), .. })));
+    assert!(!talk.events().any(|event| matches!(event, Event::Transfer(_))));
+}
