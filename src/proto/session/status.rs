@@ -105,14 +105,14 @@ impl Session {
 
     /// Ends a listing early, so that what is said next does not look like a line of it.
     pub(super) fn break_off_status(&mut self) {
-        match mem::replace(&mut self.running, Running::Nothing) {
-            Running::Status(status) => {
-                status.jobs().for_each(|job| self.cancel(job));
-                if status.opened {
-                    self.reply(213, "End, incomplete.");
-                }
+        if !matches!(self.running, Running::Status(_)) {
+            return;
+        }
+        if let Running::Status(status) = mem::replace(&mut self.running, Running::Nothing) {
+            status.jobs().for_each(|job| self.cancel(job));
+            if status.opened {
+                self.reply(213, "End, incomplete.");
             }
-            other => self.running = other,
         }
     }
 
