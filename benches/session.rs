@@ -1,6 +1,7 @@
 //! How long the pure session takes for a command: nothing but the state machine, with its jobs done at once and at no cost.
 //!
 //! `cargo bench --bench session` prints nanoseconds a command, the median of some rounds.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a benchmark has std")]
 
 use std::{
     hint::black_box,
@@ -65,10 +66,10 @@ impl Bench {
             let mut quiet = true;
             while let Some(output) = self.session.poll() {
                 quiet = false;
-                match output {
-                    Output::Start(id, job) => self.perform(id, &job),
-                    other => drop(black_box(other)),
+                if let Output::Start(id, job) = &output {
+                    self.perform(*id, job);
                 }
+                black_box(output);
             }
             let unsent = black_box(self.session.unsent()).len();
             if unsent > 0 {

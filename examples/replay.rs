@@ -6,6 +6,7 @@
 //!
 //! Put your own authorizer in the place of this table, and your dialogues say what your users can do. The ones in `tests/transcripts`
 //! are fitted to other files than these, so that some of them fail here, and show what a mismatch looks like.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a program has std")]
 
 use std::{env, error::Error, fs, process::ExitCode, sync::Arc};
 use wharf::{

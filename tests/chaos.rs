@@ -1,6 +1,7 @@
-//! Whatever the world does to a session, what `tests/support/chaos.rs` says holds.
+//! Whatever the world does to a session, what `tests/support/chaos` says holds.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
-#[path = "support/chaos.rs"]
+#[path = "support/chaos/mod.rs"]
 mod chaos;
 #[path = "support/dialogue.rs"]
 mod dialogue;

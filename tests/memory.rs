@@ -1,4 +1,5 @@
 //! What a session that does nothing costs: ten thousand of them should be no burden.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 use std::{mem::size_of, sync::Arc};
 use wharf::{

@@ -1,4 +1,5 @@
 //! The table of verbs and permission letters: what is refused without its letter, and done with it.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[path = "support/dialogue.rs"]
 mod dialogue;
@@ -9,7 +10,7 @@ use wharf::{
     Output,
     proto::{
         command::{Command, Verb},
-        job::Job,
+        job::{FsOp, Job},
         path::VirtualPath,
         user::{PermissionOverride, PermissionSet, Permissions},
     },
@@ -239,9 +240,8 @@ fn overwriting_by_a_rename_needs_more() {
     let replaces = |letters: &str| {
         let permissions = Permissions::new(set(letters));
         let trace = driver::drive_user(&permissions, b"USER u\r\nPASS p\r\nRNFR a\r\nRNTO b\r\n", || usize::MAX);
-        let rename = trace.outputs.into_iter().find_map(|output| match output {
-            Output::Start(_, Job::Fs { op: wharf::proto::job::FsOp::Rename { replace, .. }, .. }) => Some(replace),
-            _ => None,
+        let rename = trace.outputs.into_iter().find_map(|output| {
+            if let Output::Start(_, Job::Fs { op: FsOp::Rename { replace, .. }, .. }) = output { Some(replace) } else { None }
         });
         rename.expect("a rename")
     };

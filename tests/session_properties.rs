@@ -1,4 +1,5 @@
 //! What holds of a session for every input.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[path = "support/dialogue.rs"]
 mod dialogue;

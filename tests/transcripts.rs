@@ -1,4 +1,5 @@
 //! Plays every transcript of `tests/transcripts` whole, octet by octet, and in random pieces.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 #![cfg(feature = "transcript")]
 
 #[path = "support/fixture.rs"]

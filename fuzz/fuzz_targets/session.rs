@@ -1,9 +1,9 @@
-//! Whatever a client, its jobs, its connections and the clock do, in whatever order: what `tests/support/chaos.rs` says holds.
+//! Whatever a client, its jobs, its connections and the clock do, in whatever order: what `tests/support/chaos` says holds.
 //! Each octet of the input is a decision.
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/support/chaos.rs"]
+#[path = "../../tests/support/chaos/mod.rs"]
 mod chaos;
 #[path = "../../tests/support/dialogue.rs"]
 mod dialogue;

@@ -77,13 +77,12 @@ impl Driver {
 
     fn obey(&mut self) {
         while let Some(output) = self.session.poll() {
-            match &output {
-                Output::Start(id, job) => self.waiting.push_back((*id, job.clone())),
-                Output::Cancel(id) => {
-                    self.waiting.retain(|(waiting, _)| waiting != id);
-                    self.connecting.retain(|connecting| connecting != id);
-                }
-                _ => {}
+            if let Output::Start(id, job) = &output {
+                self.waiting.push_back((*id, job.clone()));
+            }
+            if let Output::Cancel(id) = &output {
+                self.waiting.retain(|(waiting, _)| waiting != id);
+                self.connecting.retain(|connecting| connecting != id);
             }
             self.trace.outputs.push(output);
         }

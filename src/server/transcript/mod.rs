@@ -79,7 +79,7 @@ pub use self::{
 };
 
 use self::{fault::Faults, simulation::Simulation};
-use super::{auth::Authorizer, std};
+use super::auth::Authorizer;
 use crate::proto::{
     config::Config,
     session::{Connection, Session, Tls},

@@ -69,31 +69,19 @@ pub(super) enum Step {
         codes: Codes,
         text: Option<Template>,
     },
-    ReplyHas(Template),
-    ReplyLacks(Template),
-    ReplyContinues(Template),
-    ReplyEnds {
-        codes: Codes,
-        text: Option<Template>,
-    },
+    Body(OfBody),
     ReplyMatches(Expression),
     Octets(Template),
     Silence,
-    Data(Setup),
+    SetUp(Setup),
     Connect {
         from: Option<IpAddr>,
     },
     DataSend(Template),
     DataEnd,
     DataDrop,
-    DataLine(Template),
-    DataHas(Template),
-    DataHasMatch(Expression),
-    DataLacks(Template),
-    DataLinesEnd,
-    DataIs(Template),
-    DataMatches(Expression),
-    DataCount(usize),
+    DataLines(OfLines),
+    Data(OfData),
     DataAtLeast(usize),
     DataClosed,
     Handshake {
@@ -108,6 +96,33 @@ pub(super) enum Step {
     },
     /// A step that is known and not played: what the server would have to have.
     Unplayable(&'static str),
+}
+
+/// A step on the body of a reply.
+#[derive(Clone, Debug)]
+pub(super) enum OfBody {
+    Has(Template),
+    Lacks(Template),
+    Continues(Template),
+    Ends { codes: Codes, text: Option<Template> },
+}
+
+/// A step on lines of data.
+#[derive(Clone, Debug)]
+pub(super) enum OfLines {
+    Next(Template),
+    Has(Template),
+    HasMatch(Expression),
+    Lacks(Template),
+    End,
+}
+
+/// A step on data as a whole.
+#[derive(Clone, Debug)]
+pub(super) enum OfData {
+    Is(Template),
+    Matches(Expression),
+    Count(usize),
 }
 
 /// How a data channel is set up.
@@ -149,18 +164,15 @@ impl Transcript {
                 continue;
             }
             let step = step(line).map_err(at)?;
-            let inner =
-                matches!(&step, Step::ReplyHas(_) | Step::ReplyLacks(_) | Step::ReplyContinues(_) | Step::ReplyEnds { .. });
+            let inner = matches!(&step, Step::Body(_));
             match (in_reply, inner) {
                 (false, true) => return Err(at("this step belongs between `S: CODE-` and `S. CODE`".into())),
                 (true, false) => return Err(at("the reply begun by `S: CODE-` must end with `S. CODE` first".into())),
                 (false, false) | (true, true) => {}
             }
-            in_reply = match &step {
-                Step::ReplyBegins { .. } => true,
-                Step::ReplyEnds { .. } => false,
-                _ => in_reply,
-            };
+            let begins = matches!(&step, Step::ReplyBegins { .. });
+            let ends = matches!(&step, Step::Body(OfBody::Ends { .. }));
+            in_reply = (in_reply || begins) && !ends;
             transcript.steps.push(Line { number: index + 1, text: line.into(), step });
         }
         if in_reply {
@@ -231,9 +243,9 @@ fn step(line: &str) -> Result<Step, String> {
         "C." => bare(Step::HangUp),
         "C-" => bare(Step::Lose),
         "S:" | "S1:" | "S." => reply(head, rest),
-        "S+" => Ok(Step::ReplyHas(glob()?)),
-        "S-" => Ok(Step::ReplyLacks(glob()?)),
-        "S|" => Ok(Step::ReplyContinues(glob()?)),
+        "S+" => Ok(Step::Body(OfBody::Has(glob()?))),
+        "S-" => Ok(Step::Body(OfBody::Lacks(glob()?))),
+        "S|" => Ok(Step::Body(OfBody::Continues(glob()?))),
         "S~" => Ok(Step::ReplyMatches(expression()?)),
         "S!" => Ok(Step::Octets(octets()?)),
         "S0" => bare(Step::Silence),
@@ -246,14 +258,14 @@ fn step(line: &str) -> Result<Step, String> {
         "D>" => Ok(Step::DataSend(octets()?)),
         "D>." => bare(Step::DataEnd),
         "D-" => bare(Step::DataDrop),
-        "D<" => Ok(Step::DataLine(glob()?)),
-        "D<+" => Ok(Step::DataHas(glob()?)),
-        "D<~" => Ok(Step::DataHasMatch(expression()?)),
-        "D<!" => Ok(Step::DataLacks(glob()?)),
-        "D<." => bare(Step::DataLinesEnd),
-        "D<=" => Ok(Step::DataIs(octets()?)),
-        "D</" => Ok(Step::DataMatches(expression()?)),
-        "D<#" => Ok(Step::DataCount(number()?)),
+        "D<" => Ok(Step::DataLines(OfLines::Next(glob()?))),
+        "D<+" => Ok(Step::DataLines(OfLines::Has(glob()?))),
+        "D<~" => Ok(Step::DataLines(OfLines::HasMatch(expression()?))),
+        "D<!" => Ok(Step::DataLines(OfLines::Lacks(glob()?))),
+        "D<." => bare(Step::DataLines(OfLines::End)),
+        "D<=" => Ok(Step::Data(OfData::Is(octets()?))),
+        "D</" => Ok(Step::Data(OfData::Matches(expression()?))),
+        "D<#" => Ok(Step::Data(OfData::Count(number()?))),
         "D<?" => Ok(Step::DataAtLeast(number()?)),
         "D>z" | "D<z" => Ok(Step::Unplayable("MODE Z")),
         "D<b" => Ok(Step::Unplayable("MODE B")),
@@ -287,7 +299,7 @@ fn reply(head: &str, rest: &str) -> Result<Step, String> {
     };
     match (head, codes.strip_suffix('-')) {
         ("S:", Some(codes)) => Ok(Step::ReplyBegins { codes: Codes::parse(codes)?, text }),
-        ("S.", None) => Ok(Step::ReplyEnds { codes: Codes::parse(codes)?, text }),
+        ("S.", None) => Ok(Step::Body(OfBody::Ends { codes: Codes::parse(codes)?, text })),
         _ => Ok(Step::Reply { codes: Codes::parse(codes)?, text, single: head == "S1:" }),
     }
 }
@@ -295,9 +307,9 @@ fn reply(head: &str, rest: &str) -> Result<Step, String> {
 fn setup(command: &str) -> Result<Step, String> {
     let verb = command.split(' ').next().unwrap_or_default();
     match verb {
-        "EPSV" | "PASV" => Ok(Step::Data(Setup::Passive(command.into()))),
-        "PORT" if command == verb => Ok(Step::Data(Setup::Port)),
-        "EPRT" if command == verb => Ok(Step::Data(Setup::Eprt)),
+        "EPSV" | "PASV" => Ok(Step::SetUp(Setup::Passive(command.into()))),
+        "PORT" if command == verb => Ok(Step::SetUp(Setup::Port)),
+        "EPRT" if command == verb => Ok(Step::SetUp(Setup::Eprt)),
         "LPRT" if command == verb => Ok(Step::Unplayable("LPRT")),
         _ => Err(format!("`{command}` is none of EPSV, PASV, PORT, EPRT")),
     }
@@ -356,9 +368,10 @@ mod tests {
     #[test]
     fn trailing_spaces_belong_to_a_command() {
         let transcript = Transcript::parse("C: MKD a \nC: \n").unwrap();
-        let sent = |index: usize| match &transcript.steps[index].step {
-            Step::Send { octets, line_end: true, urgent: false } => octets.octets(&Default::default()).unwrap(),
-            other => panic!("{other:?}"),
+        let sent = |index: usize| {
+            let step = &transcript.steps[index].step;
+            let Step::Send { octets, line_end: true, urgent: false } = step else { panic!("{step:?}") };
+            octets.octets(&Default::default()).unwrap()
         };
         assert_eq!(sent(0), b"MKD a ");
         assert_eq!(sent(1), b"");

@@ -1,5 +1,4 @@
 //! What a step compares with: octets with variables, globs, codes, regular expressions.
-use super::std;
 use alloc::{
     borrow::Cow,
     boxed::Box,
@@ -240,7 +239,7 @@ impl Expression {
 
     /// Searches `octets`, and puts what named groups caught into `variables`.
     pub(super) fn find(&self, octets: &[u8], reading: Reading, variables: &mut Variables) -> Result<bool, String> {
-        let text = match (reading, std::str::from_utf8(octets)) {
+        let text = match (reading, str::from_utf8(octets)) {
             (Reading::Text, Ok(text)) => Ok(text),
             (Reading::Text, Err(_)) | (Reading::Octets, _) => Err(latin1(octets)),
         };

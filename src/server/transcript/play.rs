@@ -1,6 +1,6 @@
 //! Plays the steps, one after the other.
 use super::{
-    parse::{Line, Setup, Step, Transcript},
+    parse::{Line, OfBody, OfData, OfLines, Setup, Step, Transcript},
     pattern::{Codes, Reading, Template, Variables, show},
     reply::Reply,
     world::{Outcome, World},
@@ -138,7 +138,7 @@ impl Stage<'_> {
                 let unused = reply.body().iter().map(|_| true).collect();
                 self.reply = Some((reply, unused, 0));
             }
-            Step::ReplyHas(_) | Step::ReplyLacks(_) | Step::ReplyContinues(_) | Step::ReplyEnds { .. } => self.within(line)?,
+            Step::Body(step) => self.within(step, line)?,
             Step::ReplyMatches(expression) => {
                 let reply = self.next_reply().map_err(expected("a reply"))?;
                 let found = expression.find(&reply.joined(), Reading::Text, &mut self.variables);
@@ -161,7 +161,7 @@ impl Stage<'_> {
                     return Err(Trouble { expected: "no reply yet".into(), came: quoted(&leftover) });
                 }
             }
-            Step::Data(setup) => self.set_up(setup)?,
+            Step::SetUp(setup) => self.set_up(setup)?,
             Step::Connect { from } => self.connect(*from, true)?,
             Step::DataHandshake => self.world.data_handshake().map_err(expected("TLS on the data channel"))?,
             Step::DataSend(octets) => {
@@ -178,10 +178,8 @@ impl Stage<'_> {
                 }
             }
             Step::DataClosed => self.read(usize::MAX)?,
-            Step::DataCount(_) | Step::DataIs(_) | Step::DataMatches(_) => self.whole_data(&line.step)?,
-            Step::DataLine(_) | Step::DataHas(_) | Step::DataHasMatch(_) | Step::DataLacks(_) | Step::DataLinesEnd => {
-                self.data_lines(&line.step)?;
-            }
+            Step::Data(step) => self.whole_data(step)?,
+            Step::DataLines(step) => self.data_lines(step)?,
             Step::Handshake { or_end } => {
                 if !self.world.handshake().map_err(expected("a TLS handshake"))? {
                     if *or_end {
@@ -201,7 +199,7 @@ impl Stage<'_> {
             }
             Step::Stop { at_once } => self.world.stop(*at_once).map_err(expected("a server that can be stopped"))?,
             Step::Unplayable(what) => {
-                return Err(Trouble { expected: format!("{what}"), came: "a player that does not know it".into() });
+                return Err(Trouble { expected: (*what).into(), came: "a player that does not know it".into() });
             }
         }
         Ok(Next::Step)
@@ -251,14 +249,14 @@ impl Stage<'_> {
     }
 
     /// Steps on the body of the reply that `S: CODE-` opened.
-    fn within(&mut self, line: &Line) -> Result<(), Trouble> {
+    fn within(&mut self, step: &OfBody, line: &Line) -> Result<(), Trouble> {
         let Some((reply, unused, next)) = &mut self.reply else {
             return Err(Trouble { expected: "a reply of several lines".into(), came: "none".into() });
         };
         let fail = |expected: &str, reply: &Reply| Err(Trouble { expected: expected.into(), came: quoted(&reply.joined()) });
         let trouble = expected("a glob");
-        match &line.step {
-            Step::ReplyHas(glob) => {
+        match step {
+            OfBody::Has(glob) => {
                 let mut found = None;
                 for (index, line) in reply.body().iter().enumerate() {
                     if unused[index] && glob.matches(line, &self.variables).map_err(trouble)? {
@@ -271,27 +269,26 @@ impl Stage<'_> {
                     None => return fail("a line of the reply that matches", reply),
                 }
             }
-            Step::ReplyLacks(glob) => {
+            OfBody::Lacks(glob) => {
                 for line in reply.body() {
                     if glob.matches(line, &self.variables).map_err(trouble)? {
                         return fail("no line of the reply that matches", reply);
                     }
                 }
             }
-            Step::ReplyContinues(glob) => {
+            OfBody::Continues(glob) => {
                 let line = reply.body().get(*next);
                 *next += 1;
                 if !line.map_or(Ok(false), |line| glob.matches(line, &self.variables)).map_err(trouble)? {
                     return fail("the next line of the reply to match", reply);
                 }
             }
-            Step::ReplyEnds { codes, text } => {
+            OfBody::Ends { codes, text } => {
                 let reply = reply.clone();
                 self.reply = None;
                 let wanted = || wanted(codes, text.as_ref(), "the last line", line);
                 self.check(codes.contain(reply.code()), text.as_ref(), reply.last_text(), &reply, wanted)?;
             }
-            _ => {}
         }
         Ok(())
     }
@@ -337,20 +334,19 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn whole_data(&mut self, step: &Step) -> Result<(), Trouble> {
+    fn whole_data(&mut self, step: &OfData) -> Result<(), Trouble> {
         self.read(usize::MAX)?;
         let trouble = expected("data");
         let (fits, expected) = match step {
-            Step::DataCount(count) => (self.data.len() == *count, format!("{count} octets of data")),
-            Step::DataIs(octets) => {
+            OfData::Count(count) => (self.data.len() == *count, format!("{count} octets of data")),
+            OfData::Is(octets) => {
                 let octets = octets.octets(&self.variables).map_err(trouble)?;
                 (self.data == octets, format!("the data {}", quoted(&octets)))
             }
-            Step::DataMatches(expression) => {
+            OfData::Matches(expression) => {
                 let found = expression.find(&self.data, Reading::Octets, &mut self.variables).map_err(trouble)?;
                 (found, "data that matches".into())
             }
-            _ => (true, String::new()),
         };
         if fits {
             Ok(())
@@ -359,7 +355,7 @@ impl Stage<'_> {
         }
     }
 
-    fn data_lines(&mut self, step: &Step) -> Result<(), Trouble> {
+    fn data_lines(&mut self, step: &OfLines) -> Result<(), Trouble> {
         self.read(usize::MAX)?;
         let came = || quoted(&self.data);
         let mut lines = match self.lines.take() {
@@ -373,10 +369,10 @@ impl Stage<'_> {
         let mut position = None;
         for (index, line) in lines.iter().enumerate() {
             let fits = match step {
-                Step::DataLine(glob) if index == 0 => glob.matches(line, &self.variables),
-                Step::DataHas(glob) | Step::DataLacks(glob) => glob.matches(line, &self.variables),
-                Step::DataHasMatch(expression) => expression.find(line, Reading::Text, &mut self.variables),
-                _ => Ok(false),
+                OfLines::Next(glob) => Ok(index == 0 && glob.matches(line, &self.variables).map_err(trouble)?),
+                OfLines::Has(glob) | OfLines::Lacks(glob) => glob.matches(line, &self.variables),
+                OfLines::HasMatch(expression) => expression.find(line, Reading::Text, &mut self.variables),
+                OfLines::End => Ok(false),
             };
             if fits.map_err(trouble)? {
                 position = Some(index);
@@ -385,10 +381,10 @@ impl Stage<'_> {
         }
         let fail = |expected: &str| Err(Trouble { expected: expected.into(), came: came() });
         match (step, position) {
-            (Step::DataLacks(_), None) => {}
-            (Step::DataLacks(_), Some(_)) => return fail("no line of the data that matches"),
-            (Step::DataLinesEnd, _) if lines.is_empty() => {}
-            (Step::DataLinesEnd, _) => return fail("no further line of the data"),
+            (OfLines::Lacks(_), None) => {}
+            (OfLines::Lacks(_), Some(_)) => return fail("no line of the data that matches"),
+            (OfLines::End, _) if lines.is_empty() => {}
+            (OfLines::End, _) => return fail("no further line of the data"),
             (_, Some(index)) => drop(lines.remove(index)),
             (_, None) => return fail("a line of the data that matches"),
         }

@@ -4,7 +4,7 @@ use super::{
         auth::{Authorizer, Granted},
         fs::{
             FileSystem,
-            perform::{self, Opened},
+            perform::{self, Lister, Opened},
         },
     },
     channel::{Channel, Moved, Moving, State},
@@ -76,7 +76,7 @@ enum Control {
 /// What a job holds.
 enum Held {
     Files(Arc<dyn FileSystem>),
-    File(Opened),
+    File(Box<Opened>),
     Listener { port: u16, open: bool },
     Connection,
 }
@@ -272,16 +272,13 @@ impl Simulation {
             Job::Fs { login, op } => (perform::perform(&*self.files(login)?, &op), None),
             Job::Open { login, open } => {
                 let (report, opened) = perform::open(&*self.files(login)?, open);
-                (report, opened.map(Held::File))
+                (report, opened.map(|opened| Held::File(Box::new(opened))))
             }
-            Job::Read { list, limit } => match self.held.get_mut(&list) {
-                Some(Held::File(Opened::List(lister))) => {
-                    let mut lines = Vec::new();
-                    let filled = lister.fill(&mut lines, limit);
-                    (filled.map_or_else(Report::Failed, |_| Report::Chunk(lines)), None)
-                }
-                _ => return Err(format!("{id}, which reads the listing of {list}, which holds none")),
-            },
+            Job::Read { list, limit } => {
+                let mut lines = Vec::new();
+                let filled = self.lister(list)?.fill(&mut lines, limit);
+                (filled.map_or_else(Report::Failed, |_| Report::Chunk(lines)), None)
+            }
             Job::Listen(listen) => match self.faults.check(Place::Listen) {
                 Ok(()) => {
                     let address = SocketAddr::new(listen.ip, self.port(listen.ports.as_deref()));
@@ -305,7 +302,7 @@ impl Simulation {
                 };
                 match via {
                     Some(Held::Connection | Held::Listener { open: false, .. }) if self.moving.is_none() => {
-                        self.moving = Some(Moving::new(id, &transfer, file));
+                        self.moving = Some(Moving::new(id, &transfer, *file));
                         return Ok(());
                     }
                     _ => return Err(format!("{id}, a transfer over the connection of {}, which holds none", transfer.via)),
@@ -323,6 +320,18 @@ impl Simulation {
         match self.held.get(&login) {
             Some(Held::Files(files)) => Ok(Arc::clone(files)),
             _ => Err(format!("a job in the files of {login}, which holds none")),
+        }
+    }
+
+    fn lister(&mut self, list: JobId) -> Outcome<&mut Lister> {
+        match self.held.get_mut(&list) {
+            Some(Held::File(file)) => match &mut **file {
+                Opened::List(lister) => Ok(lister),
+                Opened::Read(_) | Opened::Write(_) => {
+                    Err(format!("a job that reads the listing of {list}, which holds a file"))
+                }
+            },
+            _ => Err(format!("a job that reads the listing of {list}, which holds none")),
         }
     }
 
@@ -420,17 +429,18 @@ impl World for Simulation {
 
     fn receive(&mut self, into: &mut Vec<u8>) -> Outcome<bool> {
         self.run()?;
-        if self.from_server.is_empty() && self.control != Control::Closed {
-            if let State::Dialing { port, from } = self.channel.state {
-                self.dial(port, from);
-                self.run()?;
-            }
+        let nothing = |world: &Self| world.from_server.is_empty() && world.control != Control::Closed;
+        if nothing(self)
+            && let State::Dialing { port, from } = self.channel.state
+        {
+            self.dial(port, from);
+            self.run()?;
         }
-        if self.from_server.is_empty() && self.control != Control::Closed {
+        if nothing(self) {
             self.channel.demand = self.channel.demand.max(WINDOW);
             self.run()?;
         }
-        if self.from_server.is_empty() && self.control != Control::Closed {
+        if nothing(self) {
             return Err(match self.session.poll_timeout() {
                 Some(deadline) => format!("nothing; the session waits, at most {:?} longer", deadline.since(self.now)),
                 None => "nothing; the session waits".into(),
@@ -549,12 +559,12 @@ impl World for Simulation {
         if into.len() >= at_least {
             return Ok(false);
         }
-        match self.channel.state {
-            State::Closed => Ok(true),
-            _ if self.moving.as_ref().is_some_and(|moving| moving.awaits_tls(&self.channel)) => {
-                Err("a server that awaits TLS (`T: data`)".into())
-            }
-            _ => Err(format!("{} octets, and no more while nothing else happens", into.len())),
+        if self.channel.state == State::Closed {
+            return Ok(true);
+        }
+        match &self.moving {
+            Some(moving) if moving.awaits_tls(&self.channel) => Err("a server that awaits TLS (`T: data`)".into()),
+            Some(_) | None => Err(format!("{} octets, and no more while nothing else happens", into.len())),
         }
     }
 }
