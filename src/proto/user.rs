@@ -121,6 +121,9 @@ impl fmt::Debug for PermissionSet {
 }
 
 /// Other permissions for a directory than the user has elsewhere.
+///
+/// It goes by the path as the client writes it: where a link, or a file system that does not tell `a` from `A`, gives the directory a
+/// second name, that name needs an override of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermissionOverride {
     /// The directory.
