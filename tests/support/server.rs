@@ -48,6 +48,8 @@ pub struct TestServer {
     thread: Option<JoinHandle<()>>,
 }
 
+type Hook = Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>;
+
 /// What is to be different from the default.
 pub struct Options {
     pub config: Config,
@@ -57,7 +59,7 @@ pub struct Options {
     pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
     /// Octets a second of all of the user's connections: received, sent.
     pub limits: (u64, u64),
-    pub hook: Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>,
+    pub hook: Hook,
 }
 
 impl Default for Options {

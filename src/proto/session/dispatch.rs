@@ -14,9 +14,7 @@ const STRANGE_COMMANDS: u32 = 10;
 /// Whether the line is an ABOR that will be carried out.
 pub(super) fn is_abor(config: &Config, line: &[u8]) -> bool {
     let command = Command::parse(line);
-    command.verb == Some(Verb::Abor)
-        && command.argument.iter().all(|octet| *octet == b' ')
-        && !is_disabled(config, Verb::Abor)
+    command.verb == Some(Verb::Abor) && command.argument.iter().all(|octet| *octet == b' ') && !is_disabled(config, Verb::Abor)
 }
 
 /// Whether the line is STAT without a path, which is answered during a transfer (RFC 959 section 4.1.3).
