@@ -1,4 +1,6 @@
 //! The smallest server: whoever says that he is `anonymous` finds a file in memory, and may add to it.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "only the library does without std")]
+
 use std::{error::Error, sync::Arc};
 use wharf::{
     proto::{memory::Tree, user::PermissionSet},

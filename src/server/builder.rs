@@ -216,3 +216,68 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder").field("config", &self.config).field("settings", &self.settings).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        proto::job::Login,
+        server::auth::{Denied, Granted},
+    };
+    use alloc::string::ToString;
+
+    struct Nobody;
+
+    impl Authorizer for Nobody {
+        fn authenticate(&self, _: &Login) -> Result<Granted, Denied> {
+            Err(Denied::default())
+        }
+    }
+
+    fn any() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_remedy() {
+        let without = Server::builder().bind(any()).build().unwrap_err();
+        assert!(without.to_string().contains("Builder::authorizer"), "{without}");
+        let nowhere = Server::builder().authorizer(Nobody).build().unwrap_err();
+        assert!(nowhere.to_string().contains("Builder::bind"), "{nowhere}");
+        let foreign = Server::builder().authorizer(Nobody).bind("192.0.2.1:21".parse().unwrap()).build().unwrap_err();
+        let text = foreign.to_string();
+        assert!(text.contains("192.0.2.1:21") && text.contains("no interface of this host"), "{text}");
+    }
+
+    #[test]
+    fn of_a_server_that_cannot_be_nothing_stays_bound() {
+        let occupied = TcpListener::bind(any()).unwrap();
+        let taken = occupied.local_addr().unwrap();
+        let free = TcpListener::bind(any()).unwrap().local_addr().unwrap();
+        let error = Server::builder().authorizer(Nobody).bind(free).bind(taken).build().unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&taken.to_string()) && text.contains("another program"), "{text}");
+        assert!(TcpListener::bind(free).is_ok());
+    }
+
+    #[test]
+    fn addresses_come_in_the_order_in_which_they_were_given() {
+        let listener = TcpListener::bind(any()).unwrap();
+        let given = listener.local_addr().unwrap();
+        let server = Server::builder().authorizer(Arc::new(Nobody)).bind(any()).listener(listener).bind(any()).build().unwrap();
+        let addresses = server.addresses();
+        assert_eq!(addresses.len(), 3);
+        assert_eq!(addresses[1], given);
+        assert!(addresses.iter().all(|address| address.port() != 0));
+        assert_eq!(server.handle().addresses(), addresses);
+    }
+
+    #[test]
+    fn ipv4_and_ipv6_fit_one_port() {
+        let ipv4 = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = ipv4.local_addr().unwrap().port();
+        let ipv6: SocketAddr = ([0_u16; 8], port).into();
+        let server = Server::builder().authorizer(Nobody).listener(ipv4).bind(ipv6).build().unwrap();
+        assert_eq!(server.addresses(), [([0, 0, 0, 0], port).into(), ipv6]);
+    }
+}

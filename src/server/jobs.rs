@@ -403,8 +403,7 @@ mod tests {
     const LOGIN: JobId = JobId(1);
 
     fn jobs() -> Jobs<Numbers> {
-        let mut settings = Settings::default();
-        settings.max_login_failures_per_ip = 3;
+        let settings = Settings { max_login_failures_per_ip: 3, ..Settings::default() };
         let setup = || Setup { config: Arc::new(Config::default()), settings: settings.clone(), authorizer: Arc::new(Users) };
         let (_, accepting) = std::io::pipe().unwrap();
         Jobs::new(Arc::new(Shared::new(setup(), Vec::new(), None, accepting)), Arc::new(setup()))

@@ -54,6 +54,12 @@ fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// What all threads of this process have used.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap()
+}
+
 fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
@@ -111,7 +117,11 @@ fn a_lack_of_descriptors_is_survived(engine: Engine) {
     one.send("EPSV");
     let refused = one.reply().unwrap();
     assert!([425, 229].contains(&refused.code), "{refused:?}");
-    thread::sleep(Duration::from_millis(300));
+    // One who waits is no reason to run in circles.
+    let before = cpu_time();
+    thread::sleep(Duration::from_millis(600));
+    let used = cpu_time() - before;
+    assert!(used < Duration::from_millis(200), "{used:?} of processor time while nothing happens");
     one.say("NOOP", 200);
     // Those who wait are answered one way or the other, once there are descriptors again.
     drop(clients);

@@ -14,6 +14,8 @@ mod crowd;
 mod data;
 mod faults;
 mod limits;
+#[cfg(feature = "files")]
+mod local;
 mod stop;
 mod transfer;
 

@@ -117,7 +117,7 @@ fn running_transfers_may_finish(engine: Engine) {
     }
     let mut up_data = up.begin(Via::Epsv, "STOR new");
     up_data.write_all(b"one ").unwrap();
-    let mut down_data = down.begin(Via::Port, "RETR zeros");
+    let mut down_data = down.begin(Via::Port, "RETR large");
     down_data.read_exact(&mut [0; 1000]).unwrap();
     let late_data = late.prepare(Via::Epsv);
     late.say("RETR data", 150);
@@ -130,7 +130,7 @@ fn running_transfers_may_finish(engine: Engine) {
     up.expect_end();
     assert_eq!(server.stored("new").unwrap(), b"one two");
     let received = io::copy(&mut down_data, &mut io::sink()).unwrap();
-    assert_eq!(received, (1 << 30) - 1000);
+    assert_eq!(received, (64 << 20) - 1000);
     down.expect(226);
     down.expect(421);
     let received = io::copy(&mut late_data.take(), &mut io::sink()).unwrap();

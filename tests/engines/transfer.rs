@@ -33,7 +33,7 @@ fn files_go_both_ways_by_every_kind_of_data_connection(engine: Engine) {
             assert_eq!(reply.code, 226, "{via:?}");
             assert!(received == content, "{via:?} of {address}: not what was stored");
             let (listing, reply) = client.receive(*via, "NLST");
-            assert_eq!((&listing[..], reply.code), (&b"data\r\nnew\r\ntext\r\nzeros\r\n"[..], 226));
+            assert_eq!((&listing[..], reply.code), (&b"data\r\nlarge\r\nnew\r\ntext\r\nzeros\r\n"[..], 226));
             client.say("DELE new", 250);
         }
         client.say("QUIT", 221);

@@ -48,6 +48,8 @@ pub struct TestServer {
     thread: Option<JoinHandle<()>>,
 }
 
+type Hook = Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>;
+
 /// What is to be different from the default.
 pub struct Options {
     pub config: Config,
@@ -57,7 +59,7 @@ pub struct Options {
     pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
     /// Octets a second of all of the user's connections: received, sent.
     pub limits: (u64, u64),
-    pub hook: Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>,
+    pub hook: Hook,
 }
 
 impl Default for Options {
@@ -75,10 +77,11 @@ impl Default for Options {
     }
 }
 
-/// `/zeros`: 1 GiB; `/data`: 300 000 octets of [`noise`]; `/text`: a few lines.
+/// `/zeros`: 1 GiB; `/large`: 64 MiB, which no buffer holds; `/data`: 300 000 octets of [`noise`]; `/text`: a few lines.
 pub fn tree() -> Tree {
     let mut tree = Tree::new(clock::unix_time());
     tree.add_file("/zeros", Content::Zeros(1 << 30)).unwrap();
+    tree.add_file("/large", Content::Zeros(64 << 20)).unwrap();
     tree.add_file("/data", Content::Bytes(noise(300_000))).unwrap();
     tree.add_file("/text", "one\ntwo\nthree\n").unwrap();
     tree

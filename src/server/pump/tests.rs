@@ -128,8 +128,7 @@ fn files_with_a_descriptor_do_not_pass_through_memory() {
     assert!(received == content);
     assert_eq!((bytes, result), (3_000_000, Ok(())));
 
-    let mut settings = Settings::default();
-    settings.use_sendfile = false;
+    let settings = Settings { use_sendfile: false, ..Settings::default() };
     let mut pump = Pump::new(source(b"read", Some(file(&content, false))), options(), &settings);
     assert_eq!(pump.next(), Next::Work);
     pump = Pump::new(source(b"read", Some(file(&content, false))), Options { ascii: true, ..options() }, &Settings::default());

@@ -215,7 +215,11 @@ impl<'a> Driver<'a> {
     /// Does the next thing that is to be done, and tells the session of it; waits, if there is none.
     fn advance(&mut self) -> Option<Reason> {
         let now = self.now();
-        if let Some(input) = self.news.pop_front() {
+        if self.ending.is_some_and(|end| end <= now) {
+            return Some(Reason::Shutdown);
+        } else if self.tell_order(now) {
+            return None;
+        } else if let Some(input) = self.news.pop_front() {
             self.session.handle(now, input);
         } else if !self.seen.is_empty() {
             self.hear(now);
@@ -226,9 +230,7 @@ impl<'a> Driver<'a> {
             self.pump(now);
         } else if self.writable && self.control.wants_write(&self.session) {
             self.writable = self.control.write(&mut self.session, now);
-        } else if self.ending.is_some_and(|end| end <= now) {
-            return Some(Reason::Shutdown);
-        } else if self.tell_order(now) || self.tell_progress(now, false) {
+        } else if self.tell_progress(now, false) {
             return None;
         } else if self.session.poll_timeout().is_some_and(|moment| moment <= now) {
             if !self.tell_progress(now, true) {
@@ -273,21 +275,19 @@ impl<'a> Driver<'a> {
             self.control.urgent(&mut self.session, now);
             return;
         }
-        self.writable |= seen.intersects(PollFlags::OUT | PollFlags::ERR | PollFlags::HUP);
-        if !seen.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::HUP) {
-            return;
-        }
-        if self.control.wants_read(&self.session) {
-            if !self.control.read(&mut self.session, now) {
-                // It may seem so only since a handle wanted this session to look at its order.
-                if self.member.order() == Order::Serve {
-                    self.control.end(&mut self.session, now);
-                } else {
-                    self.control.deafen();
-                }
+        let broken = seen.intersects(PollFlags::ERR | PollFlags::HUP);
+        self.writable |= broken || seen.contains(PollFlags::OUT);
+        if !self.control.wants_read(&self.session) {
+            if broken {
+                self.control.lose(&mut self.session, now);
             }
-        } else {
-            self.control.lose(&mut self.session, now);
+        } else if (broken || seen.contains(PollFlags::IN)) && !self.control.read(&mut self.session, now) {
+            // It may seem so only since a handle wants this session to look at its order.
+            if self.member.order() == Order::Serve {
+                self.control.end(&mut self.session, now);
+            } else {
+                self.control.deafen();
+            }
         }
     }
 

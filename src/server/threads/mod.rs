@@ -21,6 +21,7 @@ use std::{
     fs::File,
     io::{self, PipeReader},
     net::{Shutdown, TcpListener, TcpStream},
+    thread,
 };
 use workers::Workers;
 
@@ -143,11 +144,12 @@ fn wait(wanted: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
     // What does not fit is as good as for ever.
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
     match poll(wanted, limit.as_ref()) {
-        Ok(_) => Ok(()),
-        Err(Errno::INTR) => {
-            wanted.iter_mut().for_each(PollFd::clear_revents);
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
+        Ok(_) => return Ok(()),
+        Err(Errno::INTR) => {}
+        // The system has no memory to wait with.
+        Err(Errno::NOMEM | Errno::AGAIN) => thread::sleep(PAUSE),
+        Err(error) => return Err(error.into()),
     }
+    wanted.iter_mut().for_each(PollFd::clear_revents);
+    Ok(())
 }
