@@ -78,3 +78,22 @@ fn what_is_read_waits_within_its_limits() {
     assert!(session.capacity() == 0 && (most..2 * most).contains(&read), "{read} octets were read");
     assert!(session.buffered() <= most + config.limits.output, "{} octets wait", session.buffered());
 }
+
+#[test]
+fn replies_that_nobody_reads_wait_within_their_limit() {
+    let config = Config::default();
+    let mut session = session();
+    let octets = b"HELP\r\n".repeat(session.capacity() / 6);
+    session.handle(Instant::ZERO, Input::Bytes(&octets));
+    while session.poll().is_some() {}
+    let unsent = session.unsent().len();
+    assert!(unsent < config.limits.output + 16 * 1024, "{unsent} octets of replies wait");
+    // Each is said as soon as there is room.
+    let mut replies = 0;
+    while !session.unsent().is_empty() {
+        replies += session.unsent().split(|octet| *octet == b'\n').filter(|line| line.starts_with(b"214 ")).count();
+        session.handle(Instant::ZERO, Input::Sent(session.unsent().len()));
+        while session.poll().is_some() {}
+    }
+    assert_eq!(replies, octets.len() / 6);
+}
