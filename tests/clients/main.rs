@@ -28,6 +28,7 @@
 //! | LIST in `ls -l` form, dates in UTC, links with their targets; empty folders empty | `ftplib_lists`, `lftp_mirrors_by_list`, `wget_*` |
 //!
 //! What clients need of TLS is not in this table: this build has none.
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 #![cfg(unix)]
 
 mod classic;

@@ -5,6 +5,7 @@ use crate::proto::{
     user::{Grant, PermissionSet, Permissions},
 };
 use alloc::{format, string::String, vec};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 const LOCAL: &str = "[::ffff:192.0.2.1]:21";
