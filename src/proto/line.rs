@@ -41,6 +41,8 @@ pub(crate) struct Lines {
     head: usize,
     /// Where the line that is not whole yet begins.
     tail: usize,
+    /// The lines before this were shown by [`Self::unseen`].
+    seen: usize,
     /// The line under way is too long.
     discarding: bool,
     /// A CR came, and it is not known yet what it means.
@@ -67,6 +69,7 @@ impl Lines {
             buffer: Vec::new(),
             head: 0,
             tail: 0,
+            seen: 0,
             discarding: false,
             carriage_return: false,
             telnet: Telnet::Data,
@@ -193,13 +196,13 @@ impl Lines {
 
     /// All lines that wait.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Line<'_>> {
-        let mut rest = &self.buffer[self.head..self.tail];
-        core::iter::from_fn(move || {
-            let end = memchr::memchr(b'\n', rest)?;
-            let line = Line::new(&rest[..end]);
-            rest = &rest[end + 1..];
-            Some(line)
-        })
+        lines_of(&self.buffer[self.head..self.tail])
+    }
+
+    /// The lines that wait, without those that this has shown since the last line was taken.
+    pub(crate) fn unseen(&mut self) -> impl Iterator<Item = Line<'_>> {
+        let from = core::mem::replace(&mut self.seen, self.tail);
+        lines_of(&self.buffer[from..self.tail])
     }
 
     /// Moves the first line into `line`, and tells whether there was one and whether it was too long.
@@ -223,8 +226,18 @@ impl Lines {
             self.tail -= self.head;
             self.head = 0;
         }
+        self.seen = self.head;
         Some(too_long)
     }
+}
+
+fn lines_of(mut octets: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    core::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', octets)?;
+        let line = Line::new(&octets[..end]);
+        octets = &octets[end + 1..];
+        Some(line)
+    })
 }
 
 /// What waits may be a password.

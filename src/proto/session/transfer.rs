@@ -346,7 +346,7 @@ impl Session {
             Line::Text(text) => is_abor(&self.config, text),
             Line::TooLong => false,
         };
-        if self.lines.iter().any(is_abor) {
+        if self.lines.unseen().any(is_abor) {
             self.abort_transfer();
             self.aborting = true;
         }
