@@ -72,7 +72,7 @@ pub(super) enum Task<S: Sockets> {
     Listen(Listen),
     /// Begin to connect, and hand the connection to [`Jobs::connecting`].
     Connect(Connect),
-    /// Drive the pump to its end, close the connection, and call [`Jobs::ended`].
+    /// Drive the pump to its end, and close the connection; the transfer holds nothing here.
     Transfer(Box<Transferring<S>>),
     /// Nothing: this came of it.
     Report(Report),
@@ -129,8 +129,9 @@ impl<S: Sockets> Jobs<S> {
     /// Begins a job.
     pub(super) fn start(&mut self, id: JobId, job: Job, now: Instant) -> Task<S> {
         let task = self.task(id, job, now);
-        if !matches!(task, Task::Report(_)) {
-            self.table.push((id, Held::Nothing));
+        match task {
+            Task::Block(_) | Task::Listen(_) | Task::Connect(_) => self.table.push((id, Held::Nothing)),
+            Task::Transfer(_) | Task::Report(_) => {}
         }
         task
     }
@@ -198,14 +199,12 @@ impl<S: Sockets> Jobs<S> {
         let Finished { id, report, kept } = finished;
         let wanted = self.slot(id).is_some();
         match kept {
-            Kept::Nothing => self.ended(id),
             Kept::Login(user) => self.hold(id, Held::Login(user)),
-            Kept::File(holder, file) => {
-                self.hold(holder, Held::File(file));
-                if holder != id {
-                    self.ended(id);
-                }
-            }
+            Kept::File(holder, file) => self.hold(holder, Held::File(file)),
+            Kept::Nothing => {}
+        }
+        if let Some(Held::Nothing) = self.slot(id) {
+            self.take(id);
         }
         wanted.then_some((id, report))
     }
@@ -257,8 +256,8 @@ impl<S: Sockets> Jobs<S> {
         }
     }
 
-    /// The job ended, and holds nothing.
-    pub(super) fn ended(&mut self, id: JobId) {
+    /// The job failed, and holds nothing.
+    pub(super) fn failed(&mut self, id: JobId) {
         self.take(id);
     }
 
@@ -525,7 +524,6 @@ mod tests {
         // The pair is used up, whatever becomes of it.
         let again = reported(jobs.start(JobId(5), transfer(JobId(2), JobId(3)), NOW));
         assert_eq!(again, Report::Transferred { bytes: 0, result: Err(FailureKind::Local.into()) });
-        jobs.ended(JobId(4));
         assert_eq!(jobs.table.len(), 1);
     }
 

@@ -93,12 +93,12 @@ fn urgent_abor_overtakes(engine: Engine) {
     client.say("TYPE I", 200);
     let mut data = client.begin(Via::Epsv, "RETR zeros");
     data.read_exact(&mut [0; 100]).unwrap();
-    // As many lines as the session takes, so that it reads no more.
-    client.stream.write_all(&b"NOOP\r\n".repeat(21)).unwrap();
+    // More lines than the session takes: without the urgent data it would not read on to the end of them.
+    client.stream.write_all(&b"PWD\r\n".repeat(40)).unwrap();
     client.abort_urgently();
     client.expect(426);
-    for _ in 0..21 {
-        client.expect(200);
+    for _ in 0..40 {
+        client.expect(257);
     }
     client.expect(226);
     assert_still_works(&mut client);

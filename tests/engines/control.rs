@@ -78,23 +78,11 @@ fn pipelined_commands_are_answered_in_order(engine: Engine) {
 fn a_client_that_does_not_read_is_not_read_from(engine: Engine) {
     let server = TestServer::start(engine);
     let mut client = Client::login(server.address());
-    rustix::net::sockopt::set_socket_send_buffer_size(&client.stream, 8192).unwrap();
-    client.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
-    // Far more than fits the buffers of both sides: it must come to a halt.
-    let lines = b"HELP\r\n".repeat(1000);
-    let mut sent = 0;
-    let halted = loop {
-        match client.stream.write(&lines[sent % lines.len()..]) {
-            Ok(octets) => sent += octets,
-            Err(error) => break error.kind() == std::io::ErrorKind::WouldBlock,
-        }
-        assert!(sent < 10_000_000, "the server reads on and on");
-    };
-    assert!(halted);
-    for _ in 0..sent / 6 {
+    let (whole, rest) = client.flood("HELP");
+    for _ in 0..whole {
         client.expect(214);
     }
-    client.stream.write_all(&lines[sent % 6..6]).unwrap();
+    client.stream.write_all(&b"HELP\r\n"[rest..]).unwrap();
     client.expect(214);
 }
 
@@ -102,9 +90,13 @@ fn the_last_reply_arrives_whatever_follows_quit(engine: Engine) {
     let server = TestServer::start(engine);
     for _ in 0..20 {
         let mut client = Client::login(server.address());
-        client.stream.write_all(b"QUIT\r\nNOOP\r\n").unwrap();
+        client.send("QUIT");
+        assert!(client.stream.peek(&mut [0]).unwrap() > 0);
+        // The server has said its last. Whoever did not listen to this would reset the connection.
         client.stream.write_all(&b"NOOP\r\n".repeat(1000)).unwrap();
+        client.send("NOOP");
         client.expect(221);
+        client.expect_end();
     }
 }
 

@@ -187,6 +187,25 @@ impl Client {
         self.reply().expect("a final reply")
     }
 
+    /// Sends `line` over and over, without reading a reply, until nothing more can be sent: how often, and how many octets of
+    /// the next one.
+    pub fn flood(&mut self, line: &str) -> (usize, usize) {
+        sockopt::set_socket_send_buffer_size(&self.stream, 8192).unwrap();
+        self.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        let length = line.len() + 2;
+        let lines = format!("{line}\r\n").repeat(1000);
+        let mut sent = 0;
+        loop {
+            match self.stream.write(&lines.as_bytes()[sent % lines.len()..]) {
+                Ok(octets) => sent += octets,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (sent / length, sent % length),
+                Err(error) => panic!("the server reads no more, and that is another matter: {error}"),
+            }
+            // Far more than fits the buffers of both sides.
+            assert!(sent < 50_000_000, "the server reads on and on");
+        }
+    }
+
     /// Sends ABOR as Telnet wants it (RFC 959 section 4.1): IAC IP, IAC DM with the last octet urgent, then the command.
     pub fn abort_urgently(&mut self) {
         self.stream.write_all(b"\xff\xf4\xff").unwrap();

@@ -208,7 +208,7 @@ impl<'a> Driver<'a> {
     }
 
     fn fail(&mut self, id: JobId, kind: FailureKind) {
-        self.jobs.ended(id);
+        self.jobs.failed(id);
         self.report(id, Report::Failed(kind.into()));
     }
 
@@ -336,7 +336,6 @@ impl<'a> Driver<'a> {
         if direction != Direction::Upload && result.is_ok() {
             sockets::close(connection);
         }
-        self.jobs.ended(id);
         self.member.transfer_ended();
         self.report(id, Report::Transferred { bytes, result });
     }

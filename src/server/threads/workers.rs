@@ -12,8 +12,8 @@ use std::{
 const STACK: usize = 256 * 1024;
 /// So many threads at most wait for work; with it go as many stacks that were touched.
 const WAITING: usize = 32;
-/// How long they wait.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long they wait; in tests longer than those take.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 3600 } else { 2 });
 
 /// Something for a thread to do. It must not panic.
 pub(super) type Task = Box<dyn FnOnce() + Send>;
@@ -91,7 +91,16 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
+    use std::{sync::mpsc, time::Instant};
+
+    /// Waits until so many threads wait.
+    fn until_waiting(shared: &Shared, count: usize) {
+        let start = Instant::now();
+        while lock(&shared.state).waiting != count {
+            assert!(start.elapsed() < Duration::from_secs(20), "{count} threads do not wait");
+            thread::yield_now();
+        }
+    }
 
     #[test]
     fn a_thread_that_is_done_takes_the_next_task() {
@@ -103,9 +112,7 @@ mod tests {
             told.recv().unwrap()
         };
         let first = run();
-        while lock(&workers.0.state).waiting == 0 {
-            thread::yield_now();
-        }
+        until_waiting(&workers.0, 1);
         assert_eq!(run(), first);
     }
 
@@ -136,13 +143,9 @@ mod tests {
         let workers = Workers::new();
         workers.run(Box::new(|| {})).unwrap();
         let shared = workers.0.clone();
-        while lock(&shared.state).waiting == 0 {
-            thread::yield_now();
-        }
+        until_waiting(&shared, 1);
         drop(workers);
-        while lock(&shared.state).waiting > 0 {
-            thread::yield_now();
-        }
+        until_waiting(&shared, 0);
         assert!(shared.next().is_none());
     }
 }
