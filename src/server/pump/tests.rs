@@ -342,6 +342,26 @@ fn what_cannot_be_spliced_is_written() {
     assert!(contents(stored) == [b"old ", &content[..]].concat());
 }
 
+#[test]
+fn urgent_data_hides_nothing_behind_it() {
+    // Small enough to be read, and large enough to be spliced.
+    for before in [1000, 3_000_000] {
+        let sink = Sink::default();
+        let stored = file(b"", false);
+        sink.0.lock().unwrap().descriptor = Some(stored.try_clone().unwrap());
+        let content = noise(before + 500_000);
+        let sent = content.clone();
+        let (bytes, result) = receive(&sink, options(), move |mut client| {
+            let (first, second) = sent.split_at(before as usize);
+            client.write_all(first).unwrap();
+            rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).unwrap();
+            send_all(client, second);
+        });
+        assert_eq!((bytes, result), (content.len() as u64, Ok(())));
+        assert!(contents(stored) == content, "after {before} octets");
+    }
+}
+
 fn contents(mut file: File) -> Vec<u8> {
     std::io::Seek::rewind(&mut file).unwrap();
     let mut contents = Vec::new();
