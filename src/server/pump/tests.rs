@@ -152,6 +152,35 @@ fn text_is_converted_and_skipped_after_that() {
     assert_eq!((&received[..], bytes, result), (&b"\nb\r\n"[..], 4, Ok(())));
 }
 
+/// A text that never ends, but is not to be read for ever in one go.
+struct Endless {
+    reads: usize,
+}
+
+impl ReadFile for Endless {
+    fn size(&self) -> u64 {
+        u64::MAX
+    }
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.reads += 1;
+        assert!(self.reads < 1000, "others have no turn");
+        buffer.fill(b'x');
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn what_is_skipped_leaves_others_their_turn() {
+    let (server, _client) = connection();
+    let skip = Options { ascii: true, skip: u64::MAX, ..options() };
+    let mut pump = Pump::new(Opened::Read(Box::new(Endless { reads: 0 })), skip, &Settings::default());
+    for _ in 0..3 {
+        // It waits for nothing: it wants to go on at once.
+        assert_eq!(pump.step(server.as_fd(), NOW, true), Step::Until(NOW));
+    }
+    assert_eq!(pump.bytes(), 0);
+}
+
 #[test]
 fn a_marker_beyond_the_end_is_found_out() {
     for (ascii, end) in [(true, 6), (false, 4)] {
