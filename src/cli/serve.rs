@@ -5,6 +5,7 @@ use super::{
     background::Background,
     log,
     options::{LogFormat, Options},
+    process::survive_large_files,
     support::Engine,
     users,
     xferlog::TransferLog,
@@ -57,7 +58,8 @@ fn serve(
     log: &Background,
 ) -> Result<(), Failure> {
     // From here on a signal waits until the server can obey it.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+    let signals = survive_large_files()
+        .and_then(|()| Signals::new([SIGTERM, SIGINT, SIGHUP]))
         .map_err(|error| Failure::Running(format!("cannot wait for signals: {error}")))?;
     options.warnings.iter().for_each(|warning| warn!("{warning}"));
     warn_of_root();
