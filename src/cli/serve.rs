@@ -215,11 +215,12 @@ impl Running {
         }
     }
 
-    fn apply(&self, options: Options, users: Vec<User>) {
+    fn apply(&self, mut options: Options, users: Vec<User>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
             warn!("listen, engine, backlog and [log] stay as they were until a restart");
         }
+        options.report_dialogue_to(self.fixed.log.0);
         if let Err(error) = self.table.replace(users) {
             error!("the old settings stay: {error}");
             return;

@@ -126,6 +126,21 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
 }
 
 #[test]
+fn a_hangup_leaves_the_log_as_it_is() {
+    let folder = with_user("");
+    let config = fs::read_to_string(folder.path().join("wharf.toml")).unwrap();
+    folder.write(&format!("{config}[log]\nlevel = \"debug\"\n"));
+    let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+    folder.write(&config);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("[log] stay as they were until a restart");
+    daemon.wait_for_log("the configuration was read again");
+    Client::log_in(daemon.addresses[0], "user", "12345");
+    daemon.wait_for_log("<- USER user");
+    assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+}
+
+#[test]
 fn without_a_file_a_hangup_changes_nothing() {
     let folder = Folder::new();
     let daemon = Daemon::start(&folder, &["-i", "127.0.0.1", "-p", "0", "-u", "me", "-P", "1"], 1);
