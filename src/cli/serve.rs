@@ -191,6 +191,9 @@ impl Running {
                 self.handle.close_all();
                 // A thread that hangs in a system call must not keep the daemon.
                 thread::sleep(HURRY);
+                if let Some(transfers) = &self.transfers {
+                    transfers.finish();
+                }
                 self.log.finish();
                 process::exit(0);
             }
