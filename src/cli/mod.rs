@@ -12,6 +12,7 @@ mod log;
 mod options;
 mod owners;
 mod problem;
+mod process;
 mod serve;
 mod show;
 mod support;
@@ -84,6 +85,8 @@ fn execute(args: Args) -> Result<(), Failure> {
     }
     let password = password(&args)?;
     let options = Options::read(&args, password.as_ref())?;
+    // The homes of all users are opened, too.
+    process::raise_limit_of_descriptors();
     let users = users::open(&options)?;
     if args.check {
         return print(show::toml(&options).as_bytes());

@@ -165,8 +165,13 @@ impl Options {
             options.warnings.push("anonymous users can write: anybody can store, change or delete files".into());
         }
         options.config.utf8 = options.files.encoding.is_none();
-        options.config.report_dialogue = options.log.level >= tracing::Level::DEBUG;
+        options.report_dialogue_to(options.log.level);
         Ok(options)
+    }
+
+    /// Lets sessions tell of their dialogue if a log of this level shows it.
+    pub(super) fn report_dialogue_to(&mut self, level: tracing::Level) {
+        self.config.report_dialogue = level >= tracing::Level::DEBUG;
     }
 
     fn override_addresses(&mut self, args: &Args) {

@@ -5,6 +5,7 @@ use super::{
     background::Background,
     log,
     options::{LogFormat, Options},
+    process::survive_large_files,
     support::Engine,
     users,
     xferlog::TransferLog,
@@ -57,7 +58,8 @@ fn serve(
     log: &Background,
 ) -> Result<(), Failure> {
     // From here on a signal waits until the server can obey it.
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+    let signals = survive_large_files()
+        .and_then(|()| Signals::new([SIGTERM, SIGINT, SIGHUP]))
         .map_err(|error| Failure::Running(format!("cannot wait for signals: {error}")))?;
     options.warnings.iter().for_each(|warning| warn!("{warning}"));
     warn_of_root();
@@ -189,6 +191,9 @@ impl Running {
                 self.handle.close_all();
                 // A thread that hangs in a system call must not keep the daemon.
                 thread::sleep(HURRY);
+                if let Some(transfers) = &self.transfers {
+                    transfers.finish();
+                }
                 self.log.finish();
                 process::exit(0);
             }
@@ -213,11 +218,12 @@ impl Running {
         }
     }
 
-    fn apply(&self, options: Options, users: Vec<User>) {
+    fn apply(&self, mut options: Options, users: Vec<User>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
             warn!("listen, engine, backlog and [log] stay as they were until a restart");
         }
+        options.report_dialogue_to(self.fixed.log.0);
         if let Err(error) = self.table.replace(users) {
             error!("the old settings stay: {error}");
             return;

@@ -96,6 +96,8 @@ pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
     pub(super) addresses: Vec<SocketAddr>,
+    /// What the listeners were prepared with: `tcp_no_delay`.
+    pub(super) no_delay: bool,
     pub(super) limits: Arc<Limits>,
     pub(super) hook: Option<Hook>,
     state: Mutex<State>,
@@ -157,6 +159,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub(super) fn new(setup: Setup, addresses: Vec<SocketAddr>, hook: Option<Hook>, accepting: PipeWriter) -> Self {
+        let no_delay = setup.settings.tcp_no_delay;
         let state = State {
             setup: Arc::new(setup),
             accepting: Some(accepting),
@@ -167,6 +170,7 @@ impl Shared {
         Self {
             clock: Clock::start(),
             addresses,
+            no_delay,
             limits: Arc::new(Limits::default()),
             hook,
             state: Mutex::new(state),

@@ -39,9 +39,9 @@ pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> i
     Ok(())
 }
 
-/// Makes an accepted control connection ready.
-pub(super) fn prepare_control(control: &TcpStream, settings: &Settings) -> io::Result<()> {
-    if cfg!(target_os = "linux") {
+/// Makes an accepted control connection ready; its listener was prepared with `no_delay`.
+pub(super) fn prepare_control(control: &TcpStream, settings: &Settings, no_delay: bool) -> io::Result<()> {
+    if cfg!(target_os = "linux") && settings.tcp_no_delay == no_delay {
         return Ok(());
     }
     set_control_options(control, settings)
@@ -181,6 +181,19 @@ mod tests {
             SocketAddr::V6(SocketAddrV6::new("fe80::2".parse().unwrap(), 2000, 0, 7))
         );
         assert_eq!(with_zone("2001:db8::2".parse().unwrap(), 2000, control), "[2001:db8::2]:2000".parse().unwrap());
+    }
+
+    #[test]
+    fn control_connections_are_as_the_settings_say_even_if_the_listener_is_not() {
+        let settings = |tcp_no_delay| Settings { tcp_no_delay, ..Settings::default() };
+        for (before, now) in [(true, true), (true, false), (false, true), (false, false)] {
+            let listener = listen("127.0.0.1:0".parse().unwrap(), false, &settings(before)).unwrap();
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (control, _) = accept(&listener).unwrap();
+            prepare_control(&control, &settings(now), before).unwrap();
+            assert_eq!(control.nodelay().unwrap(), now);
+            assert!(sockopt::socket_keepalive(&control).unwrap() && sockopt::socket_oobinline(&control).unwrap());
+        }
     }
 
     #[test]

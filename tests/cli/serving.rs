@@ -126,6 +126,21 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
 }
 
 #[test]
+fn a_hangup_leaves_the_log_as_it_is() {
+    let folder = with_user("");
+    let config = fs::read_to_string(folder.path().join("wharf.toml")).unwrap();
+    folder.write(&format!("{config}[log]\nlevel = \"debug\"\n"));
+    let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+    folder.write(&config);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("[log] stay as they were until a restart");
+    daemon.wait_for_log("the configuration was read again");
+    Client::log_in(daemon.addresses[0], "user", "12345");
+    daemon.wait_for_log("<- USER user");
+    assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+}
+
+#[test]
 fn without_a_file_a_hangup_changes_nothing() {
     let folder = Folder::new();
     let daemon = Daemon::start(&folder, &["-i", "127.0.0.1", "-p", "0", "-u", "me", "-P", "1"], 1);
@@ -279,4 +294,25 @@ fn transfers_are_logged_as_wu_ftpd_does() {
     };
     assert_eq!(lines("old"), ["0 127.0.0.1 7 /a_file b _ o r user ftp 0 * c", "0 127.0.0.1 5 /new a _ i r user ftp 0 * c"]);
     assert_eq!(lines("xferlog"), ["0 127.0.0.1 4 /new b _ o a anonymous ftp 0 * c"]);
+}
+
+#[test]
+fn a_file_beyond_the_limit_of_the_process_fails_alone() {
+    let folder = with_user("");
+    // Eight blocks of 512 octets.
+    let daemon = Daemon::start_limited(&folder, "-f 8", &["--config", "wharf.toml"], 1);
+    let mut client = Client::log_in(daemon.addresses[0], "user", "12345");
+    assert_eq!(client.try_store("file", &[b'x'; 10_000]).get(..3), Some("552"));
+    assert_eq!(fs::metadata(folder.path().join("home/file")).unwrap().len(), 4096);
+    client.store("other", &[b'x'; 4096]);
+    assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+}
+
+#[test]
+fn as_many_descriptors_are_used_as_there_may_be() {
+    let folder = with_user("");
+    let daemon = Daemon::start_limited(&folder, "-Sn 64", &["--config", "wharf.toml"], 1);
+    let clients: Vec<_> = (0..100).map(|_| Client::log_in(daemon.addresses[0], "user", "12345")).collect();
+    drop(clients);
+    assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
 }

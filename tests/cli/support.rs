@@ -106,7 +106,18 @@ struct Log {
 impl Daemon {
     /// Starts it, and waits until it has printed so many addresses.
     pub(crate) fn start(folder: &Folder, args: &[&str], addresses: usize) -> Self {
-        let mut command = folder.command(args);
+        Self::spawn(folder.command(args), addresses)
+    }
+
+    /// The same under a limit of the system: options of `ulimit`.
+    pub(crate) fn start_limited(folder: &Folder, limit: &str, args: &[&str], addresses: usize) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_wharf")]).args(args).current_dir(folder.path());
+        Self::spawn(command, addresses)
+    }
+
+    fn spawn(mut command: Command, addresses: usize) -> Self {
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -267,11 +278,16 @@ impl Client {
     }
 
     pub(crate) fn store(&mut self, name: &str, data: &[u8]) {
+        assert_eq!(self.try_store(name, data).get(..3), Some("226"));
+    }
+
+    /// Stores a file, and gives the final reply.
+    pub(crate) fn try_store(&mut self, name: &str, data: &[u8]) -> String {
         let mut connection = self.passive();
         assert_eq!(self.command(&format!("STOR {name}")).get(..3), Some("150"));
         connection.write_all(data).unwrap();
         drop(connection);
-        assert_eq!(self.reply().get(..3), Some("226"));
+        self.reply()
     }
 
     pub(crate) fn read_all(mut data: TcpStream) -> Vec<u8> {

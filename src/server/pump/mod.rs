@@ -29,6 +29,8 @@ use std::os::fd::BorrowedFd;
 /// Octets that one [`Pump::step`] moves at most, so that commands are looked at in between; also the most that is asked of
 /// one system call.
 const STEP: usize = 1024 * 1024;
+/// Pieces of a file that are worked on in a row although nothing of them goes to the socket: then, too, others have a turn.
+const BARREN: usize = 16;
 /// Buffers are no larger than this, whatever the settings say.
 const BUFFER: usize = 16 * 1024 * 1024;
 
@@ -165,14 +167,18 @@ impl Pump {
         Ok(())
     }
 
-    /// Goes on in place until it must wait, or has moved so much that others should have a turn. `ready`: the socket is
+    /// Goes on in place until it must wait, or has done so much that others should have a turn. `ready`: the socket is
     /// said, or supposed, to be ready for what [`Pump::next`] asks.
     pub(super) fn step(&mut self, socket: BorrowedFd<'_>, now: Instant, mut ready: bool) -> Step {
         let start = self.bytes;
+        let mut barren = 0;
         loop {
             let waiting = match self.next() {
                 Next::End => return Step::End,
+                // What a text transfer leaves out at its beginning is read all the same: gigabytes of it, perhaps.
+                Next::Work if barren == BARREN => return Step::Until(now),
                 Next::Work => {
+                    barren += 1;
                     self.work();
                     continue;
                 }
@@ -183,7 +189,7 @@ impl Pump {
                 return waiting;
             }
             match self.exchange(socket, now) {
-                Ok(()) => {}
+                Ok(()) => barren = 0,
                 Err(Blocked::Socket) => return waiting,
                 Err(Blocked::Until(moment)) => return Step::Until(moment),
             }

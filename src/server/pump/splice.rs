@@ -41,6 +41,7 @@ mod linux {
     use super::*;
     use rustix::{
         buffer::spare_capacity,
+        net::{RecvFlags, recv},
         pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice},
     };
     use std::os::fd::{AsFd, OwnedFd};
@@ -68,9 +69,26 @@ mod linux {
         }
 
         /// Takes what the socket has, up to so many octets; 0 is its end. The pipe must be empty.
+        ///
+        /// # Errors
+        /// `INVAL` if the rest of what comes is to be received without this.
         pub(in crate::server::pump) fn fill(&mut self, socket: BorrowedFd<'_>, allowed: usize) -> Result<usize, Errno> {
-            self.held = splice(socket, None, &self.input, None, allowed, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?;
-            Ok(self.held)
+            // Twice, since octets may come between a splice and a peek.
+            for _ in 0..2 {
+                match splice(socket, None, &self.input, None, allowed, SpliceFlags::MOVE | SpliceFlags::NONBLOCK) {
+                    Ok(0) | Err(Errno::AGAIN) => {}
+                    Ok(octets) => {
+                        self.held = octets;
+                        return Ok(octets);
+                    }
+                    Err(error) => return Err(error),
+                }
+                // That was no proof: urgent data is passed over by recv, but for splice everything ends in front of it.
+                if recv(socket, &mut [0; 1], RecvFlags::PEEK)?.1 == 0 {
+                    return Ok(0);
+                }
+            }
+            Err(Errno::INVAL)
         }
 
         /// Gives all to the file.

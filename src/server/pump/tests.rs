@@ -152,6 +152,35 @@ fn text_is_converted_and_skipped_after_that() {
     assert_eq!((&received[..], bytes, result), (&b"\nb\r\n"[..], 4, Ok(())));
 }
 
+/// A text that never ends, but is not to be read for ever in one go.
+struct Endless {
+    reads: usize,
+}
+
+impl ReadFile for Endless {
+    fn size(&self) -> u64 {
+        u64::MAX
+    }
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.reads += 1;
+        assert!(self.reads < 1000, "others have no turn");
+        buffer.fill(b'x');
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn what_is_skipped_leaves_others_their_turn() {
+    let (server, _client) = connection();
+    let skip = Options { ascii: true, skip: u64::MAX, ..options() };
+    let mut pump = Pump::new(Opened::Read(Box::new(Endless { reads: 0 })), skip, &Settings::default());
+    for _ in 0..3 {
+        // It waits for nothing: it wants to go on at once.
+        assert_eq!(pump.step(server.as_fd(), NOW, true), Step::Until(NOW));
+    }
+    assert_eq!(pump.bytes(), 0);
+}
+
 #[test]
 fn a_marker_beyond_the_end_is_found_out() {
     for (ascii, end) in [(true, 6), (false, 4)] {
@@ -340,6 +369,26 @@ fn what_cannot_be_spliced_is_written() {
     let sent = content.clone();
     assert_eq!(receive(&sink, options(), move |client| send_all(client, &sent)), (5_000_000, Ok(())));
     assert!(contents(stored) == [b"old ", &content[..]].concat());
+}
+
+#[test]
+fn urgent_data_hides_nothing_behind_it() {
+    // Small enough to be read, and large enough to be spliced.
+    for before in [1000, 3_000_000] {
+        let sink = Sink::default();
+        let stored = file(b"", false);
+        sink.0.lock().unwrap().descriptor = Some(stored.try_clone().unwrap());
+        let content = noise(before + 500_000);
+        let sent = content.clone();
+        let (bytes, result) = receive(&sink, options(), move |mut client| {
+            let (first, second) = sent.split_at(before as usize);
+            client.write_all(first).unwrap();
+            rustix::net::send(&client, b"!", rustix::net::SendFlags::OOB).unwrap();
+            send_all(client, second);
+        });
+        assert_eq!((bytes, result), (content.len() as u64, Ok(())));
+        assert!(contents(stored) == content, "after {before} octets");
+    }
 }
 
 fn contents(mut file: File) -> Vec<u8> {

@@ -1,0 +1,19 @@
+//! The limits that the system sets for this process.
+use core::sync::atomic::AtomicBool;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{io, sync::Arc};
+
+/// Lets the process open as many files as it may at most. What most systems begin with is kept so low for the sake of old
+/// programs, and is less than the sessions need that are allowed by default.
+pub(super) fn raise_limit_of_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it there is less room, and clients are told so.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Lets an upload fail that reaches the largest size of a file (`ulimit -f`): else a signal would end the process, and with it
+/// all sessions.
+pub(super) fn survive_large_files() -> io::Result<()> {
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
+}
