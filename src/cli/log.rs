@@ -89,6 +89,8 @@ pub(super) fn event(info: &SessionInfo, event: &Event) {
             None => log!(info, "{verb} {path} {code}{}", Why(failure.as_ref())),
             Some(to) => log!(info, "{verb} {path} -> {to} {code}{}", Why(failure.as_ref())),
         },
+        Event::PrivilegedPort(address) => log!(warn, "refused to connect to the privileged port of {address}"),
+        Event::CannotListen(failure) => log!(warn, "no passive port can be had, they may all be in use: {failure}"),
         Event::ForeignAddress(address) => log!(warn, "refused a data connection with the foreign address {address}"),
         Event::Command { verb, argument } => {
             let space = if argument.is_empty() { "" } else { " " };

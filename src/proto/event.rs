@@ -31,7 +31,7 @@ pub enum Event {
     /// A file or a listing was on its way over the data connection, and came over it whole, or in part, or not at all.
     Transfer(TransferEvent),
     /// A command that changes something (or the directory) was answered: CWD, DELE, MKD, RMD, RNTO, SITE CHMOD, MFMT and so on;
-    /// or a transfer failed before it began, as there is no such file.
+    /// or any command was refused for want of a permission; or a transfer failed before it began, as there is no such file.
     Action {
         /// The verb.
         verb: &'static str,
@@ -46,6 +46,10 @@ pub enum Event {
     },
     /// A data connection came from, or was to go to, an address that is not permitted, and was refused.
     ForeignAddress(SocketAddr),
+    /// PORT or EPRT named a port below 1024, and was refused.
+    PrivilegedPort(SocketAddr),
+    /// No passive listener could be opened: all ports may be in use.
+    CannotListen(Failure),
     /// A command arrived; only if [`Config::report_dialogue`](super::config::Config::report_dialogue) is set.
     Command {
         /// The verb, upper case, as octets; `***` for what is no verb and may be a password.
@@ -69,7 +73,7 @@ pub struct TransferEvent {
     pub bytes: u64,
     /// From the transfer command to the end.
     pub duration: Duration,
-    /// Whether TYPE A was in force.
+    /// Whether ends of lines were converted: TYPE A, but never of a listing, whose lines are what they are.
     pub ascii: bool,
     /// `Ok` for a whole file (`on_file_sent`, `on_file_received`); else why it is incomplete (`on_incomplete_file_sent`,
     /// `on_incomplete_file_received`).

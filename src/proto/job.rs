@@ -91,6 +91,14 @@ pub struct Login {
     pub tls: bool,
 }
 
+impl Login {
+    /// A login over a connection in clear text, for tests of authorizers.
+    #[must_use]
+    pub fn new(user: impl Into<String>, password: impl Into<Secret>, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { user: user.into(), password: password.into(), peer, local, tls: false }
+    }
+}
+
 /// Something to do with files that is no transfer. Links are followed but for the last component of what is removed or renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FsOp {

@@ -302,7 +302,12 @@ impl Membership {
             Event::LoggedIn { user } => lock(&self.entry.state).info.user = Some(user.as_str().into()),
             Event::Disconnected(_) => lock(&self.entry.state).ended = true,
             Event::Connected | Event::LoginFailed { .. } | Event::LoggedOut { .. } | Event::Transfer(_) => {}
-            Event::Action { .. } | Event::ForeignAddress(_) | Event::Command { .. } | Event::Reply(_) => {}
+            Event::Action { .. }
+            | Event::ForeignAddress(_)
+            | Event::PrivilegedPort(_)
+            | Event::CannotListen(_)
+            | Event::Command { .. }
+            | Event::Reply(_) => {}
         }
         if let Some(hook) = &self.shared.hook {
             let info = lock(&self.entry.state).info.clone();

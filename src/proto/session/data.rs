@@ -100,7 +100,7 @@ impl Session {
             return self.reply(504, "Foreign address refused.");
         }
         if address.port() < 1024 && !self.config.permit_privileged_ports {
-            self.event(Event::ForeignAddress(address));
+            self.event(Event::PrivilegedPort(address));
             return self.reply(504, "Privileged port refused.");
         }
         address.set_ip(canonical(address.ip()));
@@ -158,6 +158,8 @@ impl Session {
     pub(super) fn bound(&mut self, binding: Binding, report: Report) {
         let Report::Listening(address) = report else {
             self.cancel(binding.job);
+            let failed = if let Report::Failed(failure) = report { Some(failure) } else { None };
+            self.event(Event::CannotListen(failed.unwrap_or(FailureKind::Local.into())));
             return self.reply(425, "Can't listen for a data connection.");
         };
         self.data = DataPort::Passive(binding.job);

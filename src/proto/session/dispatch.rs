@@ -4,6 +4,7 @@ use crate::proto::{
     command::{Argument, Command, Marker, Verb, When},
     config::Config,
     event::Event,
+    failure::{Failure, FailureKind},
     path::VirtualPath,
     user::{Permission, Permissions},
 };
@@ -77,6 +78,7 @@ impl Session {
             // An ABOR waits behind it.
             return self.reply(426, "Connection closed; transfer stopped.");
         }
+        self.verb = verb;
         self.carry_out(verb, command.argument, rename_from, restart);
     }
 
@@ -184,18 +186,21 @@ impl Session {
 
     /// Whether the user has `permission` for `path`; if not, says so.
     pub(super) fn permit(&mut self, permission: Permission, path: &VirtualPath, directory: bool) -> bool {
-        self.permit_if(|permissions| permissions.allow(permission, path, directory))
+        self.permit_if(path, |permissions| permissions.allow(permission, path, directory))
     }
 
     /// Whether the user may rename to or from `path`. With a directory goes all that is in it: its overrides would not go with
     /// it, so that each of them must give the permission as well.
     pub(super) fn permit_rename(&mut self, path: &VirtualPath) -> bool {
-        self.permit_if(|permissions| permissions.allow_tree(Permission::Rename, path, false))
+        self.permit_if(path, |permissions| permissions.allow_tree(Permission::Rename, path, false))
     }
 
-    fn permit_if(&mut self, may: impl FnOnce(&Permissions) -> bool) -> bool {
+    fn permit_if(&mut self, path: &VirtualPath, may: impl FnOnce(&Permissions) -> bool) -> bool {
         let allowed = self.login.user().is_some_and(|user| may(&user.grant.permissions));
         if !allowed {
+            let failure = Some(Failure::new(FailureKind::PermissionDenied).with_text("Not enough privileges."));
+            let (verb, path) = (self.verb.name(), path.clone());
+            self.event(Event::Action { verb, path, to: None, code: 550, failure });
             self.reply(550, "Not enough privileges.");
         }
         allowed

@@ -8,7 +8,8 @@ use core::{fmt, net::SocketAddr};
 /// Everything that can happen to a session.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Input<'a> {
-    /// Octets read from the control connection; at most [`Session::capacity`](super::Session::capacity) of them.
+    /// Octets read from the control connection: as many as [`Session::capacity`](super::Session::capacity) said before they were
+    /// read. While TLS begins or ends that is none, and octets fed then are dropped.
     Bytes(&'a [u8]),
     /// The peer closed its half of the control connection: what it sent before is still answered, but for a transfer, which is
     /// aborted, and ends the session.

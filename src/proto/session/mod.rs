@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** every command gets one final reply, in order; while a command is under way the next ones wait as lines.
 use super::{
+    command::Verb,
     config::Config,
     event::Event,
     job::{Job, JobId, Report},
@@ -82,6 +83,8 @@ pub struct Session {
     phase: Phase,
     timers: Timers,
     last_job: u64,
+    /// The command that was carried out last.
+    verb: Verb,
     login: Login,
     failed_logins: u32,
     /// In a row, before login.
@@ -168,6 +171,7 @@ impl Session {
             phase: Phase::Open,
             timers: Timers::default(),
             last_job: 0,
+            verb: Verb::Noop,
             login: Login::Start,
             failed_logins: 0,
             unknown_commands: 0,
@@ -199,7 +203,8 @@ impl Session {
         self.restart_idle_timer();
     }
 
-    /// Feeds one input, then runs whatever became runnable. Never fails, never blocks, never panics.
+    /// Feeds one input, then runs whatever became runnable. Never fails and never blocks, and whatever the peer does, it does
+    /// not panic. A driver that breaks the rules of [`Input`] is told so by assertions in debug builds.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         self.now = self.now.max(now);
         match (self.phase, input) {
@@ -211,10 +216,7 @@ impl Session {
             }
             (_, Input::Timeout) => self.timeout(),
             (Phase::Closing(_), _) => {}
-            (Phase::Open, Input::Bytes(octets)) => {
-                debug_assert!(octets.len() <= self.capacity(), "more octets than Session::capacity()");
-                self.lines.push(octets, &mut self.unsent);
-            }
+            (Phase::Open, Input::Bytes(octets)) => self.lines.push(octets, &mut self.unsent),
             // Kept, they would be carried out behind TLS as if they had come under it.
             (_, Input::Bytes(octets)) => debug_assert!(octets.is_empty(), "octets while Session::capacity() is 0"),
             (_, Input::Eof) => self.half_closed = true,

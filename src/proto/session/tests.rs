@@ -202,3 +202,61 @@ fn a_transfer_that_was_refused_was_none() {
     assert!(matches!(talk.events().last(), Some(Event::Action { verb: "RETR", code: 550, failure: Some(_), .. })));
     assert!(!talk.events().any(|event| matches!(event, Event::Transfer(_))));
 }
+
+#[test]
+fn what_was_refused_is_told_with_its_cause() {
+    let mut talk = Talk::logged_in(Config::default());
+    talk.say("PORT 192,0,2,2,0,21\r\nPORT 192,0,2,3,200,1\r\n");
+    assert!(talk.events().any(|event| matches!(event, Event::PrivilegedPort(_))));
+    assert!(talk.events().any(|event| matches!(event, Event::ForeignAddress(_))));
+    talk.say("EPSV\r\n");
+    talk.report(Report::Failed(crate::proto::failure::FailureKind::NoConnection.into()));
+    assert!(talk.said.starts_with("425"));
+    assert!(talk.events().any(|event| matches!(event, Event::CannotListen(_))));
+}
+
+#[test]
+fn a_command_without_permission_is_told_as_one_that_failed() {
+    let mut talk = Talk::new(Config::default());
+    talk.say("USER a\r\nPASS b\r\n");
+    talk.report(Report::Granted(Grant::new("a", Permissions::new(PermissionSet::READ)).into()));
+    assert!(talk.say("MKD x\r\n").starts_with("550"));
+    let last = talk.events().last();
+    assert!(matches!(last, Some(Event::Action { verb: "MKD", path, code: 550, failure: Some(_), .. }) if path.name() == b"x"));
+}
+
+#[test]
+fn reports_of_the_wrong_kind_end_the_command_and_nothing_else() {
+    let reports = || {
+        [
+            Report::Granted(Grant::new("mallory", Permissions::new(PermissionSet::ALL)).into()),
+            Report::Denied(None),
+            Report::Done,
+            Report::Entry(Box::default()),
+            Report::Size(1),
+            Report::Opened { size: None, path: None },
+            Report::Chunk(b"x\r\n".to_vec()),
+            Report::Listening(address(LOCAL)),
+            Report::Connected(address(PEER)),
+            Report::Progress(1),
+            Report::Transferred { bytes: 1, result: Ok(()) },
+            Report::Failed(crate::proto::failure::FailureKind::Local.into()),
+        ]
+    };
+    for command in ["PASS b\r\n", "CWD x\r\n", "SIZE x\r\n", "RNFR x\r\n", "EPSV\r\n"] {
+        for report in reports() {
+            let mut talk = if command.starts_with("PASS") {
+                let mut talk = Talk::new(Config { auth_failed_timeout: Duration::ZERO, ..Config::default() });
+                talk.say("USER a\r\n");
+                talk
+            } else {
+                Talk::logged_in(Config::default())
+            };
+            assert_eq!(talk.say(command), "", "{command:?} waits for its job");
+            let text = format!("{command:?} and {report:?}");
+            talk.report(report);
+            assert_eq!(talk.said.matches("\r\n").count(), 1, "{text}: {}", talk.said);
+            assert_eq!(talk.say("NOOP\r\n"), "200 OK.\r\n", "{text}");
+        }
+    }
+}

@@ -78,11 +78,9 @@ impl Password {
         Self(Kind::Plain(password.into()))
     }
 
-    /// A hash, as [`hash_password`] or crypt(3) makes it: argon2id (a PHC string), or `$y$` (yescrypt), `$6$` and `$5$` (SHA-512
+    /// A hash, as `hash_password` or crypt(3) makes it: argon2id (a PHC string), or `$y$` (yescrypt), `$6$` and `$5$` (SHA-512
     /// and SHA-256), `$2b$`, `$2y$` and `$2a$` (bcrypt). An empty text, and what begins with `!` or `*`, is a locked account, as
     /// in /etc/shadow.
-    ///
-    /// [`hash_password`]: super::hash::hash_password
     ///
     /// # Errors
     /// [`HashError`]: an unknown scheme, a damaged hash, or a build without the feature `passwords`.

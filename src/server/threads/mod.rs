@@ -96,7 +96,8 @@ fn start(
     connection: &Arc<TcpStream>,
     peer: SocketAddr,
 ) -> Result<(), Refusal> {
-    let prepared = sockets::prepare_control(connection, &setup.settings, shared.no_delay).and_then(|()| connection.local_addr());
+    let prepared =
+        sockets::prepare_control(connection, &setup.settings, shared.no_delay).and_then(|()| connection.local_addr());
     let local = prepared.map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
     let woken = connection.clone();
     // To the thread that polls it, the connection seems to have ended; what is still to be said can be.
