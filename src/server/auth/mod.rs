@@ -7,6 +7,9 @@ pub mod password;
 mod slots;
 pub mod table;
 
+pub use password::Password;
+pub use table::{User, UserTable};
+
 use super::fs::FileSystem;
 use crate::proto::{job::Login, user::Grant};
 use alloc::{string::String, sync::Arc};
