@@ -61,15 +61,10 @@ fn accept_batch(shared: &Arc<Shared>, workers: &Workers, listener: &TcpListener,
     for _ in 0..BATCH {
         match sockets::accept(listener) {
             Ok((connection, peer)) => welcome(shared, workers, connection, peer),
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN) => return Ok(()),
-                // The client gave up meanwhile, or something happened on the way to it (accept(2) lists the errors that a
-                // server has to put up with).
-                Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
-                Some(Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::NOPROTOOPT) => {}
-                Some(Errno::MFILE | Errno::NFILE) => reserve.refuse_one(listener)?,
-                _ => return Err(Short),
-            },
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(error) if sockets::is_passing(error) => {}
+            Err(Errno::MFILE | Errno::NFILE) => reserve.refuse_one(listener)?,
+            Err(_) => return Err(Short),
         }
     }
     Ok(())
