@@ -4,7 +4,10 @@ use super::{
     local_time::LocalTime,
     options::{LogFormat, LogOptions},
 };
-use core::fmt::{self, Write as _};
+use core::{
+    fmt::{self, Write as _},
+    net::SocketAddr,
+};
 use std::io::{self, Write as _};
 use tracing::{
     Level, Subscriber, debug,
@@ -20,6 +23,7 @@ use wharf::{
     proto::{
         event::{Event, TransferEvent},
         failure::Failure,
+        session::refusal::Refusal,
         text::Escaped,
     },
     server::SessionInfo,
@@ -100,6 +104,11 @@ pub(super) fn event(info: &SessionInfo, event: &Event) {
         // Later kinds of events ask for nothing.
         _ => {}
     }
+}
+
+/// Logs who was turned away.
+pub(super) fn refusal(peer: SocketAddr, refusal: Refusal) {
+    warn!(peer = %peer, user = %"", "FTP session refused (connect): {}", Escaped(refusal.reply().trim_ascii_end()));
 }
 
 /// A reason that is worth a word.

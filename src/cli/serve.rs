@@ -95,7 +95,8 @@ fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLo
             .config(options.config.clone())
             .settings(options.settings.clone())
             .authorizer(table.clone())
-            .on_event(hook);
+            .on_event(hook)
+            .on_refusal(log::refusal);
         let addresses = options.listen.iter().filter(|address| Some(**address) != without);
         addresses.fold(builder, |builder, address| builder.bind(*address)).build()
     };

@@ -3,10 +3,10 @@ use super::{
     Settings,
     auth::Authorizer,
     handle::Handle,
-    registry::{Hook, SessionInfo, Setup, Shared},
+    registry::{Hooks, SessionInfo, Setup, Shared},
     sockets, std, threads,
 };
-use crate::proto::{config::Config, event::Event};
+use crate::proto::{config::Config, event::Event, session::refusal::Refusal};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, net::SocketAddr};
 use std::{
@@ -75,7 +75,7 @@ pub struct Builder {
     config: Config,
     settings: Settings,
     authorizer: Option<Arc<dyn Authorizer>>,
-    hook: Option<Hook>,
+    hooks: Hooks,
     sources: Vec<Source>,
 }
 
@@ -159,7 +159,15 @@ impl Builder {
     /// that session alone.
     #[must_use]
     pub fn on_event(mut self, hook: impl Fn(&SessionInfo, &Event) + Send + Sync + 'static) -> Self {
-        self.hook = Some(Box::new(hook));
+        self.hooks.event = Some(Box::new(hook));
+        self
+    }
+
+    /// What is called with the address of every client who is turned away with a 421 in place of a greeting, and with the
+    /// reason. New clients wait for it; a panic in it is passed over.
+    #[must_use]
+    pub fn on_refusal(mut self, hook: impl Fn(SocketAddr, Refusal) + Send + Sync + 'static) -> Self {
+        self.hooks.refusal = Some(Box::new(hook));
         self
     }
 
@@ -207,7 +215,7 @@ impl Builder {
         }
         let (stop, accepting) = io::pipe().map_err(BindError::System)?;
         let setup = Setup { config: Arc::new(self.config), settings: self.settings, authorizer };
-        Ok(Server { shared: Arc::new(Shared::new(setup, addresses, self.hook, accepting)), listeners, stop })
+        Ok(Server { shared: Arc::new(Shared::new(setup, addresses, self.hooks, accepting)), listeners, stop })
     }
 }
 

@@ -371,6 +371,7 @@ mod tests {
             Settings,
             auth::{Authorizer, Denied},
             fs::Memory,
+            registry::Hooks,
             std,
         },
     };
@@ -405,7 +406,7 @@ mod tests {
         let settings = Settings { max_login_failures_per_ip: 3, ..Settings::default() };
         let setup = || Setup { config: Arc::new(Config::default()), settings: settings.clone(), authorizer: Arc::new(Users) };
         let (_, accepting) = std::io::pipe().unwrap();
-        Jobs::new(Arc::new(Shared::new(setup(), Vec::new(), None, accepting)), Arc::new(setup()))
+        Jobs::new(Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), accepting)), Arc::new(setup()))
     }
 
     fn login(password: &str) -> Job {

@@ -10,7 +10,7 @@ use crate::proto::{
     config::Config,
     event::Event,
     path::VirtualPath,
-    session::Reason,
+    session::{Reason, refusal::Refusal},
     time::{Instant, UnixTime},
 };
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
@@ -81,8 +81,17 @@ pub enum Direction {
     Listing,
 }
 
-/// What is told of every event.
-pub(super) type Hook = Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>;
+type EventHook = Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>;
+type RefusalHook = Box<dyn Fn(SocketAddr, Refusal) + Send + Sync>;
+
+/// What the embedder wants to be told.
+#[derive(Default)]
+pub(super) struct Hooks {
+    /// Every event of every session.
+    pub(super) event: Option<EventHook>,
+    /// Who got no session, and why.
+    pub(super) refusal: Option<RefusalHook>,
+}
 
 /// What new sessions start with; replaced as a whole.
 pub(super) struct Setup {
@@ -99,7 +108,7 @@ pub(super) struct Shared {
     /// What the listeners were prepared with: `tcp_no_delay`.
     pub(super) no_delay: bool,
     pub(super) limits: Arc<Limits>,
-    pub(super) hook: Option<Hook>,
+    pub(super) hooks: Hooks,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -158,7 +167,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(setup: Setup, addresses: Vec<SocketAddr>, hook: Option<Hook>, accepting: PipeWriter) -> Self {
+    pub(super) fn new(setup: Setup, addresses: Vec<SocketAddr>, hooks: Hooks, accepting: PipeWriter) -> Self {
         let no_delay = setup.settings.tcp_no_delay;
         let state = State {
             setup: Arc::new(setup),
@@ -172,7 +181,7 @@ impl Shared {
             addresses,
             no_delay,
             limits: Arc::new(Limits::default()),
-            hook,
+            hooks,
             state: Mutex::new(state),
             ended: Condvar::new(),
         }
@@ -309,7 +318,7 @@ impl Membership {
             | Event::Command { .. }
             | Event::Reply(_) => {}
         }
-        if let Some(hook) = &self.shared.hook {
+        if let Some(hook) = &self.shared.hooks.event {
             let info = lock(&self.entry.state).info.clone();
             hook(&info, event);
         }

@@ -71,7 +71,7 @@ pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 /// Accepts a connection from a non-blocking listener: the connection is non-blocking too, and closed by exec.
-pub(super) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+pub(super) fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
     #[cfg(not(target_vendor = "apple"))]
     {
         let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
@@ -80,10 +80,19 @@ pub(super) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAdd
     }
     #[cfg(target_vendor = "apple")]
     {
-        let (socket, peer) = listener.accept()?;
-        socket.set_nonblocking(true)?;
-        Ok((socket, unmapped(peer)))
+        let (socket, peer) = net::acceptfrom(listener)?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok((TcpStream::from(socket), unmapped(peer)))
     }
+}
+
+/// Whether an error of [`accept`] is about the connection, and not about the listener: the client gave up meanwhile, or
+/// something happened on the way to it (accept(2) lists the errors that a server has to put up with).
+pub(super) fn is_passing(error: Errno) -> bool {
+    matches!(error, Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM | Errno::NOPROTOOPT)
+        || matches!(error, Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH)
 }
 
 /// The address without its IPv4-mapped form.

@@ -240,6 +240,19 @@ fn the_log_tells_what_happens_and_no_password() {
 }
 
 #[test]
+fn refusals_are_logged() {
+    let folder = with_user("max_cons = 1");
+    let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+    let _first = Client::log_in(daemon.addresses[0], "user", "12345");
+    let mut refused = Client::connect(daemon.addresses[0]);
+    let reply = refused.reply();
+    let line = daemon.wait_for_log("FTP session refused");
+    assert!(line.starts_with("[W 2"), "{line}");
+    assert!(line.ends_with(&format!("] {}-[] FTP session refused (connect): {reply}", refused.address())), "{line}");
+    daemon.stop(Signal::TERM);
+}
+
+#[test]
 fn warnings_are_logged() {
     let folder = Folder::new();
     folder.write(&format!(

@@ -1,16 +1,18 @@
 //! How many clients, and who of them.
 use crate::{
-    client::{Client, Via, dial_from, reset},
+    client::{Client, PATIENCE, Via, dial_from, reset},
     server::{Engine, TestServer},
     with_each_engine,
 };
-use std::io::Write;
+use std::{io::Write, sync::mpsc};
+use wharf::proto::session::refusal::Refusal;
 
 with_each_engine! {
     connections_are_limited
     connections_of_an_address_are_limited
     slots_are_freed_however_a_client_goes
     data_connections_do_not_count
+    refusals_are_told
     addresses_that_guess_are_shut_out
 }
 
@@ -93,6 +95,25 @@ fn data_connections_do_not_count(engine: Engine) {
     drop(open);
     clients.iter_mut().for_each(|client| drop(client.expect(426)));
     assert_eq!(clients[0].receive(Via::Pasv, "RETR text").1.code, 226);
+}
+
+fn refusals_are_told(engine: Engine) {
+    let (tell, told) = mpsc::channel();
+    let server = TestServer::with(engine, |options| {
+        options.settings.max_cons = 1;
+        options.on_refusal = Box::new(move |peer, refusal| {
+            tell.send((peer, refusal)).unwrap();
+            panic!("a panic that the test wants");
+        });
+    });
+    let mut client = Client::login(server.address());
+    for _ in 0..2 {
+        let mut refused = Client::dial(server.address()).unwrap();
+        let peer = refused.stream.local_addr().unwrap();
+        refused.expect(421);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok((peer, Refusal::Connections)));
+    }
+    client.say("NOOP", 200);
 }
 
 fn addresses_that_guess_are_shut_out(engine: Engine) {

@@ -11,6 +11,7 @@ use wharf::{
         event::Event,
         memory::{Content, Tree},
         path::VirtualPath,
+        session::refusal::Refusal,
     },
     server::{
         Builder, Handle, Server, SessionInfo, Settings,
@@ -60,6 +61,7 @@ pub struct Options {
     /// Octets a second of all of the user's connections: received, sent.
     pub limits: (u64, u64),
     pub hook: Hook,
+    pub on_refusal: Box<dyn Fn(SocketAddr, Refusal) + Send + Sync>,
 }
 
 impl Default for Options {
@@ -73,6 +75,7 @@ impl Default for Options {
             wrap: Box::new(|files| Arc::new(files)),
             limits: (0, 0),
             hook: Box::new(|_, _| {}),
+            on_refusal: Box::new(|_, _| {}),
         }
     }
 }
@@ -117,7 +120,8 @@ impl TestServer {
                 (options.hook)(info, event);
             }
         };
-        let builder = Server::builder().config(options.config).settings(options.settings).on_event(hook);
+        let builder =
+            Server::builder().config(options.config).settings(options.settings).on_event(hook).on_refusal(options.on_refusal);
         let builder = builder.authorizer(users((options.wrap)(files.clone()), options.limits));
         let server = options.bind.into_iter().fold(builder, Builder::bind).build().expect("a server that listens");
         let handle = server.handle();

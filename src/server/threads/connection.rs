@@ -302,7 +302,8 @@ impl<'a> Driver<'a> {
                     self.report(id, Report::Connected(peer));
                 }
                 // It is gone again.
-                Err(error) if is_passing(&error) => {}
+                Err(Errno::AGAIN) => {}
+                Err(error) if sockets::is_passing(error) => {}
                 // The listener would stay readable, and nothing come of it.
                 Err(_) => self.fail(id, FailureKind::NoConnection),
             },
@@ -403,9 +404,4 @@ impl<'a> Driver<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether an error of accept is about the connection, not about the listener.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR | Errno::PROTO))
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::proto::session::refusal::Refusal;
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{net::SocketAddr, time::Duration};
+use core::{net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -21,6 +21,7 @@ use std::{
     fs::File,
     io::{self, PipeReader},
     net::{Shutdown, TcpListener, TcpStream},
+    panic::catch_unwind,
     thread,
 };
 use workers::Workers;
@@ -61,15 +62,10 @@ fn accept_batch(shared: &Arc<Shared>, workers: &Workers, listener: &TcpListener,
     for _ in 0..BATCH {
         match sockets::accept(listener) {
             Ok((connection, peer)) => welcome(shared, workers, connection, peer),
-            Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN) => return Ok(()),
-                // The client gave up meanwhile, or something happened on the way to it (accept(2) lists the errors that a
-                // server has to put up with).
-                Some(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
-                Some(Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH | Errno::NOPROTOOPT) => {}
-                Some(Errno::MFILE | Errno::NFILE) => reserve.refuse_one(listener)?,
-                _ => return Err(Short),
-            },
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(error) if sockets::is_passing(error) => {}
+            Err(Errno::MFILE | Errno::NFILE) => reserve.refuse_one(shared, listener)?,
+            Err(_) => return Err(Short),
         }
     }
     Ok(())
@@ -80,11 +76,11 @@ fn welcome(shared: &Arc<Shared>, workers: &Workers, connection: TcpStream, peer:
     let setup = shared.setup();
     let slot = match shared.limits.admit(peer.ip(), &setup.settings, shared.clock.now()) {
         Ok(slot) => slot,
-        Err(refusal) => return refuse(&connection, refusal),
+        Err(refusal) => return refuse(shared, &connection, peer, refusal),
     };
     let connection = Arc::new(connection);
     if let Err(refusal) = start(shared, workers, setup, slot, &connection, peer) {
-        refuse(&connection, refusal);
+        refuse(shared, &connection, peer, refusal);
     }
 }
 
@@ -109,10 +105,14 @@ fn start(
 }
 
 /// Says why there is no session. It does not wait: a client that is not reached at once is left alone.
-fn refuse(connection: &TcpStream, refusal: Refusal) {
+fn refuse(shared: &Shared, connection: &TcpStream, peer: SocketAddr, refusal: Refusal) {
     let _ = sockets::send(connection, refusal.reply());
     let _ = connection.shutdown(Shutdown::Write);
     sockets::drain(connection);
+    if let Some(hook) = &shared.hooks.refusal {
+        // It is the embedder's: the server goes on without it.
+        let _ = catch_unwind(AssertUnwindSafe(|| hook(peer, refusal)));
+    }
 }
 
 /// A descriptor kept for the time when there are no others: with it a connection can be taken and refused, where it would
@@ -124,14 +124,14 @@ impl Reserve {
         Self(File::open("/dev/null").ok())
     }
 
-    fn refuse_one(&mut self, listener: &TcpListener) -> Result<(), Short> {
+    fn refuse_one(&mut self, shared: &Shared, listener: &TcpListener) -> Result<(), Short> {
         if self.0.take().is_none() {
             *self = Self::new();
             return Err(Short);
         }
         let accepted = sockets::accept(listener);
-        if let Ok((connection, _)) = &accepted {
-            refuse(connection, Refusal::Resources);
+        if let Ok((connection, peer)) = &accepted {
+            refuse(shared, connection, *peer, Refusal::Resources);
         }
         drop(accepted);
         *self = Self::new();
