@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use std::net::{Shutdown, TcpStream};
 
 /// Octets that are read at a time.
-const BUFFER: usize = 4096;
+const BUFFER: usize = 1024;
 
 /// A control connection; its socket does not block. It keeps no octets: what the session takes, it reads, and what the session
 /// has to say, it writes.
@@ -53,7 +53,7 @@ impl Control {
     /// Reads once. `false`: the peer seems to have closed its half, which the session does not know yet.
     #[inline(never)]
     pub(super) fn read(&mut self, session: &mut Session, now: Instant) -> bool {
-        // On the stack, and only here: an idle session has no buffer.
+        // On the stack, and only here: an idle session has no buffer. A larger one would take every session a page more.
         let mut buffer = [0; BUFFER];
         let room = session.capacity().min(BUFFER);
         match sockets::receive(&*self.socket, &mut buffer[..room]) {

@@ -20,36 +20,36 @@ pub mod auth;
 pub mod clock;
 pub mod fs;
 
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod builder;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod control;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod dataport;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod handle;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod jobs;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod limits;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod pump;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod registry;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod settings;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod sockets;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 mod threads;
 
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 pub use builder::{BindError, Builder, Server};
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 pub use handle::Handle;
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 pub use registry::{Direction, SessionId, SessionInfo, SessionSnapshot, TransferSnapshot};
-#[cfg(feature = "threads")]
+#[cfg(all(unix, feature = "threads"))]
 pub use settings::Settings;
 #[cfg(feature = "transcript")]
 pub mod transcript;

@@ -1,9 +1,11 @@
 //! Sockets: how they are made, what is set on them, how they end.
 use super::{Settings, std};
 use core::net::{IpAddr, SocketAddr, SocketAddrV6};
+#[cfg(not(target_vendor = "apple"))]
+use rustix::net::SocketFlags;
 use rustix::{
     io::Errno,
-    net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt},
+    net::{self, AddressFamily, RecvFlags, SendFlags, SocketType, sockopt},
 };
 use std::{
     io,

@@ -1,0 +1,203 @@
+use super::*;
+use crate::{
+    proto::{
+        config::Config,
+        job::{ListFormat, Listing},
+        memory::Tree,
+        secret::Secret,
+        time::UnixTime,
+        user::{Grant, Permissions},
+    },
+    server::{
+        Settings,
+        auth::{Authorizer, Denied},
+        fs::Memory,
+        registry::Hooks,
+        std,
+    },
+};
+use core::net::SocketAddr;
+
+/// Numbers in place of sockets.
+struct Numbers;
+
+impl Sockets for Numbers {
+    type Listener = u8;
+    type Connection = u8;
+}
+
+struct Users;
+
+impl Authorizer for Users {
+    fn authenticate(&self, login: &Login) -> Result<Granted, Denied> {
+        if login.password.expose() != b"right" {
+            return Err(Denied(Some("No.".into())));
+        }
+        let mut tree = Tree::new(UnixTime::EPOCH);
+        tree.add_file("/file", "content").unwrap();
+        let grant = Grant::new(login.user.as_str(), Permissions::default());
+        Ok(Granted { grant, files: Arc::new(Memory::new(tree)) })
+    }
+}
+
+const NOW: Instant = Instant::ZERO;
+const LOGIN: JobId = JobId(1);
+
+fn jobs() -> Jobs<Numbers> {
+    let settings = Settings { max_login_failures_per_ip: 3, ..Settings::default() };
+    let setup = || Setup { config: Arc::new(Config::default()), settings: settings.clone(), authorizer: Arc::new(Users) };
+    let (_, accepting) = std::io::pipe().unwrap();
+    Jobs::new(Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), accepting)), Arc::new(setup()))
+}
+
+fn login(password: &str) -> Job {
+    let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
+    let password = Secret::from(password);
+    Job::Login(Login { user: "user".into(), password, peer: address, local: address, tls: false })
+}
+
+fn path(name: &str) -> VirtualPath {
+    VirtualPath::root().join(name.as_bytes()).unwrap()
+}
+
+fn retrieve(offset: u64) -> Job {
+    Job::Open { login: LOGIN, open: Open::Retrieve { path: path("file"), offset } }
+}
+
+fn transfer(file: JobId, via: JobId) -> Job {
+    let (ascii, skip, protect) = (false, 0, false);
+    Job::Transfer(Transfer { file, via, login: LOGIN, ascii, skip, protect, rate: 0, user_rate: 1000 })
+}
+
+fn blocking(task: Task<Numbers>) -> Box<Blocking> {
+    match task {
+        Task::Block(work) => work,
+        Task::Report(report) => panic!("{report:?}"),
+        Task::Listen(_) | Task::Connect(_) | Task::Transfer(_) => panic!("no work that blocks"),
+    }
+}
+
+/// Begins a job that blocks, and runs it.
+fn done(jobs: &mut Jobs<Numbers>, id: JobId, job: Job) -> Report {
+    let work = blocking(jobs.start(id, job, NOW));
+    let (reported, report) = jobs.settle(work.run()).expect("a report");
+    assert_eq!(reported, id);
+    report
+}
+
+fn logged_in() -> Jobs<Numbers> {
+    let mut jobs = jobs();
+    assert!(matches!(done(&mut jobs, LOGIN, login("right")), Report::Granted(_)));
+    jobs
+}
+
+fn reported(task: Task<Numbers>) -> Report {
+    match task {
+        Task::Report(report) => report,
+        Task::Block(_) | Task::Listen(_) | Task::Connect(_) | Task::Transfer(_) => panic!("no report"),
+    }
+}
+
+#[test]
+fn a_login_holds_files_for_other_jobs() {
+    let mut jobs = logged_in();
+    let size = Job::Fs { login: LOGIN, op: FsOp::Size { path: path("file"), ascii: None } };
+    assert_eq!(done(&mut jobs, JobId(2), size.clone()), Report::Size(7));
+    assert_eq!(jobs.table.len(), 1, "a job that ended and holds nothing is forgotten");
+    jobs.cancel(LOGIN);
+    assert_eq!(reported(jobs.start(JobId(3), size, NOW)), Report::Failed(FailureKind::Local.into()));
+    assert!(jobs.table.is_empty());
+}
+
+#[test]
+fn what_comes_after_the_cancel_is_dropped() {
+    let mut jobs = jobs();
+    let work = blocking(jobs.start(LOGIN, login("right"), NOW));
+    jobs.cancel(LOGIN);
+    assert!(jobs.settle(work.run()).is_none());
+    assert!(jobs.table.is_empty());
+    jobs.listening(LOGIN, 1);
+    jobs.connecting(LOGIN, 1);
+    jobs.arrived(LOGIN, 1);
+    jobs.connected(LOGIN);
+    jobs.accept(LOGIN);
+    assert!(jobs.table.is_empty() && jobs.awaited().is_none());
+}
+
+#[test]
+fn failed_logins_of_an_address_end_its_attempts() {
+    let mut jobs = jobs();
+    for number in 0..3 {
+        assert_eq!(done(&mut jobs, JobId(number), login("wrong")), Report::Denied(Some("No.".into())));
+    }
+    assert_eq!(reported(jobs.start(JobId(4), login("right"), NOW)), Report::Denied(None));
+}
+
+#[test]
+fn a_listener_reports_one_connection_at_a_time() {
+    let mut jobs = jobs();
+    let id = JobId(1);
+    let job = Job::Listen(Listen { ip: "192.0.2.1".parse().unwrap(), ports: None });
+    assert!(matches!(jobs.start(id, job, NOW), Task::Listen(_)));
+    jobs.listening(id, 7);
+    assert!(matches!(jobs.awaited(), Some((JobId(1), Awaited::Accept(7)))));
+    jobs.arrived(id, 70);
+    assert!(jobs.awaited().is_none(), "the session is to decide first");
+    jobs.refuse(id);
+    assert!(matches!(jobs.awaited(), Some((JobId(1), Awaited::Accept(7)))));
+    jobs.arrived(id, 71);
+    jobs.accept(id);
+    assert!(jobs.awaited().is_none());
+    assert!(matches!(jobs.take(id), Some(Held::Connection(71))));
+}
+
+#[test]
+fn a_transfer_takes_what_two_jobs_hold() {
+    let mut jobs = logged_in();
+    let opened = done(&mut jobs, JobId(2), retrieve(3));
+    assert_eq!(opened, Report::Opened { size: Some(7), path: None });
+    let job = Job::Connect(Connect { from: "192.0.2.1".parse().unwrap(), to: "192.0.2.1:2000".parse().unwrap() });
+    jobs.start(JobId(3), job, NOW);
+    jobs.connecting(JobId(3), 9);
+    assert!(matches!(jobs.awaited(), Some((JobId(3), Awaited::Connect(9)))));
+    jobs.connected(JobId(3));
+    let Task::Transfer(begun) = jobs.start(JobId(4), transfer(JobId(2), JobId(3)), NOW) else { panic!("no transfer") };
+    assert_eq!((begun.connection, begun.path, begun.direction), (9, path("file"), Direction::Download));
+    // The pair is used up, whatever becomes of it.
+    let again = reported(jobs.start(JobId(5), transfer(JobId(2), JobId(3)), NOW));
+    assert_eq!(again, Report::Transferred { bytes: 0, result: Err(FailureKind::Local.into()) });
+    assert_eq!(jobs.table.len(), 1);
+}
+
+#[test]
+fn a_transfer_without_a_connection_fails() {
+    let mut jobs = logged_in();
+    done(&mut jobs, JobId(2), retrieve(0));
+    let failed = reported(jobs.start(JobId(4), transfer(JobId(2), JobId(3)), NOW));
+    assert_eq!(failed, Report::Transferred { bytes: 0, result: Err(FailureKind::NoConnection.into()) });
+    assert_eq!(jobs.table.len(), 1, "the file is closed");
+}
+
+#[test]
+fn a_listing_is_lent_to_be_read() {
+    let mut jobs = logged_in();
+    let listing = Listing {
+        path: VirtualPath::root(),
+        pattern: None,
+        format: ListFormat::Names { prefix: Vec::new() },
+        permissions: Arc::default(),
+    };
+    done(&mut jobs, JobId(2), Job::Open { login: LOGIN, open: Open::List(listing) });
+    let read = Job::Read { list: JobId(2), limit: 100 };
+    assert_eq!(done(&mut jobs, JobId(3), read.clone()), Report::Chunk(b"file\r\n".to_vec()));
+    assert_eq!(done(&mut jobs, JobId(4), read.clone()), Report::Chunk(Vec::new()));
+    let away = blocking(jobs.start(JobId(5), read.clone(), NOW));
+    assert_eq!(reported(jobs.start(JobId(6), read.clone(), NOW)), Report::Failed(FailureKind::Local.into()));
+    jobs.cancel(JobId(2));
+    assert!(jobs.settle(away.run()).is_some(), "the read itself was not cancelled");
+    assert_eq!(jobs.table.len(), 1, "but the listing is closed");
+    done(&mut jobs, JobId(7), retrieve(0));
+    let no_listing = Job::Read { list: JobId(7), limit: 100 };
+    assert_eq!(reported(jobs.start(JobId(8), no_listing, NOW)), Report::Failed(FailureKind::Local.into()));
+    assert_eq!(jobs.table.len(), 2, "and the file is still open");
+}
