@@ -73,9 +73,11 @@ class Server:
         config = folder.path / f"{name}.toml"
         config.write_text(
             "\n".join(['listen = ["127.0.0.1:0"]', "max_cons = 0", *settings])
-            + f'\n[log]\nlevel = "warn"\n[[user]]\nname = "{USER}"\npassword = "{PASSWORD}"\n'
+            + f'\n[log]\nlevel = "error"\n[[user]]\nname = "{USER}"\npassword = "{PASSWORD}"\n'
             + f'home = "{self.home}"\nperm = "elradfmwMT"\n'
         )
+        # It holds a password.
+        config.chmod(0o600)
         self.process = subprocess.Popen([*command, "--config", config], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         guard = threading.Timer(TIMEOUT, self.process.kill)
         guard.start()

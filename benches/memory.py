@@ -46,20 +46,19 @@ def listing(server, client, verb, entries):
             samples += 1
             time.sleep(0.002)
 
-    data = client.transfer(f"{verb} many")
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.perf_counter()
     try:
         buffer, lines = bytearray(1 << 18), 0
-        while count := data.recv_into(buffer):
-            lines += buffer.count(b"\n", 0, count)
+        with client.transfer(f"{verb} many") as data:
+            while count := data.recv_into(buffer):
+                lines += buffer.count(b"\n", 0, count)
         client.reply("226")
     finally:
         seconds = time.perf_counter() - start
         ended.set()
         watcher.join()
-        data.close()
     most = max(most, server.anonymous_now())
     # MLSD may show the directory itself and its parent.
     if not entries <= lines <= entries + 2:

@@ -65,7 +65,7 @@ fn curl_ways_of_connecting() {
 
 #[test]
 fn curl_ipv6() {
-    let daemon = Daemon::start_with("curl_ipv6", &["[::1]:0"], "");
+    let Some(daemon) = Daemon::start_ipv6("curl_ipv6") else { return };
     let contents = octets(100_000, 2);
     daemon.serve("down", &contents);
     let url = format!("ftp://{USER}:{PASSWORD}@[::1]:{}/down", daemon.port());

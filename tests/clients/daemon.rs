@@ -3,7 +3,8 @@ use core::{fmt::Write as _, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -28,6 +29,15 @@ impl Daemon {
     /// Starts it on a free port of 127.0.0.1. `name` is the folder's and must be the test's own.
     pub(crate) fn start(name: &str) -> Self {
         Self::start_with(name, &["127.0.0.1:0"], "")
+    }
+
+    /// Starts it on a free port of ::1; `None`, and a line that says so, where the system has no IPv6.
+    pub(crate) fn start_ipv6(name: &str) -> Option<Self> {
+        if TcpListener::bind("[::1]:0").is_err() {
+            let _ = writeln!(std::io::stderr(), "{name} skipped: there is no IPv6 here");
+            return None;
+        }
+        Some(Self::start_with(name, &["[::1]:0"], ""))
     }
 
     /// Starts it on these addresses, with further top-level lines of configuration.

@@ -54,7 +54,7 @@ fn wget_continues() {
 
 #[test]
 fn wget_ipv6() {
-    let daemon = Daemon::start_with("wget_ipv6", &["[::1]:0"], "");
+    let Some(daemon) = Daemon::start_ipv6("wget_ipv6") else { return };
     let contents = octets(100_000, 11);
     daemon.serve("down", &contents);
     for (name, way) in [("passive", "--passive-ftp"), ("active", "--no-passive-ftp")] {

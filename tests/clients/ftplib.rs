@@ -40,7 +40,7 @@ checks! {
 
 #[test]
 fn ftplib_ipv6() {
-    let daemon = Daemon::start_with("ftplib_ipv6", &["[::1]:0"], "");
+    let Some(daemon) = Daemon::start_ipv6("ftplib_ipv6") else { return };
     check(&daemon, "::1", "transfers");
     check(&daemon, "::1", "addresses_ipv6");
 }

@@ -168,7 +168,7 @@ fn lftp_abort_keeps_the_connection() {
 
 #[test]
 fn lftp_ipv6() {
-    let daemon = Daemon::start_with("lftp_ipv6", &["[::1]:0"], "");
+    let Some(daemon) = Daemon::start_ipv6("lftp_ipv6") else { return };
     tree::plant(&daemon.home().join("served"), 10);
     for (name, passive) in [("passive", "ftp:passive-mode on"), ("active", "ftp:passive-mode off")] {
         if lftp_at(&daemon, "::1", &[passive], &[&format!("mirror served {name}")]).is_none() {

@@ -29,7 +29,7 @@
 //!
 //! What clients need of TLS is not in this table: this build has none.
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 
 mod classic;
 mod crowd;
