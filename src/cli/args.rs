@@ -8,12 +8,29 @@ use core::{
 use std::{ffi::OsString, path::PathBuf};
 use wharf::proto::address::PassivePorts;
 
+/// What is worth knowing beyond the flags.
+const AFTER_HELP: &str = "\
+Signals:
+  SIGTERM, SIGINT  stop: transfers may go on for a while (shutdown_timeout); a second one stops at once
+  SIGHUP           read the configuration file again, and drop nobody
+
+Exit codes:
+  0  stopped as asked
+  1  failed while running
+  2  the flags or the configuration are wrong
+
+Output:
+  Once it listens: a line `listening on ADDRESS:PORT` for each address, on standard output. Logs go to standard error.
+
+The configuration file:
+  `wharf --check` prints all keys with the values that they have; examples/wharf.toml in the source explains them.";
+
 /// An FTP server.
 ///
 /// Without flags it lets anybody read the current directory, on port 2121. With --config everything is as the file says, and a
 /// flag given beside it overrides the file's key.
 #[derive(Parser)]
-#[command(name = "wharf", version, args_conflicts_with_subcommands = true)]
+#[command(name = "wharf", version, args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
@@ -55,8 +72,7 @@ pub(super) struct Args {
     #[arg(short = 'D', long)]
     pub(super) debug: bool,
 
-    /// What drives the sessions: tokio, smol, threads or processes
-    #[arg(long, value_name = "ENGINE", value_parser = engine)]
+    #[arg(long, help = engine_help(), value_name = "ENGINE", value_parser = engine)]
     pub(super) engine: Option<Engine>,
 
     /// The configuration file
@@ -67,27 +83,27 @@ pub(super) struct Args {
     #[arg(long)]
     pub(super) check: bool,
 
-    /// Offer TLS; without --certfile with a self-signed certificate that lasts for this run
+    /// Offer TLS; without --certfile with a self-signed certificate that lasts for this run [refused: no TLS in this version yet]
     #[arg(long)]
     pub(super) tls: bool,
 
-    /// The certificate, as PEM
+    /// The certificate, as PEM [refused: no TLS in this version yet]
     #[arg(long, visible_alias = "cert", value_name = "F")]
     pub(super) certfile: Option<PathBuf>,
 
-    /// The private key, as PEM [default: in the certificate's file]
+    /// The private key, as PEM [default: in the certificate's file] [refused: no TLS in this version yet]
     #[arg(long, visible_alias = "key", value_name = "F")]
     pub(super) keyfile: Option<PathBuf>,
 
-    /// Refuse logins without TLS
+    /// Refuse logins without TLS [refused: no TLS in this version yet]
     #[arg(long)]
     pub(super) tls_control_required: bool,
 
-    /// Refuse data connections without TLS
+    /// Refuse data connections without TLS [refused: no TLS in this version yet]
     #[arg(long)]
     pub(super) tls_data_required: bool,
 
-    /// A port on which TLS begins at once; usually 990
+    /// A port on which TLS begins at once; usually 990 [refused: no TLS in this version yet]
     #[arg(long, value_name = "PORT")]
     pub(super) implicit_tls: Option<u16>,
 
@@ -145,6 +161,16 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+fn engine_help() -> String {
+    let names = |available: bool| {
+        let names = Engine::NAMES.iter().filter(|(_, engine)| engine.available().is_ok() == available);
+        names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    };
+    let missing = Some(names(false)).filter(|names| !names.is_empty());
+    let refused = missing.map(|names| format!(" [refused: not in this build: {names}]")).unwrap_or_default();
+    format!("What drives the sessions: {} [default: {}]{refused}", names(true), Engine::DEFAULT)
 }
 
 fn engine(name: &str) -> Result<Engine, String> {

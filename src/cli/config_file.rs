@@ -1,7 +1,7 @@
 //! What the keys of the configuration file mean.
 use super::{
     document::{Document, Item, Section},
-    keys::SECTIONS,
+    keys::{HINTS, SECTIONS},
     options::{EncodingOptions, LogFormat, Options, Sandbox, TransferOptions, UserOptions},
     problem::{Problem, did_you_mean},
     support::{Engine, Missing},
@@ -24,7 +24,7 @@ use wharf::{
 
 /// Puts what the file says in the place of the defaults.
 pub(super) fn read(document: &Document, options: &mut Options) -> Result<(), Problem> {
-    let mut top = document.top(SECTIONS)?;
+    let mut top = document.top(SECTIONS, HINTS)?;
     addresses(&mut top, options)?;
     engine(&mut top, options)?;
     sessions(&mut top, options)?;
@@ -327,7 +327,8 @@ fn user(mut section: Section<'_>, name: String, password: Password, options: &Op
     if let Some(item) = section.take("override_perm") {
         const WANTED: &str = "an array such as [ { path = \"/pub\", perm = \"elr\", recursive = true } ]";
         for item in item.array(WANTED)? {
-            user.overrides.push(override_perm(item.table(WANTED)?, options.files.encoding.as_ref())?);
+            let other = override_perm(item.table(WANTED)?, options.files.encoding.as_ref(), &user.overrides)?;
+            user.overrides.push(other);
         }
     }
     section.finish()?;
@@ -338,7 +339,12 @@ fn permissions(item: &Item<'_>) -> Result<PermissionSet, Problem> {
     item.text()?.parse().map_err(|error| item.problem(error))
 }
 
-fn override_perm(mut section: Section<'_>, encoding: Option<&EncodingOptions>) -> Result<PermissionOverride, Problem> {
+/// One entry of `override_perm`, after those in `others`.
+fn override_perm(
+    mut section: Section<'_>,
+    encoding: Option<&EncodingOptions>,
+    others: &[PermissionOverride],
+) -> Result<PermissionOverride, Problem> {
     let Some(path_item) = section.take("path") else {
         return Err(section.problem("path is missing: add path = \"/...\", as the user sees it"));
     };
@@ -354,6 +360,10 @@ fn override_perm(mut section: Section<'_>, encoding: Option<&EncodingOptions>) -
     let path = VirtualPath::root().join(&octets).map_err(|error| path_item.problem(error))?;
     if !text.starts_with('/') {
         return Err(path_item.problem(format!("{text:?} is not as the user sees it, from the home on: write \"/{text}\"")));
+    }
+    if let Some(index) = others.iter().position(|other| other.path == path) {
+        let same = format!("{text:?} is the same directory as in override_perm[{}]", index + 1);
+        return Err(path_item.problem(format!("{same}: leave out one of the two")));
     }
     let Some(perm) = section.take("perm") else {
         return Err(section.problem("perm is missing: add perm = \"elr\", or \"\" to permit nothing"));

@@ -39,8 +39,8 @@ impl Document {
         Self { path: path.into(), text }
     }
 
-    /// Its keys. `sections` lists all keys there can be, by section.
-    pub(super) fn top<'d>(&'d self, sections: &'static Sections) -> Result<Section<'d>, Problem> {
+    /// Its keys. `sections` lists all keys there can be, by section, and `hints` what one might take for a key.
+    pub(super) fn top<'d>(&'d self, sections: &'static Sections, hints: &'static Hints) -> Result<Section<'d>, Problem> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             self.problem(
@@ -51,7 +51,7 @@ impl Document {
         })?;
         Ok(Section {
             document: self,
-            sections,
+            known: Known { sections, hints },
             kind: "",
             name: String::new(),
             span: table.span(),
@@ -94,6 +94,16 @@ impl Document {
 /// All keys there can be, by the name of the section; that of the top is empty.
 pub(super) type Sections = [(&'static str, &'static [&'static str])];
 
+/// What is no key but looks like one, and what to write in its place.
+pub(super) type Hints = [(&'static str, &'static str)];
+
+/// What is known of all keys.
+#[derive(Clone, Copy)]
+struct Known {
+    sections: &'static Sections,
+    hints: &'static Hints,
+}
+
 fn rest<'d>(table: DeTable<'d>) -> Vec<(String, Range<usize>, Spanned<DeValue<'d>>)> {
     table.into_iter().map(|(key, value)| (key.get_ref().to_string(), key.span(), value)).collect()
 }
@@ -101,7 +111,7 @@ fn rest<'d>(table: DeTable<'d>) -> Vec<(String, Range<usize>, Spanned<DeValue<'d
 /// A table of a document. Keys are taken out of it; in the end none may be left.
 pub(super) struct Section<'d> {
     document: &'d Document,
-    sections: &'static Sections,
+    known: Known,
     /// `user`.
     kind: &'static str,
     /// `user[2]`.
@@ -117,7 +127,7 @@ impl<'d> Section<'d> {
         let index = self.rest.iter().position(|(name, ..)| name == key)?;
         let (_, at, value) = self.rest.swap_remove(index);
         let sub = |separator| if self.name.is_empty() { key.to_owned() } else { format!("{}{separator}{key}", self.name) };
-        Some(Item { document: self.document, sections: self.sections, kind: key, name: sub("."), at, value })
+        Some(Item { document: self.document, known: self.known, kind: key, name: sub("."), at, value })
     }
 
     /// A problem with the section as a whole.
@@ -132,17 +142,29 @@ impl<'d> Section<'d> {
         let full = if self.name.is_empty() { key.clone() } else { format!("{}.{key}", self.name) };
         let unknown = |remedy: String| Err(self.document.problem(at.start, &full, &format!("unknown key{remedy}")));
         // What is known elsewhere was put into the wrong place.
-        let elsewhere = self.sections.iter().filter(|(section, _)| *section != "override_perm");
-        for (section, keys) in elsewhere {
-            if keys.contains(&key.as_str()) {
-                return match *section {
-                    "" => unknown(" here: it belongs to the top of the file, above the first [section]".into()),
-                    section => unknown(format!(" here: it belongs into {}", header(section))),
-                };
+        let folded = key.to_lowercase().replace('-', "_");
+        let sections = self.known.sections;
+        let elsewhere = |section: &str, keys: &[&str]| section != "override_perm" && keys.contains(&folded.as_str());
+        let elsewhere: Vec<_> = sections.iter().filter(|(section, keys)| elsewhere(section, keys)).collect();
+        let place = match elsewhere[..] {
+            _ if self.keys().contains(&folded.as_str()) => None,
+            [] => None,
+            [("", _), ..] => Some("to the top of the file, above the first [section]".to_owned()),
+            [..] => {
+                let headers: Vec<_> = elsewhere.into_iter().map(|(section, _)| header(section)).collect();
+                Some(format!("into {}", headers.join(" or ")))
             }
+        };
+        match place {
+            Some(place) if folded == *key => return unknown(format!(" here: it belongs {place}")),
+            Some(place) => return unknown(format!("; did you mean \"{folded}\"? It belongs {place}")),
+            None => {}
+        }
+        if let Some((_, hint)) = self.known.hints.iter().find(|(name, _)| *name == folded) {
+            return unknown(format!("; {hint}"));
         }
         unknown(match closest(key, self.keys().iter().copied()) {
-            Some(meant) if self.sections.iter().any(|(section, _)| *section == meant) => {
+            Some(meant) if sections.iter().any(|(section, _)| *section == meant) => {
                 format!("; did you mean {}?", header(meant))
             }
             Some(meant) => format!("; did you mean \"{meant}\"?"),
@@ -151,7 +173,7 @@ impl<'d> Section<'d> {
     }
 
     fn keys(&self) -> &'static [&'static str] {
-        self.sections.iter().find(|(section, _)| *section == self.kind).map_or(&[], |(_, keys)| keys)
+        self.known.sections.iter().find(|(section, _)| *section == self.kind).map_or(&[], |(_, keys)| keys)
     }
 }
 
@@ -162,7 +184,7 @@ fn header(section: &str) -> String {
 /// A value, and where it stands.
 pub(super) struct Item<'d> {
     document: &'d Document,
-    sections: &'static Sections,
+    known: Known,
     kind: &'static str,
     name: String,
     at: Range<usize>,
@@ -257,11 +279,11 @@ impl<'d> Item<'d> {
         if !self.value.get_ref().is_array() {
             return Err(self.wrong_type(wanted));
         }
-        let Self { document, sections, kind, name, value, .. } = self;
+        let Self { document, known, kind, name, value, .. } = self;
         let DeValue::Array(array) = value.into_inner() else { return Ok(Vec::new()) };
         let element = |(index, value): (usize, Spanned<DeValue<'d>>)| {
             let name = format!("{name}[{}]", index + 1);
-            Self { document, sections, kind, name, at: value.span(), value }
+            Self { document, known, kind, name, at: value.span(), value }
         };
         Ok(array.into_iter().enumerate().map(element).collect())
     }
@@ -276,19 +298,19 @@ impl<'d> Item<'d> {
         if !self.value.get_ref().is_table() {
             return Err(self.wrong_type(wanted));
         }
-        let Self { document, sections, kind, name, value, .. } = self;
+        let Self { document, known, kind, name, value, .. } = self;
         let span = value.span();
         let DeValue::Table(table) = value.into_inner() else { return Err(document.problem(span.start, &name, wanted)) };
-        Ok(Section { document, sections, kind, name, span, rest: rest(table) })
+        Ok(Section { document, known, kind, name, span, rest: rest(table) })
     }
 
     /// The entries of a table whose keys are not fixed, in the order in which they are written.
     pub(super) fn entries(self, wanted: &str) -> Result<Vec<(String, Self)>, Problem> {
-        let Section { document, sections, kind, name, mut rest, .. } = self.table(wanted)?;
+        let Section { document, known, kind, name, mut rest, .. } = self.table(wanted)?;
         rest.sort_by_key(|(_, at, _)| at.start);
         let entry = |(key, at, value)| {
             let name = format!("{name}.{key:?}");
-            (key, Self { document, sections, kind, name, at, value })
+            (key, Self { document, known, kind, name, at, value })
         };
         Ok(rest.into_iter().map(entry).collect())
     }

@@ -106,9 +106,15 @@ pub(super) fn event(info: &SessionInfo, event: &Event) {
     }
 }
 
-/// Logs who was turned away.
+/// Logs who was turned away, and by which key.
 pub(super) fn refusal(peer: SocketAddr, refusal: Refusal) {
-    warn!(peer = %peer, user = %"", "FTP session refused (connect): {}", Escaped(refusal.reply().trim_ascii_end()));
+    let key = match refusal {
+        Refusal::Connections => " (max_cons)",
+        Refusal::ConnectionsOfAddress => " (max_cons_per_ip)",
+        Refusal::FailedLogins => " (max_login_failures_per_ip)",
+        Refusal::Resources | Refusal::Shutdown => "",
+    };
+    warn!(peer = %peer, user = %"", "FTP session refused (connect): {refusal}{key}");
 }
 
 /// A reason that is worth a word.

@@ -13,6 +13,7 @@ mod options;
 mod owners;
 mod problem;
 mod process;
+mod refusals;
 mod serve;
 mod show;
 mod support;

@@ -6,6 +6,7 @@ use super::{
     log,
     options::{LogFormat, Options},
     process::survive_large_files,
+    refusals::Refusals,
     support::Engine,
     users,
     xferlog::TransferLog,
@@ -84,7 +85,7 @@ fn serve(
 /// Binds all addresses, or all but those that may be missing.
 fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLog>) -> Result<Server, BindError> {
     let build = |without: Option<SocketAddr>| {
-        let transfers = transfers.cloned();
+        let (transfers, refusals) = (transfers.cloned(), Refusals::default());
         let hook = move |info: &SessionInfo, event: &Event| {
             log::event(info, event);
             if let (Event::Transfer(transfer), Some(transfers)) = (event, &transfers) {
@@ -96,7 +97,7 @@ fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLo
             .settings(options.settings.clone())
             .authorizer(table.clone())
             .on_event(hook)
-            .on_refusal(log::refusal);
+            .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
         let addresses = options.listen.iter().filter(|address| Some(**address) != without);
         addresses.fold(builder, |builder, address| builder.bind(*address)).build()
     };

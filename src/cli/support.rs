@@ -19,15 +19,15 @@ pub(super) enum Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls => f.write_str("this build has no TLS support: leave this out, or use a build with TLS"),
+            Self::Tls => f.write_str("this version has no TLS support yet: leave this out"),
             Self::Engine(engine) => write!(f, "this build has no engine \"{engine}\": use \"{}\"", Engine::DEFAULT),
             Self::Workers => {
                 f.write_str("this build has no asynchronous engine, and \"threads\" has no workers: leave this out, or use 0")
             }
-            Self::SystemUsers => f.write_str(
-                "this build cannot let accounts of the system in: list the users as [[user]], or use a build that can",
-            ),
-            Self::Sandbox => f.write_str("this build cannot confine itself to a sandbox: use \"auto\" or \"off\""),
+            Self::SystemUsers => {
+                f.write_str("this version cannot let accounts of the system in yet: list the users as [[user]]")
+            }
+            Self::Sandbox => f.write_str("this version cannot confine itself to a sandbox yet: use \"auto\" or \"off\""),
         }
     }
 }

@@ -173,7 +173,20 @@ fn a_key_in_the_wrong_place_is_told_where_it_belongs() {
         "wharf.toml:3: log.timeout: unknown key here: it belongs to the top of the file, above the first [section]",
     );
     refused_line("certfile = \"cert.pem\"", "certfile: unknown key here: it belongs into [tls]");
-    refused_line("home = \"x\"", "home: unknown key here: it belongs into [[user]]");
+    refused_line(
+        "tls-data-required = true",
+        "tls-data-required: unknown key; did you mean \"tls_data_required\"? It belongs into [tls]",
+    );
+    refused_line("home = \"x\"", "home: unknown key here: it belongs into [[user]] or [anonymous]");
+}
+
+#[test]
+fn the_name_of_a_flag_leads_to_the_key() {
+    refused_line("port = 21", "port: unknown key; it is part of listen, such as listen = [\"0.0.0.0:21\"]");
+    refused_line("host = \"::\"", "host: unknown key; use listen, with the port, such as listen = [\"127.0.0.1:2121\"]");
+    refused_line("directory = \".\"", "directory: unknown key; use home in [anonymous] or a [[user]]");
+    refused_line("nat-address = \"192.0.2.1\"", "nat-address: unknown key; use masquerade_address");
+    refused_line("username = \"x\"", "username: unknown key; use name in a [[user]]");
 }
 
 #[test]
@@ -272,7 +285,7 @@ fn a_wrong_address_is_told() {
 
 #[test]
 fn what_this_build_lacks_is_told_by_name() {
-    const TLS: &str = "this build has no TLS support: leave this out, or use a build with TLS";
+    const TLS: &str = "this version has no TLS support yet: leave this out";
     refused_line("listen_ftps = [\"127.0.0.1:990\"]", &format!("listen_ftps[1]: {TLS}"));
     refused(&format!("{USER}[tls]\ncertfile = \"c.pem\""), &format!("wharf.toml:6: tls.certfile: {TLS}"));
     refused(&format!("{USER}[tls]\ntls_control_required = true"), &format!("wharf.toml:6: tls.tls_control_required: {TLS}"));
@@ -281,10 +294,13 @@ fn what_this_build_lacks_is_told_by_name() {
         "workers = 2",
         "workers: this build has no asynchronous engine, and \"threads\" has no workers: leave this out, or use 0",
     );
-    refused_line("sandbox = \"required\"", "sandbox: this build cannot confine itself to a sandbox: use \"auto\" or \"off\"");
+    refused_line(
+        "sandbox = \"required\"",
+        "sandbox: this version cannot confine itself to a sandbox yet: use \"auto\" or \"off\"",
+    );
     refused(
         &format!("{USER}[unix]\nenabled = true"),
-        "wharf.toml:6: unix.enabled: this build cannot let accounts of the system in: list the users as [[user]], or use a build that can",
+        "wharf.toml:6: unix.enabled: this version cannot let accounts of the system in yet: list the users as [[user]]",
     );
     let folder = Folder::new();
     for (flags, place) in [
@@ -364,6 +380,11 @@ fn a_wrong_override_is_told() {
     refused(
         &with("{ path = \"/\", perm = \"\", recursiv = true }"),
         "wharf.toml:5: user[1].override_perm[1].recursiv: unknown key; did you mean \"recursive\"?",
+    );
+    refused(
+        &with("{ path = \"/pub\", perm = \"\" }, { path = \"/a\", perm = \"\" },\n { path = \"//a/../pub/\", perm = \"elr\" }"),
+        "wharf.toml:6: user[1].override_perm[3].path: \"//a/../pub/\" is the same directory as in override_perm[1]: leave out one of \
+         the two",
     );
 }
 
@@ -543,6 +564,36 @@ fn help_and_version_are_printed() {
         "completions",
     ] {
         assert!(help.stdout.contains(flag), "{flag} is missing in\n{}", help.stdout);
+    }
+    for part in ["SIGHUP", "Exit codes:", "`listening on ADDRESS:PORT`", "standard error", "--check", "examples/wharf.toml"] {
+        assert!(help.stdout.contains(part), "{part} is missing in\n{}", help.stdout);
+    }
+}
+
+/// Nobody is to believe in what does not work.
+#[test]
+fn help_tells_which_flags_are_refused() {
+    let folder = Folder::new();
+    let help = folder.run(&["--help"]).stdout;
+    for (flag, value) in [
+        ("--tls", None),
+        ("--certfile", Some("c.pem")),
+        ("--keyfile", Some("k.pem")),
+        ("--tls-control-required", None),
+        ("--tls-data-required", None),
+        ("--implicit-tls", Some("990")),
+    ] {
+        let flags: Vec<_> = [flag].into_iter().chain(value).chain(["--check"]).collect();
+        let refused = folder.run(&flags).code == Some(2);
+        let (_, text) = help.split_once(&format!("{flag} ")).or(help.split_once(&format!("{flag}\n"))).unwrap();
+        let text = text.split("\n      --").next().unwrap();
+        assert_eq!(text.contains("[refused: "), refused, "{flag}: {text}");
+    }
+    for engine in ["tokio", "smol", "threads", "processes"] {
+        let refused = folder.run(&["--engine", engine, "--check"]).code == Some(2);
+        let (_, list) = help.split_once("[refused: not in this build: ").unwrap_or(("", "]"));
+        let told = list.split_once(']').unwrap().0.split(", ").any(|name| name == engine);
+        assert_eq!(told, refused, "{engine}");
     }
 }
 

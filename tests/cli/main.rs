@@ -3,5 +3,6 @@
 #![allow(clippy::std_instead_of_alloc)]
 
 mod configuration;
+mod example;
 mod serving;
 mod support;

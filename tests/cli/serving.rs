@@ -240,19 +240,6 @@ fn the_log_tells_what_happens_and_no_password() {
 }
 
 #[test]
-fn refusals_are_logged() {
-    let folder = with_user("max_cons = 1");
-    let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
-    let _first = Client::log_in(daemon.addresses[0], "user", "12345");
-    let mut refused = Client::connect(daemon.addresses[0]);
-    let reply = refused.reply();
-    let line = daemon.wait_for_log("FTP session refused");
-    assert!(line.starts_with("[W 2"), "{line}");
-    assert!(line.ends_with(&format!("] {}-[] FTP session refused (connect): {reply}", refused.address())), "{line}");
-    daemon.stop(Signal::TERM);
-}
-
-#[test]
 fn warnings_are_logged() {
     let folder = Folder::new();
     folder.write(&format!(
@@ -327,5 +314,32 @@ fn as_many_descriptors_are_used_as_there_may_be() {
     let daemon = Daemon::start_limited(&folder, "-Sn 64", &["--config", "wharf.toml"], 1);
     let clients: Vec<_> = (0..100).map(|_| Client::log_in(daemon.addresses[0], "user", "12345")).collect();
     drop(clients);
+    assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+}
+
+/// All of 127.0.0.0/8 are addresses of a Linux host.
+#[test]
+#[cfg(target_os = "linux")]
+fn clients_that_are_turned_away_are_logged() {
+    let folder = with_user("max_cons = 3\nmax_cons_per_ip = 1\nmax_login_failures_per_ip = 1");
+    let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+    let address = daemon.addresses[0];
+    let refused = |from: &str, reason: &str| {
+        let mut client = Client::connect_from(from, address);
+        assert_eq!(client.reply().get(..3), Some("421"));
+        let line = daemon.wait_for_log("FTP session refused");
+        assert!(line.ends_with(&format!("] {}-[] FTP session refused (connect): {reason}", client.address())), "{line}");
+        assert!(line.starts_with("[W "), "{line}");
+    };
+    let mut first = Client::connect_from("127.0.0.1", address);
+    assert_eq!(first.reply().get(..3), Some("220"));
+    refused("127.0.0.1", "too many connections from this address (max_cons_per_ip)");
+    first.command("USER user");
+    assert_eq!(first.command("PASS wrong").get(..3), Some("530"));
+    refused("127.0.0.1", "too many failed logins from this address (max_login_failures_per_ip)");
+    let mut others = ["127.0.0.2", "127.0.0.3"].map(|from| Client::connect_from(from, address));
+    others.iter_mut().for_each(|other| assert_eq!(other.reply().get(..3), Some("220")));
+    refused("127.0.0.4", "too many connections (max_cons)");
+    drop((first, others));
     assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
 }

@@ -202,6 +202,16 @@ impl Client {
         Self { stream: BufReader::new(connect(address)) }
     }
 
+    /// The same from this address of the host.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn connect_from(from: &str, to: SocketAddr) -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        connect(&socket, &to).unwrap();
+        Self { stream: BufReader::new(bounded(socket.into())) }
+    }
+
     /// Connects and tries to log in: gives the reply to PASS.
     pub(crate) fn try_log_in(address: SocketAddr, user: &str, password: &str) -> (Self, String) {
         let mut client = Self::connect(address);
@@ -306,7 +316,10 @@ impl Client {
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    bounded(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+}
+
+fn bounded(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream

@@ -1,4 +1,5 @@
 //! What is said to a client for whom there is no session.
+use core::fmt;
 
 /// Why a client gets no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,5 +27,18 @@ impl Refusal {
             Self::FailedLogins => b"421 Too many failed logins from this address. Try again later.\r\n",
             Self::Shutdown => b"421 Service not available, closing control connection.\r\n",
         }
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// For logs: clients are told [`Refusal::reply`].
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connections => "too many connections",
+            Self::ConnectionsOfAddress => "too many connections from this address",
+            Self::FailedLogins => "too many failed logins from this address",
+            Self::Resources => "the system is short of descriptors, memory or threads",
+            Self::Shutdown => "the server stops",
+        })
     }
 }
