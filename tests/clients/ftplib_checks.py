@@ -84,6 +84,18 @@ def code(ftp, command, *expected):
     return text
 
 
+def wait_until(condition, what):
+    """Waits for something that the server does without saying so."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        true(time.monotonic() < deadline, f"in vain: {what}")
+        time.sleep(0.01)
+
+
+def size_of(name):
+    return os.stat(home(name)).st_size if os.path.exists(home(name)) else 0
+
+
 def before_login():
     ftp = connect(login=False)
     true(ftp.getwelcome().startswith("220"), ftp.getwelcome())
@@ -401,8 +413,8 @@ def abort():
     # During an upload: what has come is kept.
     connection = ftp.transfercmd("STOR up")
     connection.sendall(contents)
-    while not os.path.exists(home("up")) or os.stat(home("up")).st_size < len(contents):
-        code(ftp, "STAT", "211")
+    wait_until(lambda: size_of("up") == len(contents), "what has come is written")
+    code(ftp, "STAT", "211")
     urgent(ftp)
     first = ftp.getmultiline()
     true(first.startswith("426"), first)
@@ -644,27 +656,45 @@ def vanish():
     with open(home("big"), "wb") as file:
         file.truncate(64 << 20)
 
+    def patient(login=True):
+        """A client that is let in. The server needs a moment to hear that others left: the first answers may be 421."""
+        found = []
+
+        def enter():
+            try:
+                found.append(connect(login=login))
+            except (ftplib.error_temp, EOFError, ConnectionError):
+                pass
+            return found
+
+        wait_until(enter, "a place comes free")
+        return found[0]
+
     def after_command(*commands):
         def stage(ftp):
             for command in commands:
                 ftp.putcmd(command)
         return stage
 
-    def in_transfer(command):
-        def stage(ftp):
-            ftp.voidcmd("TYPE I")
-            ftp.data = ftp.transfercmd(command)
-            if command.startswith("STOR"):
-                ftp.data.sendall(bytes(1000))
-            else:
-                true(ftp.data.recv(1), "a transfer has begun")
-        return stage
+    def in_download(ftp):
+        ftp.voidcmd("TYPE I")
+        ftp.data = ftp.transfercmd("RETR big")
+        true(ftp.data.recv(1), "a transfer has begun")
+
+    def in_upload(ftp):
+        name = f"up{ftp.sock.getsockname()[1]}"
+        ftp.voidcmd("TYPE I")
+        ftp.data = ftp.transfercmd("STOR " + name)
+        ftp.data.sendall(bytes(1000))
+        wait_until(lambda: size_of(name) == 1000, "what has come is written")
+        uploads.append(name)
 
     def listening(ftp):
         ftp.voidcmd("TYPE I")
         ftp.makepasv()
         ftp.putcmd("RETR big")
 
+    uploads = []
     stages = [
         (False, lambda ftp: None),
         (False, lambda ftp: ftp.sock.sendall(b"USER us")),
@@ -673,15 +703,15 @@ def vanish():
         (True, lambda ftp: None),
         (True, after_command("PASV")),
         (True, listening),
-        (True, in_transfer("RETR big")),
-        (True, in_transfer("STOR up")),
+        (True, in_download),
+        (True, in_upload),
         (True, after_command("RNFR big")),
     ]
     for reset in (False, True):
         gone = []
         for _ in range(2):
             for login, stage in stages:
-                ftp = connect(login=login)
+                ftp = patient(login)
                 stage(ftp)
                 gone.append(ftp)
         equal(len(gone), 20, "the places that are taken")
@@ -700,31 +730,12 @@ def vanish():
                     connection.close()
             # What was received and not read makes a RST of the FIN; ftplib's file object keeps the socket open.
             ftp.file.close()
-        # All places at once. The server needs a moment to hear of it: the first answers may still be 421.
-        deadline = time.monotonic() + TIMEOUT
-        present = []
-        while len(present) < 20:
-            try:
-                present.append(connect())
-            except (ftplib.error_temp, EOFError, ConnectionError):
-                true(time.monotonic() < deadline, f"only {len(present)} places came free")
-                time.sleep(0.05)
+        # All places at once.
+        present = [patient() for _ in range(20)]
         for ftp in present:
             ftp.voidcmd("NOOP")
             ftp.quit()
-            ftp.close()
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            try:
-                ftp = connect()
-                break
-            except (ftplib.error_temp, EOFError, ConnectionError):
-                true(time.monotonic() < deadline, "no place came free after QUIT")
-                time.sleep(0.05)
-        if reset is False:
-            true(os.stat(home("up")).st_size == 1000, "what a client had stored when it left")
-            ftp.delete("up")
-        ftp.quit()
+    equal([size_of(name) for name in uploads], [1000] * 4, "what clients had stored when they left")
 
 
 globals()[CHECK]()
