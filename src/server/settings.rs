@@ -16,7 +16,7 @@ pub struct Settings {
     /// Control connections at a time; more are answered 421 and closed. Data connections do not count. 0 = no limit.
     /// Default: 512.
     pub max_cons: usize,
-    /// The same for one client address. 0 = no limit. Default: 0.
+    /// The same for one client address; an IPv6 network of 64 bits counts as one. 0 = no limit. Default: 0.
     pub max_cons_per_ip: usize,
     /// Connections that the system keeps waiting until they are accepted; it may keep fewer. Default: 1024.
     pub backlog: u32,
