@@ -67,7 +67,7 @@ pub(super) struct Slot {
 impl Limits {
     /// Lets a control connection in, if there is room and its address is not shut out.
     pub(super) fn admit(self: &Arc<Self>, ip: IpAddr, settings: &Settings, now: Instant) -> Result<Slot, Refusal> {
-        let ip = canonical(ip);
+        let ip = network(ip);
         if self.is_shut_out(ip, settings, now) {
             return Err(Refusal::FailedLogins);
         }
@@ -131,7 +131,7 @@ impl Limits {
     }
 }
 
-/// What counts as one client when logins fail: whoever has an IPv6 address has 2^64 of them.
+/// What counts as one client: whoever has an IPv6 address has 2^64 of them.
 fn network(ip: IpAddr) -> IpAddr {
     match canonical(ip) {
         IpAddr::V4(ip) => ip.into(),
@@ -245,6 +245,18 @@ mod tests {
         drop(one);
         let _four = admit("192.0.2.1").ok().unwrap();
         assert_eq!(lock(&limits.connections).by_ip.len(), 1, "addresses without connections are forgotten");
+    }
+
+    #[test]
+    fn connections_of_a_network_of_ipv6_are_those_of_one_address() {
+        let limits = Arc::new(Limits::default());
+        let settings = settings(|settings| settings.max_cons_per_ip = 1);
+        let one = limits.admit(ip("2001:db8::1"), &settings, NOW).ok().unwrap();
+        let again = |address| limits.admit(ip(address), &settings, NOW).err();
+        assert_eq!(again("2001:db8::ffff:2"), Some(Refusal::ConnectionsOfAddress));
+        assert_eq!(again("2001:db8:0:1::2"), None);
+        drop(one);
+        assert_eq!(again("2001:db8::ffff:2"), None);
     }
 
     #[test]

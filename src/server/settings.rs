@@ -16,7 +16,7 @@ pub struct Settings {
     /// Control connections at a time; more are answered 421 and closed. Data connections do not count. 0 = no limit.
     /// Default: 512.
     pub max_cons: usize,
-    /// The same for one client address. 0 = no limit. Default: 0.
+    /// The same for one client address; an IPv6 network of 64 bits counts as one. 0 = no limit. Default: 0.
     pub max_cons_per_ip: usize,
     /// Connections that the system keeps waiting until they are accepted; it may keep fewer. Default: 1024.
     pub backlog: u32,
@@ -24,9 +24,9 @@ pub struct Settings {
     pub tcp_no_delay: bool,
     /// Let the system copy from file to connection where that is possible (`sendfile`). Default: yes.
     pub use_sendfile: bool,
-    /// Octets of the buffer for receiving data, at least; a larger one may be used. Default: 65536.
+    /// Octets of the buffer for receiving data, at least; a larger one may be used, but none beyond 1 MiB. Default: 65536.
     pub ac_in_buffer_size: usize,
-    /// Octets of the buffer for sending data, at least; a larger one may be used. Default: 65536.
+    /// Octets of the buffer for sending data, at least; a larger one may be used, but none beyond 1 MiB. Default: 65536.
     pub ac_out_buffer_size: usize,
     /// Failed logins from one client address within 10 minutes, after which its connections are answered 421 for 10 minutes.
     /// An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.

@@ -26,13 +26,11 @@ use rustix::io::Errno;
 use send::Sender;
 use std::os::fd::BorrowedFd;
 
-/// Octets that one [`Pump::step`] moves at most, so that commands are looked at in between; also the most that is asked of
-/// one system call.
+/// Octets after which a [`Pump::step`] ends, so that commands are looked at in between; also the most that is asked of one
+/// system call, and the largest buffer, whatever the settings say.
 const STEP: usize = 1024 * 1024;
 /// Pieces of a file that are worked on in a row although nothing of them goes to the socket: then, too, others have a turn.
 const BARREN: usize = 16;
-/// Buffers are no larger than this, whatever the settings say.
-const BUFFER: usize = 16 * 1024 * 1024;
 
 /// What is asked of a transfer.
 pub(super) struct Options {

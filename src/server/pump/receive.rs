@@ -1,5 +1,5 @@
 //! From the client to a file.
-use super::{BUFFER, Next, STEP, Trouble, socket_trouble, splice::Conduit};
+use super::{Next, STEP, Trouble, socket_trouble, splice::Conduit};
 use crate::{
     proto::{codec::ascii::Decoder, failure::FailureKind},
     server::{
@@ -58,7 +58,7 @@ impl Receiver {
         Self {
             stage: Stage::Ready(file),
             buffer: Vec::new(),
-            full: settings.ac_in_buffer_size.clamp(FULL, BUFFER),
+            full: settings.ac_in_buffer_size.clamp(FULL, STEP),
             text: ascii.then(Text::default),
             conduit: None,
             may_splice: settings.use_sendfile && !ascii,

@@ -1,5 +1,5 @@
 //! From a file or listing to the client.
-use super::{BUFFER, Next, STEP, Trouble, socket_trouble};
+use super::{Next, STEP, Trouble, socket_trouble};
 use crate::{
     proto::{codec::ascii::Encoder, failure::FailureKind},
     server::{
@@ -191,7 +191,7 @@ fn can_send_directly(file: &dyn ReadFile) -> bool {
 
 /// A small file needs no large buffer; the octet more is for seeing the end.
 fn buffer_size(size: Option<u64>, settings: &Settings) -> usize {
-    let most = settings.ac_out_buffer_size.clamp(CHUNK, BUFFER);
+    let most = settings.ac_out_buffer_size.clamp(CHUNK, STEP);
     let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(most);
     size.saturating_add(1).clamp(512, most)
 }
