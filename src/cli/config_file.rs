@@ -113,12 +113,7 @@ fn engine(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
     set(top, "engine", &mut options.engine, |item| {
         item.choice(&Engine::NAMES)?.available().map_err(|missing| item.problem(missing))
     })?;
-    if let Some(item) = top.take("workers")
-        && item.number(0..=1024_u32)? != 0
-    {
-        return Err(item.problem(Missing::Workers));
-    }
-    Ok(())
+    set(top, "workers", &mut options.settings.workers, |item| item.number(0..=1024))
 }
 
 fn sessions(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {

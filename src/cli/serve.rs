@@ -77,7 +77,13 @@ fn serve(
         .spawn(move || running.obey(signals))
         .map_err(|error| Failure::Running(format!("cannot start a thread: {error}")))?;
 
-    server.serve().map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
+    let served = match options.engine {
+        Engine::Tokio => server.serve_tokio(),
+        Engine::Smol => server.serve_smol(),
+        // Options::read lets none through that this build lacks.
+        Engine::Threads | Engine::Processes => server.serve(),
+    };
+    served.map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
     info!(">>> stopped <<<");
     Ok(())
 }
@@ -161,6 +167,7 @@ struct Fixed {
     engine: Engine,
     log: (Level, LogFormat, Option<PathBuf>),
     backlog: u32,
+    workers: usize,
 }
 
 impl Fixed {
@@ -174,6 +181,7 @@ impl Fixed {
                 options.log.transfers.as_ref().map(|transfers| transfers.path.clone()),
             ),
             backlog: options.settings.backlog,
+            workers: options.settings.workers,
         }
     }
 }
@@ -223,7 +231,7 @@ impl Running {
     fn apply(&self, mut options: Options, users: Vec<User>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
-            warn!("listen, engine, backlog and [log] stay as they were until a restart");
+            warn!("listen, engine, workers, backlog and [log] stay as they were until a restart");
         }
         options.report_dialogue_to(self.fixed.log.0);
         if let Err(error) = self.table.replace(users) {

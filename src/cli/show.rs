@@ -19,6 +19,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     let listen: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
     writeln!(out, "listen = [{}]", listen.join(", "))?;
     writeln!(out, "engine = \"{engine}\"")?;
+    writeln!(out, "workers = {}", settings.workers)?;
     writeln!(out, "banner = {}", quoted(&config.banner))?;
     for (key, time) in [
         ("timeout", config.timeout),

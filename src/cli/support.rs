@@ -8,8 +8,6 @@ pub(super) enum Missing {
     Tls,
     /// An engine.
     Engine(Engine),
-    /// Worker threads of asynchronous engines.
-    Workers,
     /// Accounts of the system.
     SystemUsers,
     /// Landlock, seccomp, dropping of privileges.
@@ -21,9 +19,6 @@ impl fmt::Display for Missing {
         match self {
             Self::Tls => f.write_str("this version has no TLS support yet: leave this out"),
             Self::Engine(engine) => write!(f, "this build has no engine \"{engine}\": use \"{}\"", Engine::DEFAULT),
-            Self::Workers => {
-                f.write_str("this build has no asynchronous engine, and \"threads\" has no workers: leave this out, or use 0")
-            }
             Self::SystemUsers => {
                 f.write_str("this version cannot let accounts of the system in yet: list the users as [[user]]")
             }
@@ -42,7 +37,7 @@ pub(super) enum Engine {
 }
 
 impl Engine {
-    pub(super) const DEFAULT: Self = Self::Threads;
+    pub(super) const DEFAULT: Self = Self::Tokio;
 
     pub(super) const NAMES: [(&'static str, Self); 4] =
         [("tokio", Self::Tokio), ("smol", Self::Smol), ("threads", Self::Threads), ("processes", Self::Processes)];
@@ -50,8 +45,8 @@ impl Engine {
     /// This engine, if this build has it.
     pub(super) fn available(self) -> Result<Self, Missing> {
         match self {
-            Self::Threads => Ok(self),
-            Self::Tokio | Self::Smol | Self::Processes => Err(Missing::Engine(self)),
+            Self::Tokio | Self::Smol | Self::Threads => Ok(self),
+            Self::Processes => Err(Missing::Engine(self)),
         }
     }
 }

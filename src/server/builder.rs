@@ -4,7 +4,7 @@ use super::{
     auth::Authorizer,
     handle::Handle,
     registry::{Hooks, SessionInfo, Setup, Shared},
-    sockets, std, threads,
+    sockets, std,
 };
 use crate::proto::{config::Config, event::Event, session::refusal::Refusal};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -14,17 +14,18 @@ use std::{
     net::TcpListener,
 };
 
-/// An FTP server that listens, and serves once [`Server::serve`] is called.
+/// An FTP server that listens, and serves once it is told by what: by a thread for each connection ([`Server::serve`]), or by
+/// tasks of a runtime ([`Server::serve_tokio`], [`Server::serve_smol`], [`Server::serve_on`]).
 ///
 #[allow(clippy::needless_doctest_main, reason = "it is an example as a whole")]
 #[doc = "```no_run"]
 #[doc = include_str!("../../examples/threads.rs")]
 #[doc = "```"]
 pub struct Server {
-    shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) listeners: Vec<TcpListener>,
     /// Ends when the server is to stop accepting.
-    stop: PipeReader,
+    pub(super) stop: PipeReader,
 }
 
 impl Server {
@@ -44,22 +45,6 @@ impl Server {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle(self.shared.clone())
-    }
-
-    /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`] has closed the server and
-    /// the last session has ended.
-    ///
-    /// # Errors
-    /// If the system lets the server wait for nothing any more. All else, such as a lack of descriptors or threads, is waited
-    /// out.
-    pub fn serve(self) -> io::Result<()> {
-        let Self { shared, listeners, stop } = self;
-        let served = threads::accept(&shared, listeners, &stop);
-        if served.is_err() {
-            Handle(shared.clone()).close_all();
-        }
-        shared.wait_for_end();
-        served
     }
 }
 

@@ -23,6 +23,14 @@ impl Clock {
         Instant::from_elapsed(self.0.elapsed())
     }
 
+    /// The same moment for the host.
+    #[must_use]
+    pub fn at(&self, moment: Instant) -> std::time::Instant {
+        let elapsed = moment.since(Instant::ZERO);
+        // What the host cannot say is as good as never: decades.
+        self.0.checked_add(elapsed).unwrap_or_else(|| self.0 + Duration::from_secs(1 << 30))
+    }
+
     /// How long it is until `deadline`; zero if it has passed, `None` if there is none.
     #[must_use]
     pub fn until(&self, deadline: Option<Instant>) -> Option<Duration> {

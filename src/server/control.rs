@@ -1,23 +1,18 @@
 //! The control connection between socket and session, in clear text.
-use super::{
-    sockets::{self, Drained},
-    std,
-};
+use super::sockets::{self, Drained, Endpoint, Interest};
 use crate::proto::{
     session::{Input, Session},
     time::Instant,
 };
-use alloc::sync::Arc;
 use rustix::io::Errno;
-use std::net::{Shutdown, TcpStream};
 
 /// Octets that are read at a time.
 const BUFFER: usize = 1024;
 
 /// A control connection; its socket does not block. It keeps no octets: what the session takes, it reads, and what the session
 /// has to say, it writes.
-pub(super) struct Control {
-    socket: Arc<TcpStream>,
+pub(super) struct Control<E> {
+    socket: E,
     /// Nothing more will be read.
     ended: bool,
     /// Nothing reaches the peer any more.
@@ -26,13 +21,13 @@ pub(super) struct Control {
     urgent: bool,
 }
 
-impl Control {
-    pub(super) fn new(socket: Arc<TcpStream>) -> Self {
+impl<E: Endpoint> Control<E> {
+    pub(super) fn new(socket: E) -> Self {
         Self { socket, ended: false, broken: false, urgent: false }
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
-        &self.socket
+    pub(super) fn socket_mut(&mut self) -> &mut E {
+        &mut self.socket
     }
 
     /// Whether the session takes octets, and there may be some.
@@ -56,7 +51,11 @@ impl Control {
         // On the stack, and only here: an idle session has no buffer. A larger one would take every session a page more.
         let mut buffer = [0; BUFFER];
         let room = session.capacity().min(BUFFER);
-        match sockets::receive(&*self.socket, &mut buffer[..room]) {
+        let received = self.socket.attempt(Interest::Readable, |socket| {
+            let received = sockets::receive(socket, &mut buffer[..room]);
+            (received, received == Err(Errno::AGAIN))
+        });
+        match received {
             Ok(0) => return false,
             Ok(octets) => {
                 self.urgent = false;
@@ -99,7 +98,11 @@ impl Control {
 
     /// Writes once. `false`: the socket takes no more for now.
     pub(super) fn write(&mut self, session: &mut Session, now: Instant) -> bool {
-        match sockets::send(&*self.socket, session.unsent()) {
+        let sent = self.socket.attempt(Interest::Writable, |socket| {
+            let sent = sockets::send(socket, session.unsent());
+            (sent, sent == Err(Errno::AGAIN))
+        });
+        match sent {
             Ok(sent) => session.handle(now, Input::Sent(sent)),
             Err(Errno::AGAIN) => return false,
             Err(_) => self.lose(session, now),
@@ -110,6 +113,14 @@ impl Control {
     /// Says that nothing more will come. `true`: it is worth waiting until the peer has heard it, since what it may still send
     /// would make the system forget what was said.
     pub(super) fn say_end(&mut self) -> bool {
-        !self.broken && self.socket.shutdown(Shutdown::Write).is_ok() && sockets::drain(&self.socket) != Drained::Ended
+        !self.broken && sockets::end(&self.socket) && sockets::drain(&self.socket) != Drained::Ended
+    }
+
+    /// Throws away what has come.
+    pub(super) fn drain(&self) -> Drained {
+        self.socket.attempt(Interest::Readable, |socket| {
+            let drained = sockets::drain(socket);
+            (drained, drained == Drained::Empty)
+        })
     }
 }

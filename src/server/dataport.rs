@@ -13,8 +13,7 @@ use rustix::{
 };
 use std::{
     fs, io,
-    net::{TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::OnceLock,
 };
 
@@ -27,7 +26,7 @@ const TRIES: usize = 32;
 ///
 /// Ports are bound one by one, with `SO_REUSEADDR`: to let the system choose (port 0) takes it the longer the more of its
 /// ports are in TIME_WAIT, until it fails.
-pub(super) fn listen(listen: &Listen, control: SocketAddr) -> Result<(TcpListener, SocketAddr), FailureKind> {
+pub(super) fn listen(listen: &Listen, control: SocketAddr) -> Result<(OwnedFd, SocketAddr), FailureKind> {
     let bound = match &listen.ports {
         Some(ports) => listen_on(listen, control, Shuffled::new(ports)),
         None => match listen_on(listen, control, ephemeral_ports()) {
@@ -42,7 +41,7 @@ fn listen_on(
     listen: &Listen,
     control: SocketAddr,
     ports: impl IntoIterator<Item = io::Result<u16>>,
-) -> io::Result<(TcpListener, SocketAddr)> {
+) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut socket = None;
     for port in ports {
         let address = sockets::with_zone(listen.ip, port?, control);
@@ -64,16 +63,15 @@ fn listen_on(
             Err(Errno::ADDRINUSE) => continue,
             Err(error) => return Err(error.into()),
         }
-        let listener = TcpListener::from(fresh);
-        let address = if address.port() == 0 { listener.local_addr()? } else { address };
-        return Ok((listener, address));
+        let address = if address.port() == 0 { sockets::local_address(&fresh)? } else { address };
+        return Ok((fresh, address));
     }
     Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// Begins to connect to the client, from the address that it connected to (RFC 959 section 3.2): the connection stands once
 /// it is writable and [`connected`] agrees.
-pub(super) fn connect(connect: &Connect, control: SocketAddr) -> Result<TcpStream, FailureKind> {
+pub(super) fn connect(connect: &Connect, control: SocketAddr) -> Result<OwnedFd, FailureKind> {
     let to = sockets::with_zone(connect.to.ip(), connect.to.port(), control);
     if connect.from.is_ipv4() != to.is_ipv4() {
         return Err(FailureKind::NoConnection);
@@ -89,7 +87,7 @@ pub(super) fn connect(connect: &Connect, control: SocketAddr) -> Result<TcpStrea
             }
         });
         match begun {
-            Ok(socket) => return Ok(TcpStream::from(socket)),
+            Ok(socket) => return Ok(socket),
             // The port is taken, or an earlier connection of this pair of ports is in TIME_WAIT.
             Err(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL | Errno::ACCESS) => {}
             Err(_) => return Err(FailureKind::NoConnection),
@@ -99,15 +97,15 @@ pub(super) fn connect(connect: &Connect, control: SocketAddr) -> Result<TcpStrea
 }
 
 /// The peer of a connection that [`connect`] began, and that is writable now; `None` if it does not stand.
-pub(super) fn connected(connection: &TcpStream) -> Option<SocketAddr> {
-    match connection.take_error() {
-        Ok(None) => connection.peer_addr().ok(),
-        Ok(Some(_)) | Err(_) => None,
+pub(super) fn connected(connection: impl AsFd) -> Option<SocketAddr> {
+    match sockopt::socket_error(&connection) {
+        Ok(Ok(())) => net::getpeername(&connection).ok().flatten().and_then(|peer| SocketAddr::try_from(peer).ok()),
+        Ok(Err(_)) | Err(_) => None,
     }
 }
 
 /// Sets what is to be set on a data connection.
-pub(super) fn prepare(connection: &TcpStream, settings: &Settings) {
+pub(super) fn prepare(connection: impl AsFd, settings: &Settings) {
     if settings.tcp_no_delay {
         // To do without is slower, and no reason to fail.
         let _ = sockopt::set_tcp_nodelay(connection, true);
@@ -187,6 +185,7 @@ mod tests {
     use super::*;
     use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
     use core::net::{IpAddr, Ipv4Addr};
+    use std::net::TcpListener;
 
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const CONTROL: SocketAddr = SocketAddr::new(LOCAL, 21);
@@ -215,7 +214,7 @@ mod tests {
         numbers.insert(1, free);
         let all = Listen { ip: LOCAL, ports: Some(Arc::new(PassivePorts::new(numbers).unwrap())) };
         let (listener, address) = listen(&all, CONTROL).unwrap();
-        assert_eq!((address, listener.local_addr().unwrap()), (SocketAddr::new(LOCAL, free), address));
+        assert_eq!((address, sockets::local_address(&listener).unwrap()), (SocketAddr::new(LOCAL, free), address));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     limits::{Flow, Rate},
     pump::{self, Pump},
     registry::{Direction, Setup, Shared},
+    sockets::Interest,
 };
 use crate::proto::{
     failure::FailureKind,
@@ -18,24 +19,16 @@ use crate::proto::{
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::num::NonZeroU64;
 
-/// The sockets of an engine.
-pub(super) trait Sockets {
-    /// A passive listener.
-    type Listener;
-    /// A data connection.
-    type Connection;
-}
-
 /// The jobs of one session that run, or that hold something.
-pub(super) struct Jobs<S: Sockets> {
+pub(super) struct Jobs<E> {
     shared: Arc<Shared>,
     setup: Arc<Setup>,
     /// A handful at most: the login, what is set up for a transfer, and what is running.
-    table: Vec<(JobId, Held<S>)>,
+    table: Vec<(JobId, Held<E>)>,
 }
 
 /// What a job holds.
-enum Held<S: Sockets> {
+enum Held<E> {
     /// Nothing yet, or never: it runs.
     Nothing,
     /// The files of a user.
@@ -43,11 +36,11 @@ enum Held<S: Sockets> {
     /// A file or listing.
     File(Box<OpenFile>),
     /// A listener, and the connection that it reported last.
-    Listener(S::Listener, Option<S::Connection>),
+    Listener(E, Option<E>),
     /// A connection that does not stand yet.
-    Connecting(S::Connection),
+    Connecting(E),
     /// A data connection.
-    Connection(S::Connection),
+    Connection(E),
 }
 
 /// A user who is logged in.
@@ -57,15 +50,17 @@ struct User {
 }
 
 /// A file or listing that was opened.
-struct OpenFile {
+pub(super) struct OpenFile {
     opened: Opened,
     path: VirtualPath,
     /// Octets to send, as far as that was known when the file was opened.
     size: Option<u64>,
+    /// As its file system says.
+    quick: bool,
 }
 
 /// What an engine has to do for a job.
-pub(super) enum Task<S: Sockets> {
+pub(super) enum Task<E> {
     /// Run it where blocking is fine, and hand what comes of it to [`Jobs::settle`].
     Block(Box<Blocking>),
     /// Open a listener, and hand it to [`Jobs::listening`].
@@ -73,25 +68,45 @@ pub(super) enum Task<S: Sockets> {
     /// Begin to connect, and hand the connection to [`Jobs::connecting`].
     Connect(Connect),
     /// Drive the pump to its end, and close the connection; the transfer holds nothing here.
-    Transfer(Box<Transferring<S>>),
+    Transfer(Box<Transferring<E>>),
     /// Nothing: this came of it.
     Report(Report),
 }
 
 /// A transfer to be driven.
-pub(super) struct Transferring<S: Sockets> {
+pub(super) struct Transferring<E> {
     pub(super) pump: Pump,
-    pub(super) connection: S::Connection,
+    /// The file is one that can be read and written in place.
+    pub(super) quick: bool,
+    pub(super) connection: E,
     pub(super) path: VirtualPath,
     pub(super) direction: Direction,
 }
 
 /// What a session waits for.
-pub(super) enum Awaited<'a, S: Sockets> {
-    /// A connection to this listener.
-    Accept(&'a S::Listener),
-    /// That this connection stands.
-    Connect(&'a S::Connection),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// A connection to a listener.
+    Accept,
+    /// That a connection stands.
+    Connect,
+}
+
+impl Awaited {
+    /// What its socket is waited for.
+    pub(super) fn interest(self) -> Interest {
+        match self {
+            Self::Accept => Interest::Readable,
+            Self::Connect => Interest::Writable,
+        }
+    }
+}
+
+/// A file that nobody wants any more, and that may take a while to close.
+#[expect(dead_code, reason = "it is only to be dropped")]
+pub(super) enum Discarded {
+    File(Box<OpenFile>),
+    Pump(Box<Pump>),
 }
 
 /// The part of a job that blocks. It stands for itself: it may run in any thread.
@@ -121,13 +136,13 @@ enum Kept {
     File(JobId, Box<OpenFile>),
 }
 
-impl<S: Sockets> Jobs<S> {
+impl<E> Jobs<E> {
     pub(super) fn new(shared: Arc<Shared>, setup: Arc<Setup>) -> Self {
         Self { shared, setup, table: Vec::new() }
     }
 
     /// Begins a job.
-    pub(super) fn start(&mut self, id: JobId, job: Job, now: Instant) -> Task<S> {
+    pub(super) fn start(&mut self, id: JobId, job: Job, now: Instant) -> Task<E> {
         let task = self.task(id, job, now);
         match task {
             Task::Block(_) | Task::Listen(_) | Task::Connect(_) => self.table.push((id, Held::Nothing)),
@@ -136,7 +151,7 @@ impl<S: Sockets> Jobs<S> {
         task
     }
 
-    fn task(&mut self, id: JobId, job: Job, now: Instant) -> Task<S> {
+    fn task(&mut self, id: JobId, job: Job, now: Instant) -> Task<E> {
         let work = match job {
             Job::Login(login) => {
                 // Another connection from there may have used up the attempts: no more passwords are tried then.
@@ -164,7 +179,7 @@ impl<S: Sockets> Jobs<S> {
         Task::Block(Box::new(Blocking { id, work }))
     }
 
-    fn transfer(&mut self, transfer: &Transfer, now: Instant) -> Task<S> {
+    fn transfer(&mut self, transfer: &Transfer, now: Instant) -> Task<E> {
         let failed = |kind: FailureKind| Task::Report(Report::Transferred { bytes: 0, result: Err(kind.into()) });
         let (file, via) = (self.take(transfer.file), self.take(transfer.via));
         let Some(Held::File(file)) = file else { return failed(FailureKind::Local) };
@@ -186,12 +201,17 @@ impl<S: Sockets> Jobs<S> {
             rate: Rate::new(transfer.rate, shared, now),
         };
         let pump = Pump::new(file.opened, options, &self.setup.settings);
-        Task::Transfer(Box::new(Transferring { pump, connection, path: file.path, direction }))
+        Task::Transfer(Box::new(Transferring { pump, quick: file.quick, connection, path: file.path, direction }))
     }
 
-    /// Lets go of whatever the job holds. What still comes of it is not wanted any more.
-    pub(super) fn cancel(&mut self, id: JobId) {
-        self.take(id);
+    /// Lets go of whatever the job holds, but for a file that is to be closed where blocking is fine. What still comes of the
+    /// job is not wanted any more.
+    pub(super) fn cancel(&mut self, id: JobId) -> Option<Discarded> {
+        match self.take(id)? {
+            Held::File(file) if !file.quick => Some(Discarded::File(file)),
+            Held::File(_) | Held::Login(_) | Held::Nothing => None,
+            Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
+        }
     }
 
     /// Keeps what blocking work has brought, and tells what to report: nothing, if the job was cancelled meanwhile.
@@ -210,26 +230,26 @@ impl<S: Sockets> Jobs<S> {
     }
 
     /// The listener stands.
-    pub(super) fn listening(&mut self, id: JobId, listener: S::Listener) {
+    pub(super) fn listening(&mut self, id: JobId, listener: E) {
         self.hold(id, Held::Listener(listener, None));
     }
 
     /// The connection is on its way.
-    pub(super) fn connecting(&mut self, id: JobId, connection: S::Connection) {
+    pub(super) fn connecting(&mut self, id: JobId, connection: E) {
         self.hold(id, Held::Connecting(connection));
     }
 
-    /// What to wait for: a session never waits for two data connections at a time.
-    pub(super) fn awaited(&self) -> Option<(JobId, Awaited<'_, S>)> {
-        self.table.iter().find_map(|(id, held)| match held {
-            Held::Listener(listener, None) => Some((*id, Awaited::Accept(listener))),
-            Held::Connecting(connection) => Some((*id, Awaited::Connect(connection))),
+    /// What to wait for, and at which socket: a session never waits for two data connections at a time.
+    pub(super) fn awaited(&mut self) -> Option<(JobId, Awaited, &mut E)> {
+        self.table.iter_mut().find_map(|(id, held)| match held {
+            Held::Listener(listener, None) => Some((*id, Awaited::Accept, listener)),
+            Held::Connecting(connection) => Some((*id, Awaited::Connect, connection)),
             Held::Listener(_, Some(_)) | Held::Connection(_) | Held::Login(_) | Held::File(_) | Held::Nothing => None,
         })
     }
 
     /// A connection has come to the listener.
-    pub(super) fn arrived(&mut self, listener: JobId, connection: S::Connection) {
+    pub(super) fn arrived(&mut self, listener: JobId, connection: E) {
         if let Some(Held::Listener(_, waiting)) = self.slot(listener) {
             *waiting = Some(connection);
         }
@@ -262,7 +282,7 @@ impl<S: Sockets> Jobs<S> {
     }
 
     /// Lets the job hold this, unless it was cancelled meanwhile.
-    fn hold(&mut self, id: JobId, held: Held<S>) {
+    fn hold(&mut self, id: JobId, held: Held<E>) {
         if let Some(slot) = self.slot(id) {
             *slot = held;
         }
@@ -293,22 +313,42 @@ impl<S: Sockets> Jobs<S> {
         })
     }
 
-    fn slot(&mut self, id: JobId) -> Option<&mut Held<S>> {
+    fn slot(&mut self, id: JobId) -> Option<&mut Held<E>> {
         self.table.iter_mut().find(|(other, _)| *other == id).map(|(_, held)| held)
     }
 
-    fn take(&mut self, id: JobId) -> Option<Held<S>> {
+    fn take(&mut self, id: JobId) -> Option<Held<E>> {
         let index = self.table.iter().position(|(other, _)| *other == id)?;
         Some(self.table.swap_remove(index).1)
     }
 }
 
 /// The session named a job that does not hold what is needed: it never should.
-fn nothing_held<S: Sockets>() -> Task<S> {
+fn nothing_held<E>() -> Task<E> {
     Task::Report(Report::Failed(FailureKind::Local.into()))
 }
 
 impl Blocking {
+    /// Whether it may be done in place by an engine that must not block: if files are asked for a bounded amount of what the
+    /// system most likely knows, and their file system is quick. Hashing passwords, and reading or changing directories, is
+    /// not of that kind.
+    pub(super) fn is_quick(&self) -> bool {
+        match &self.work {
+            Work::Login { .. } | Work::Read { .. } => false,
+            Work::Fs { files, op } => match op {
+                FsOp::ChangeDirectory(_) | FsOp::Exists(_) | FsOp::Metadata(_) | FsOp::Size { ascii: None, .. } => {
+                    files.is_quick()
+                }
+                FsOp::Size { ascii: Some(_), .. } | FsOp::SetModified { .. } | FsOp::SetMode { .. } => false,
+                FsOp::MakeDirectory { .. } | FsOp::RemoveDirectory(_) | FsOp::RemoveFile(_) | FsOp::Rename { .. } => false,
+            },
+            Work::Open { files, open } => match open {
+                Open::Retrieve { .. } | Open::Store { .. } => files.is_quick(),
+                Open::List(_) => false,
+            },
+        }
+    }
+
     /// Does the work.
     pub(super) fn run(self) -> Finished {
         let id = self.id;
@@ -352,7 +392,7 @@ fn open_file(files: &dyn FileSystem, id: JobId, open: Open) -> (Report, Kept) {
     } else {
         (path, None)
     };
-    (report, Kept::File(id, Box::new(OpenFile { opened, path, size })))
+    (report, Kept::File(id, Box::new(OpenFile { opened, path, size, quick: files.is_quick() })))
 }
 
 #[cfg(test)]

@@ -20,36 +20,57 @@ pub mod auth;
 pub mod clock;
 pub mod fs;
 
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
+mod accept;
+#[cfg(all(unix, feature = "_engine"))]
 mod builder;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 mod control;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 mod dataport;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
+mod drive;
+#[cfg(all(unix, feature = "async"))]
+mod driver;
+#[cfg(all(unix, feature = "_engine"))]
+mod engines;
+#[cfg(all(unix, feature = "_engine"))]
 mod handle;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 mod jobs;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
+#[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only tasks lend transfers to threads"))]
+mod lent;
+#[cfg(all(unix, feature = "_engine"))]
 mod limits;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 mod pump;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 mod registry;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "async"))]
+pub mod runtime;
+#[cfg(all(unix, feature = "_engine"))]
 mod settings;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "smol"))]
+mod smol;
+#[cfg(all(unix, feature = "_engine"))]
 mod sockets;
 #[cfg(all(unix, feature = "threads"))]
 mod threads;
+#[cfg(all(unix, feature = "tokio"))]
+mod tokio;
 
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 pub use builder::{BindError, Builder, Server};
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 pub use handle::Handle;
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 pub use registry::{Direction, SessionId, SessionInfo, SessionSnapshot, TransferSnapshot};
-#[cfg(all(unix, feature = "threads"))]
+#[cfg(all(unix, feature = "_engine"))]
 pub use settings::Settings;
+#[cfg(all(unix, feature = "smol"))]
+pub use smol::Smol;
+#[cfg(all(unix, feature = "tokio"))]
+pub use tokio::Tokio;
 #[cfg(feature = "transcript")]
 pub mod transcript;

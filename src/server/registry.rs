@@ -14,6 +14,8 @@ use crate::proto::{
     time::{Instant, UnixTime},
 };
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
+#[cfg(feature = "async")]
+use core::task::{Context, Poll, Waker};
 use core::{fmt, net::SocketAddr, time::Duration};
 use std::{
     io::PipeWriter,
@@ -120,6 +122,9 @@ struct State {
     order: Order,
     next_id: u64,
     sessions: BTreeMap<SessionId, Arc<Entry>>,
+    /// Whoever waits for the end of accepting, or of the last session, in a task.
+    #[cfg(feature = "async")]
+    waiting: Option<Waker>,
 }
 
 /// What a session is to do, by the will of a [`Handle`](super::Handle).
@@ -175,6 +180,8 @@ impl Shared {
             order: Order::Serve,
             next_id: 1,
             sessions: BTreeMap::new(),
+            #[cfg(feature = "async")]
+            waiting: None,
         };
         Self {
             clock: Clock::start(),
@@ -220,14 +227,14 @@ impl Shared {
 
     /// Lets the acceptor stop; sessions go on.
     pub(super) fn stop_accepting(&self) {
-        lock(&self.state).accepting = None;
+        lock(&self.state).stop_accepting();
     }
 
     /// Stops accepting, and gives an order to all sessions. An order for an earlier end than one given before counts.
     pub(super) fn end(&self, order: Order) {
         let entries: Vec<_> = {
             let mut state = lock(&self.state);
-            state.accepting = None;
+            state.stop_accepting();
             state.order = state.order.sooner(order);
             state.sessions.values().cloned().collect()
         };
@@ -250,11 +257,48 @@ impl Shared {
         entries.iter().map(|entry| entry.snapshot(now)).collect()
     }
 
+    /// Whether nothing is to be accepted any more.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_stop(&self, context: &Context<'_>) -> Poll<()> {
+        self.poll(context, |state| state.accepting.is_none())
+    }
+
+    /// Whether no session is left.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_end(&self, context: &Context<'_>) -> Poll<()> {
+        self.poll(context, |state| state.sessions.is_empty())
+    }
+
+    #[cfg(feature = "async")]
+    fn poll(&self, context: &Context<'_>, holds: fn(&State) -> bool) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if holds(&state) {
+            return Poll::Ready(());
+        }
+        state.waiting = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     /// Waits until no session is left.
     pub(super) fn wait_for_end(&self) {
         let mut state = lock(&self.state);
         while !state.sessions.is_empty() {
             state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl State {
+    fn stop_accepting(&mut self) {
+        self.accepting = None;
+        self.wake();
+    }
+
+    /// To be called when something may have come to its end.
+    fn wake(&mut self) {
+        #[cfg(feature = "async")]
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
         }
     }
 }
@@ -369,6 +413,7 @@ impl Drop for Membership {
         state.sessions.remove(&self.id);
         if state.sessions.is_empty() {
             self.shared.ended.notify_all();
+            state.wake();
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct Settings {
     /// Failed logins from one client address within 10 minutes, after which its connections are answered 421 for 10 minutes.
     /// An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.
     pub max_login_failures_per_ip: u32,
+    /// Threads that run the tasks of asynchronous engines which Wharf starts itself: 0 = one for each core, 1 = one event loop
+    /// alone. What blocks has threads of its own beside them. Default: 0.
+    pub workers: usize,
     /// How long [`Handle::drain`](super::Handle::drain) lets running transfers go on. Default: 10 s.
     pub shutdown_timeout: Duration,
 }
@@ -46,6 +49,7 @@ impl Default for Settings {
             ac_in_buffer_size: 65536,
             ac_out_buffer_size: 65536,
             max_login_failures_per_ip: 20,
+            workers: 0,
             shutdown_timeout: Duration::from_secs(10),
         }
     }

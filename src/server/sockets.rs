@@ -1,20 +1,40 @@
 //! Sockets: how they are made, what is set on them, how they end.
 use super::{Settings, std};
-use core::net::{IpAddr, SocketAddr, SocketAddrV6};
+use core::{
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
 #[cfg(not(target_vendor = "apple"))]
 use rustix::net::SocketFlags;
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{self, AddressFamily, RecvFlags, SendFlags, SocketType, sockopt},
 };
 use std::{
     io,
-    net::{Shutdown, TcpListener, TcpStream},
-    os::fd::{AsFd, OwnedFd},
+    net::TcpListener,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 /// Octets that are thrown away at most before a socket is closed.
 const DRAIN: usize = 64 * 1024;
+
+/// What a socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interest {
+    /// Octets, a connection, or the end of either have come.
+    Readable,
+    /// Octets are taken, or the connection that was being made stands or has failed.
+    Writable,
+}
+
+/// A socket that does not block, in the hands of an engine.
+pub(super) trait Endpoint: AsFd {
+    /// Makes system calls on the socket. Beside their outcome, `calls` tells whether the socket said that it would block:
+    /// then, and only then, whoever waits for `interest` must wait for something new.
+    fn attempt<T>(&self, interest: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T;
+}
 
 /// Binds a listener for control connections.
 pub(super) fn listen(address: SocketAddr, ipv6_only: bool, settings: &Settings) -> io::Result<TcpListener> {
@@ -42,7 +62,7 @@ pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> i
 }
 
 /// Makes an accepted control connection ready; its listener was prepared with `no_delay`.
-pub(super) fn prepare_control(control: &TcpStream, settings: &Settings, no_delay: bool) -> io::Result<()> {
+pub(super) fn prepare_control(control: impl AsFd, settings: &Settings, no_delay: bool) -> io::Result<()> {
     if cfg!(target_os = "linux") && settings.tcp_no_delay == no_delay {
         return Ok(());
     }
@@ -73,21 +93,28 @@ pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 /// Accepts a connection from a non-blocking listener: the connection is non-blocking too, and closed by exec.
-pub(super) fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
+pub(super) fn accept(listener: impl AsFd) -> Result<(OwnedFd, SocketAddr), Errno> {
     #[cfg(not(target_vendor = "apple"))]
-    {
-        let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
-        Ok((TcpStream::from(socket), unmapped(peer)))
-    }
+    let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     #[cfg(target_vendor = "apple")]
-    {
+    let (socket, peer) = {
         let (socket, peer) = net::acceptfrom(listener)?;
-        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok((TcpStream::from(socket), unmapped(peer)))
-    }
+        (socket, peer)
+    };
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
+    Ok((socket, unmapped(peer)))
+}
+
+/// The address of the server's end of a connection.
+pub(super) fn local_address(socket: impl AsFd) -> Result<SocketAddr, Errno> {
+    SocketAddr::try_from(net::getsockname(socket)?).map(unmapped).map_err(|_| Errno::AFNOSUPPORT)
+}
+
+/// Says that nothing more will be sent. `false`: there is no connection any more.
+pub(super) fn end(socket: impl AsFd) -> bool {
+    net::shutdown(socket, net::Shutdown::Write).is_ok()
 }
 
 /// Whether an error of [`accept`] is about the connection, and not about the listener: the client gave up meanwhile, or
@@ -135,12 +162,47 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
+/// Whether a socket becomes ready in this time.
+pub(super) fn is_ready_within(socket: impl AsFd, interest: Interest, limit: Duration) -> bool {
+    let flags = match interest {
+        Interest::Readable => PollFlags::IN,
+        Interest::Writable => PollFlags::OUT,
+    };
+    let limit = Timespec::try_from(limit).ok();
+    poll(&mut [PollFd::new(&socket, flags)], limit.as_ref()).is_ok_and(|ready| ready > 0)
+}
+
+/// What may be of interest where nothing is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// Urgent data has come, and is not read yet.
+    pub(super) urgent: bool,
+    /// The connection has failed, or both its halves have ended.
+    pub(super) broken: bool,
+}
+
+/// Looks at a connection without touching it.
+pub(super) fn glance(socket: impl AsFd) -> Glance {
+    let mut socket = [PollFd::new(&socket, PollFlags::PRI)];
+    if poll(&mut socket, Some(&Timespec::default())).is_err() {
+        return Glance::default();
+    }
+    let seen = socket[0].revents();
+    Glance { urgent: seen.contains(PollFlags::PRI), broken: seen.intersects(PollFlags::ERR | PollFlags::HUP) }
+}
+
+/// Breaks a connection off, though others hold it as well.
+pub(super) fn break_off(socket: impl AsFd) {
+    // If it does not stand any more, all is well.
+    let _ = net::shutdown(socket, net::Shutdown::Both);
+}
+
 /// Closes a connection on which all was sent, without waiting. The system still delivers what it took over; it would not if
 /// octets were there that nobody has read (RFC 1122 section 4.2.2.13), so they are thrown away first.
-pub(super) fn close(socket: TcpStream) {
+pub(super) fn close(socket: impl AsFd) {
     if drain(&socket) == Drained::More {
         // Whoever sends where nothing is to be sent may go on doing so.
-        let _ = socket.shutdown(Shutdown::Write);
+        end(&socket);
         drain(&socket);
     }
 }
@@ -157,11 +219,11 @@ pub(super) enum Drained {
 }
 
 /// Throws away what the peer has sent so far, within bounds.
-pub(super) fn drain(socket: &TcpStream) -> Drained {
+pub(super) fn drain(socket: impl AsFd) -> Drained {
     let mut buffer = [0; 1024];
     let mut drained = 0;
     while drained < DRAIN {
-        match receive(socket, &mut buffer) {
+        match receive(&socket, &mut buffer) {
             Ok(0) => return Drained::Ended,
             Ok(octets) => drained += octets,
             Err(Errno::AGAIN) if drained == 0 => return Drained::Empty,
@@ -199,10 +261,10 @@ mod tests {
         let settings = |tcp_no_delay| Settings { tcp_no_delay, ..Settings::default() };
         for (before, now) in [(true, true), (true, false), (false, true), (false, false)] {
             let listener = listen("127.0.0.1:0".parse().unwrap(), false, &settings(before)).unwrap();
-            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (control, _) = accept(&listener).unwrap();
             prepare_control(&control, &settings(now), before).unwrap();
-            assert_eq!(control.nodelay().unwrap(), now);
+            assert_eq!(sockopt::tcp_nodelay(&control).unwrap(), now);
             assert!(sockopt::socket_keepalive(&control).unwrap() && sockopt::socket_oobinline(&control).unwrap());
         }
     }
@@ -210,7 +272,7 @@ mod tests {
     #[test]
     fn what_was_sent_arrives_although_the_peer_sent_what_nobody_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (server, _) = accept(&listener).unwrap();
         io::Write::write_all(&mut client, &[b'x'; 5000]).unwrap();

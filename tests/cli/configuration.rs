@@ -56,7 +56,7 @@ fn what_check_prints_is_a_configuration_and_gives_the_same() {
     }
     // Line by line, but for what needs a feature that this build lacks, what is set another way, and what is an address or path.
     let rest = ALL_KEYS.split_once("[tls]").map_or("", |(rest, _)| rest);
-    let written_otherwise = ["listen_ftps", "workers", "tls_timeout", "disabled_commands", "transfers"];
+    let written_otherwise = ["listen_ftps", "tls_timeout", "disabled_commands", "transfers"];
     for line in rest.lines().filter(|line| !written_otherwise.iter().any(|key| line.starts_with(key))) {
         assert!(first.stdout.lines().any(|shown| shown == line), "{line} is missing in\n{}", first.stdout);
     }
@@ -70,7 +70,7 @@ const ALL_KEYS: &str = r#"
 listen = ["127.0.0.1:2121", "[::1]:0"]
 listen_ftps = []
 engine = "threads"
-workers = 0
+workers = 3
 banner = "line one\nline \"two\""
 timeout = 0.25
 data_timeout = 1
@@ -289,11 +289,7 @@ fn what_this_build_lacks_is_told_by_name() {
     refused_line("listen_ftps = [\"127.0.0.1:990\"]", &format!("listen_ftps[1]: {TLS}"));
     refused(&format!("{USER}[tls]\ncertfile = \"c.pem\""), &format!("wharf.toml:6: tls.certfile: {TLS}"));
     refused(&format!("{USER}[tls]\ntls_control_required = true"), &format!("wharf.toml:6: tls.tls_control_required: {TLS}"));
-    refused_line("engine = \"tokio\"", "engine: this build has no engine \"tokio\": use \"threads\"");
-    refused_line(
-        "workers = 2",
-        "workers: this build has no asynchronous engine, and \"threads\" has no workers: leave this out, or use 0",
-    );
+    refused_line("engine = \"processes\"", "engine: this build has no engine \"processes\": use \"tokio\"");
     refused_line(
         "sandbox = \"required\"",
         "sandbox: this version cannot confine itself to a sandbox yet: use \"auto\" or \"off\"",
@@ -314,9 +310,9 @@ fn what_this_build_lacks_is_told_by_name() {
         let outcome = folder.run(flags);
         assert_eq!((outcome.code, outcome.stderr), (Some(2), format!("wharf: {place}: {TLS}\n")));
     }
-    let outcome = folder.run(&["--engine", "smol"]);
+    let outcome = folder.run(&["--engine", "processes"]);
     assert_eq!(outcome.code, Some(2));
-    assert_eq!(outcome.stderr, "wharf: --engine: this build has no engine \"smol\": use \"threads\"\n");
+    assert_eq!(outcome.stderr, "wharf: --engine: this build has no engine \"processes\": use \"tokio\"\n");
 }
 
 #[test]

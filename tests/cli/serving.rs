@@ -32,6 +32,22 @@ fn the_addresses_are_printed_and_a_signal_ends_it_well() {
 }
 
 #[test]
+fn every_engine_serves() {
+    for engine in ["tokio", "smol", "threads"] {
+        for workers in [0, 1] {
+            let folder = with_user(&format!("engine = \"{engine}\"\nworkers = {workers}"));
+            fs::write(folder.path().join("home/file"), "content").unwrap();
+            let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+            daemon.wait_for_log(&format!("concurrency model: {engine}"));
+            let mut client = Client::log_in(daemon.addresses[0], "user", "12345");
+            assert_eq!(client.retrieve("file"), b"content", "{engine}");
+            let outcome = daemon.stop(Signal::TERM);
+            assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_is_told_and_nothing_is_printed() {
     let folder = Folder::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -121,7 +137,7 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
     // What cannot be changed is told, too.
     folder.write(&fresh.replace("127.0.0.1:0", "127.0.0.2:0"));
     daemon.signal(Signal::HUP);
-    daemon.wait_for_log("listen, engine, backlog and [log] stay as they were until a restart");
+    daemon.wait_for_log("listen, engine, workers, backlog and [log] stay as they were until a restart");
     assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
 }
 
@@ -202,7 +218,7 @@ fn the_log_tells_what_happens_and_no_password() {
         client.command("QUIT");
         let outcome = daemon.stop(Signal::TERM);
         for part in [
-            "concurrency model: threads",
+            "concurrency model: tokio",
             "passive ports: 40000->49999",
             &format!(">>> starting FTP server on {address}, pid="),
             "FTP session opened (connect)",

@@ -42,12 +42,12 @@ fn two_hundred_sessions_at_once(engine: Engine) {
 }
 
 /// Runs the calling test again in a process of its own, where nothing else opens files or starts threads; `true` in there.
-fn alone(test: &str) -> bool {
+fn alone(engine: Engine, test: &str) -> bool {
     if env::var_os("WHARF_TEST_ALONE").is_some() {
         return true;
     }
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &format!("crowd::{}::{test}", engine.name()), "--nocapture", "--test-threads=1"])
         .env("WHARF_TEST_ALONE", "1")
         .output()
         .unwrap();
@@ -69,7 +69,11 @@ fn cpu_time(stat: &mut fs::File) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn threads() -> usize {
+/// Threads of this process, if the engine does not keep them for other sessions.
+fn threads(engine: Engine) -> usize {
+    if !engine.is_threads() {
+        return 0;
+    }
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
@@ -77,14 +81,15 @@ fn nothing_is_left_of_a_thousand_sessions(engine: Engine) {
     if !fs::exists("/proc/self/fd").unwrap() {
         return println!("skipped: there is no /proc");
     }
-    if !alone("crowd::threads::nothing_is_left_of_a_thousand_sessions") {
+    if !alone(engine, "nothing_is_left_of_a_thousand_sessions") {
         return;
     }
-    let without_server = threads();
+    let without_server = threads(engine);
     let server = TestServer::start(engine);
+    let threads_of_none = if engine.is_threads() { without_server + 1 } else { 0 };
     drop(Client::login(server.address()));
-    server.until("the end of the first", |server| server.handle.is_empty() && threads() == without_server + 1);
-    let before = (open_descriptors(), threads());
+    server.until("the end of the first", |server| server.handle.is_empty() && threads(engine) == threads_of_none);
+    let before = (open_descriptors(), threads(engine));
     for number in 0..1000 {
         let mut client = Client::login(server.address());
         match number % 4 {
@@ -100,7 +105,7 @@ fn nothing_is_left_of_a_thousand_sessions(engine: Engine) {
         }
     }
     server.until("the end of all", |server| server.handle.is_empty());
-    eventually("all closed", || (open_descriptors(), threads()) == before);
+    eventually("all closed", || (open_descriptors(), threads(engine)) == before);
 }
 
 fn a_lack_of_descriptors_is_survived(engine: Engine) {
@@ -108,7 +113,7 @@ fn a_lack_of_descriptors_is_survived(engine: Engine) {
     if !fs::exists("/proc/self/fd").unwrap() {
         return println!("skipped: there is no /proc");
     }
-    if !alone("crowd::threads::a_lack_of_descriptors_is_survived") {
+    if !alone(engine, "a_lack_of_descriptors_is_survived") {
         return;
     }
     let server = TestServer::start(engine);

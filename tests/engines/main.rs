@@ -1,5 +1,5 @@
 //! What every engine must do, over real sockets: each test is written once, and run with each engine.
-#![cfg(all(unix, feature = "threads"))]
+#![cfg(all(unix, any(feature = "threads", feature = "tokio", feature = "smol")))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 #![allow(unreachable_pub, reason = "the modules of a test are all private")]
 
@@ -16,15 +16,26 @@ mod faults;
 mod limits;
 #[cfg(feature = "files")]
 mod local;
+mod slow;
 mod stop;
 mod transfer;
 
 /// Makes a test with each engine of each function.
 macro_rules! with_each_engine {
     ($($test:ident)*) => {
-        mod threads {
-            $(#[test] fn $test() { super::$test($crate::server::Engine::Threads); })*
+        crate::with_engine! { "threads" threads (crate::server::Engine::Threads) $($test)* }
+        crate::with_engine! { "tokio" tokio_of_one_thread (crate::server::Engine::Tokio(1)) $($test)* }
+        crate::with_engine! { "tokio" tokio_of_threads (crate::server::Engine::Tokio(3)) $($test)* }
+        crate::with_engine! { "smol" smol_of_one_thread (crate::server::Engine::Smol(1)) $($test)* }
+        crate::with_engine! { "smol" smol_of_threads (crate::server::Engine::Smol(3)) $($test)* }
+    };
+}
+macro_rules! with_engine {
+    ($feature:literal $name:ident ($engine:expr) $($test:ident)*) => {
+        #[cfg(feature = $feature)]
+        mod $name {
+            $(#[test] fn $test() { super::$test($engine); })*
         }
     };
 }
-use with_each_engine;
+use {with_each_engine, with_engine};

@@ -26,16 +26,58 @@ use wharf::{
 
 use super::client::PATIENCE;
 
-/// What drives the sessions.
-#[derive(Clone, Copy, Debug)]
+/// What drives the sessions, with how many threads for tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
+    #[cfg(feature = "threads")]
     Threads,
+    #[cfg(feature = "tokio")]
+    Tokio(usize),
+    #[cfg(feature = "smol")]
+    Smol(usize),
 }
 
 impl Engine {
+    /// The name of the modules of tests with it.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "threads")]
+            Self::Threads => "threads",
+            #[cfg(feature = "tokio")]
+            Self::Tokio(1) => "tokio_of_one_thread",
+            #[cfg(feature = "tokio")]
+            Self::Tokio(_) => "tokio_of_threads",
+            #[cfg(feature = "smol")]
+            Self::Smol(1) => "smol_of_one_thread",
+            #[cfg(feature = "smol")]
+            Self::Smol(_) => "smol_of_threads",
+        }
+    }
+
+    /// Whether sessions have a thread each, and no others are started.
+    pub fn is_threads(self) -> bool {
+        self.name() == "threads"
+    }
+
+    fn workers(self) -> usize {
+        match self {
+            #[cfg(feature = "threads")]
+            Self::Threads => 0,
+            #[cfg(feature = "tokio")]
+            Self::Tokio(workers) => workers,
+            #[cfg(feature = "smol")]
+            Self::Smol(workers) => workers,
+        }
+    }
+
     fn serve(self, server: Server) -> std::io::Result<()> {
         match self {
+            #[cfg(feature = "threads")]
             Self::Threads => server.serve(),
+            #[cfg(feature = "tokio")]
+            Self::Tokio(_) => server.serve_tokio(),
+            #[cfg(feature = "smol")]
+            Self::Smol(_) => server.serve_smol(),
         }
     }
 }
@@ -110,6 +152,7 @@ impl TestServer {
     /// Starts a server with one user, `user`, whose password is `12345`.
     pub fn with(engine: Engine, change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::default();
+        options.settings.workers = engine.workers();
         change(&mut options);
         let files = Memory::new(tree());
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();

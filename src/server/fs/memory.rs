@@ -131,6 +131,10 @@ impl FileSystem for Memory {
     fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()> {
         self.tree().set_mode(path, mode)
     }
+
+    fn is_quick(&self) -> bool {
+        true
+    }
 }
 
 /// Something open, closed when it is dropped.

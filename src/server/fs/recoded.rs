@@ -158,6 +158,10 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
     fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()> {
         self.files.set_mode(&*self.below(path)?, mode)
     }
+
+    fn is_quick(&self) -> bool {
+        self.files.is_quick()
+    }
 }
 
 struct RecodedDirectory {

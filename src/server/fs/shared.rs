@@ -47,4 +47,8 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
     fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()> {
         (**self).set_mode(path, mode)
     }
+
+    fn is_quick(&self) -> bool {
+        (**self).is_quick()
+    }
 }

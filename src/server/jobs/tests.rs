@@ -19,12 +19,7 @@ use crate::{
 use core::net::SocketAddr;
 
 /// Numbers in place of sockets.
-struct Numbers;
-
-impl Sockets for Numbers {
-    type Listener = u8;
-    type Connection = u8;
-}
+type Numbers = u8;
 
 struct Users;
 
@@ -140,11 +135,11 @@ fn a_listener_reports_one_connection_at_a_time() {
     let job = Job::Listen(Listen { ip: "192.0.2.1".parse().unwrap(), ports: None });
     assert!(matches!(jobs.start(id, job, NOW), Task::Listen(_)));
     jobs.listening(id, 7);
-    assert!(matches!(jobs.awaited(), Some((JobId(1), Awaited::Accept(7)))));
+    assert!(matches!(jobs.awaited(), Some((JobId(1), Awaited::Accept, 7))));
     jobs.arrived(id, 70);
     assert!(jobs.awaited().is_none(), "the session is to decide first");
     jobs.refuse(id);
-    assert!(matches!(jobs.awaited(), Some((JobId(1), Awaited::Accept(7)))));
+    assert!(matches!(jobs.awaited(), Some((JobId(1), Awaited::Accept, 7))));
     jobs.arrived(id, 71);
     jobs.accept(id);
     assert!(jobs.awaited().is_none());
@@ -159,7 +154,7 @@ fn a_transfer_takes_what_two_jobs_hold() {
     let job = Job::Connect(Connect { from: "192.0.2.1".parse().unwrap(), to: "192.0.2.1:2000".parse().unwrap() });
     jobs.start(JobId(3), job, NOW);
     jobs.connecting(JobId(3), 9);
-    assert!(matches!(jobs.awaited(), Some((JobId(3), Awaited::Connect(9)))));
+    assert!(matches!(jobs.awaited(), Some((JobId(3), Awaited::Connect, 9))));
     jobs.connected(JobId(3));
     let Task::Transfer(begun) = jobs.start(JobId(4), transfer(JobId(2), JobId(3)), NOW) else { panic!("no transfer") };
     assert_eq!((begun.connection, begun.path, begun.direction), (9, path("file"), Direction::Download));

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The two halves are apart so that an engine may do each where it belongs: [`Pump::work`] may block on the file, and is fit to
-//! be sent to a pool of threads; [`Pump::exchange`] only moves what the socket takes or has. [`Pump::step`] does both in place.
+//! be sent to a pool of threads; [`Pump::exchange`] only moves what the socket takes or has. [`Pump::step`] does both in turns.
 //!
 //! **Invariant:** a pump knows one file, one socket and the octets between them; neither sessions nor jobs, and no clock.
 mod receive;
@@ -17,6 +17,7 @@ use super::{
     Settings,
     fs::{self, perform::Opened},
     limits::Rate,
+    sockets::{Endpoint, Interest},
     std,
 };
 use crate::proto::{failure::Failure, failure::FailureKind, time::Instant};
@@ -80,10 +81,10 @@ pub(super) enum Blocked {
 /// What a pump waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// That the socket is readable.
-    Readable,
-    /// That the socket is writable.
-    Writable,
+    /// The socket, which is not ready, or most likely not.
+    Socket(Interest),
+    /// Nothing but that others have had a turn: the socket may be ready as it is.
+    Turn(Interest),
     /// This moment.
     Until(Instant),
     /// Nothing: it has come to its end.
@@ -167,11 +168,11 @@ impl Pump {
 
     /// Goes on in place until it must wait, or has done so much that others should have a turn. `ready`: the socket is
     /// said, or supposed, to be ready for what [`Pump::next`] asks.
-    pub(super) fn step(&mut self, socket: BorrowedFd<'_>, now: Instant, mut ready: bool) -> Step {
+    pub(super) fn step(&mut self, socket: &impl Endpoint, now: Instant, mut ready: bool) -> Step {
         let start = self.bytes;
         let mut barren = 0;
         loop {
-            let waiting = match self.next() {
+            let interest = match self.next() {
                 Next::End => return Step::End,
                 // What a text transfer leaves out at its beginning is read all the same: gigabytes of it, perhaps.
                 Next::Work if barren == BARREN => return Step::Until(now),
@@ -180,15 +181,22 @@ impl Pump {
                     self.work();
                     continue;
                 }
-                Next::Read => Step::Readable,
-                Next::Write => Step::Writable,
+                Next::Read => Interest::Readable,
+                Next::Write => Interest::Writable,
             };
-            if !ready || self.bytes - start >= STEP as u64 {
-                return waiting;
+            if !ready {
+                return Step::Socket(interest);
             }
-            match self.exchange(socket, now) {
+            if self.bytes - start >= STEP as u64 {
+                return Step::Turn(interest);
+            }
+            let exchanged = socket.attempt(interest, |socket| {
+                let exchanged = self.exchange(socket, now);
+                (exchanged, exchanged == Err(Blocked::Socket))
+            });
+            match exchanged {
                 Ok(()) => barren = 0,
-                Err(Blocked::Socket) => return waiting,
+                Err(Blocked::Socket) => return Step::Socket(interest),
                 Err(Blocked::Until(moment)) => return Step::Until(moment),
             }
             // To ask whether the socket is ready costs less than to be told that it is not.

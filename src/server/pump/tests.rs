@@ -30,7 +30,13 @@ fn connection() -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let (server, _) = sockets::accept(&listener).unwrap();
-    (server, client)
+    (server.into(), client)
+}
+
+impl Endpoint for TcpStream {
+    fn attempt<T>(&self, _: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T {
+        calls(self.as_fd()).0
+    }
 }
 
 fn options() -> Options {
@@ -42,12 +48,12 @@ fn run(pump: &mut Pump, socket: &TcpStream) {
     let mut ready = true;
     loop {
         let before = pump.bytes();
-        let step = pump.step(socket.as_fd(), NOW, ready);
+        let step = pump.step(socket, NOW, ready);
         assert!(pump.bytes() - before < 2 * STEP as u64, "a step that leaves nothing to others");
         let flags = match step {
             Step::End => return,
-            Step::Readable => rustix::event::PollFlags::IN,
-            Step::Writable => rustix::event::PollFlags::OUT,
+            Step::Socket(Interest::Readable) | Step::Turn(Interest::Readable) => rustix::event::PollFlags::IN,
+            Step::Socket(Interest::Writable) | Step::Turn(Interest::Writable) => rustix::event::PollFlags::OUT,
             Step::Until(_) => panic!("there is no limit"),
         };
         ready = true;
@@ -176,7 +182,7 @@ fn what_is_skipped_leaves_others_their_turn() {
     let mut pump = Pump::new(Opened::Read(Box::new(Endless { reads: 0 })), skip, &Settings::default());
     for _ in 0..3 {
         // It waits for nothing: it wants to go on at once.
-        assert_eq!(pump.step(server.as_fd(), NOW, true), Step::Until(NOW));
+        assert_eq!(pump.step(&server, NOW, true), Step::Until(NOW));
     }
     assert_eq!(pump.bytes(), 0);
 }
@@ -217,8 +223,8 @@ fn limits_are_kept_to_the_octet() {
     let mut pump = Pump::new(source(&noise(10_000), None), Options { rate, ..options() }, &Settings::default());
     let mut now = NOW;
     let mut steps = 0;
-    while pump.step(server.as_fd(), now, true) != Step::End {
-        let Step::Until(moment) = pump.step(server.as_fd(), now, true) else { continue };
+    while pump.step(&server, now, true) != Step::End {
+        let Step::Until(moment) = pump.step(&server, now, true) else { continue };
         assert!(moment > now, "not before there is anything");
         now = moment;
         let second = now.since(NOW).as_secs_f64();
@@ -242,14 +248,18 @@ fn a_limit_takes_only_what_was_moved() {
     let mut pump = Pump::new(sink.opened(), Options { rate, ..options() }, &Settings::default());
     // Nothing is there: nothing is used up.
     for _ in 0..10 {
-        assert_eq!(pump.step(server.as_fd(), later, true), Step::Readable);
+        assert_eq!(pump.step(&server, later, true), Step::Socket(Interest::Readable));
     }
     client.write_all(&vec![b'x'; whole]).unwrap();
     while pump.bytes() < whole as u64 {
-        let step = pump.step(server.as_fd(), later, true);
-        assert!(step == Step::Readable || pump.bytes() == whole as u64, "{step:?} after {} octets", pump.bytes());
+        let step = pump.step(&server, later, true);
+        assert!(
+            step == Step::Socket(Interest::Readable) || pump.bytes() == whole as u64,
+            "{step:?} after {} octets",
+            pump.bytes()
+        );
     }
-    assert!(matches!(pump.step(server.as_fd(), later, true), Step::Until(_)));
+    assert!(matches!(pump.step(&server, later, true), Step::Until(_)));
 }
 
 /// A file that remembers what was done with it.
@@ -310,7 +320,7 @@ fn receive(sink: &Sink, options: Options, act: impl FnOnce(TcpStream) + Send + '
     let (server, client) = connection();
     let mut pump = Pump::new(sink.opened(), options, &Settings::default());
     assert!(!sink.0.lock().unwrap().begun, "nothing is touched before the first step");
-    assert_eq!(pump.step(server.as_fd(), NOW, false), Step::Readable);
+    assert_eq!(pump.step(&server, NOW, false), Step::Socket(Interest::Readable));
     assert!(sink.0.lock().unwrap().begun, "the file is made although nothing may come");
     let client = std::thread::spawn(move || act(client));
     run(&mut pump, &server);

@@ -6,6 +6,7 @@
 mod error;
 mod list;
 mod names;
+mod quick;
 mod read;
 mod root;
 mod stat;
@@ -65,6 +66,7 @@ struct Settings {
     fsync: bool,
     max_file_size: Option<u64>,
     names: Names,
+    quick: bool,
 }
 
 impl Local {
@@ -85,7 +87,8 @@ impl Local {
     }
 
     fn new(root: Root) -> Self {
-        Self { root: Arc::new(root), settings: Arc::default() }
+        let settings = Settings { quick: quick::is_on_this_host(&root), ..Settings::default() };
+        Self { root: Arc::new(root), settings: Arc::new(settings) }
     }
 
     /// Whether links are followed. Default: [`Symlinks::Beneath`].
@@ -130,6 +133,14 @@ impl Local {
     #[must_use]
     pub fn with_names(mut self, names: impl OwnerNames + 'static) -> Self {
         self.settings_mut().names = Names::new(Arc::new(names));
+        self
+    }
+
+    /// What [`FileSystem::is_quick`] says. Default: on Linux, whether the folder is on a usual file system of a disk or of memory;
+    /// elsewhere no. Say no if file systems that go over a network are mounted beneath it.
+    #[must_use]
+    pub fn with_quick(mut self, quick: bool) -> Self {
+        self.settings_mut().quick = quick;
         self
     }
 
@@ -251,6 +262,11 @@ impl FileSystem for Local {
             Err(error) => return Err(failure(error)),
         }
         Ok(())
+    }
+
+    fn is_quick(&self) -> bool {
+        // To wait for the disk takes milliseconds to seconds.
+        self.settings.quick && !self.settings.fsync
     }
 }
 

@@ -62,6 +62,12 @@ pub(super) struct Place {
     pub(super) name: OsString,
 }
 
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
 impl Root {
     pub(super) fn open(path: &Path) -> Result<Self, RootError> {
         let fail = |source| RootError { path: PathBuf::from(path), source };

@@ -1,0 +1,145 @@
+//! Accepting control connections: what is the same in every engine.
+use super::{
+    limits::Slot,
+    registry::{Membership, Setup, Shared},
+    sockets::{self, Endpoint, Interest},
+    std,
+};
+use crate::proto::session::refusal::Refusal;
+use alloc::{boxed::Box, sync::Arc};
+use core::{net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
+use rustix::io::Errno;
+use std::{
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    panic::catch_unwind,
+};
+
+/// Connections that are taken from one listener before others have their turn.
+const BATCH: usize = 64;
+/// How long nothing is accepted after the system was short of something.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes connections, and lets them in or says why not.
+pub(super) struct Acceptor {
+    shared: Arc<Shared>,
+    reserve: Reserve,
+}
+
+/// Why no more connections were taken from a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// None is waiting.
+    Empty,
+    /// Others are to have a turn.
+    Turn,
+    /// The system is short of something, or the listener is of no use: to go on at once would be in vain.
+    Short,
+}
+
+/// A connection that was let in, and becomes a session.
+pub(super) struct Guest {
+    pub(super) control: OwnedFd,
+    pub(super) ends: Ends,
+    pub(super) setup: Arc<Setup>,
+    pub(super) slot: Slot,
+}
+
+/// The two ends of a control connection.
+pub(super) struct Ends {
+    local: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Acceptor {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, reserve: Reserve::new() }
+    }
+
+    /// Takes the connections that wait, and has each of those that are let in started.
+    pub(super) fn accept(&mut self, listener: &impl Endpoint, mut start: impl FnMut(&Arc<Shared>, Guest)) -> Pause {
+        for _ in 0..BATCH {
+            let accepted = listener.attempt(Interest::Readable, |listener| {
+                let accepted = sockets::accept(listener);
+                let blocked = matches!(accepted, Err(Errno::AGAIN));
+                (accepted, blocked)
+            });
+            match accepted {
+                Ok((control, peer)) => {
+                    if let Some(guest) = self.admit(control, peer) {
+                        start(&self.shared, guest);
+                    }
+                }
+                Err(Errno::AGAIN) => return Pause::Empty,
+                Err(error) if sockets::is_passing(error) => {}
+                Err(Errno::MFILE | Errno::NFILE) => {
+                    self.reserve.refuse_one(&self.shared, listener);
+                    // Descriptors come back when sessions end, which takes a while.
+                    return Pause::Short;
+                }
+                Err(_) => return Pause::Short,
+            }
+        }
+        Pause::Turn
+    }
+
+    /// Lets a connection in, or says why not.
+    fn admit(&self, control: OwnedFd, peer: SocketAddr) -> Option<Guest> {
+        let setup = self.shared.setup();
+        let admitted = self.shared.limits.admit(peer.ip(), &setup.settings, self.shared.clock.now());
+        let prepared = admitted.and_then(|slot| {
+            let prepared = sockets::prepare_control(&control, &setup.settings, self.shared.no_delay)
+                .and_then(|()| Ok(sockets::local_address(&control)?));
+            prepared.map(|local| (slot, local)).map_err(|_| Refusal::Resources)
+        });
+        match prepared {
+            Ok((slot, local)) => Some(Guest { control, ends: Ends { local, peer }, setup, slot }),
+            Err(refusal) => {
+                refuse(&self.shared, &control, peer, refusal);
+                None
+            }
+        }
+    }
+}
+
+impl Ends {
+    /// Makes it a session of the server; `None` if that is being stopped. `wake` makes the session look at its order.
+    pub(super) fn join(&self, shared: &Arc<Shared>, wake: Box<dyn Fn() + Send + Sync>) -> Option<Membership> {
+        shared.join(self.local, self.peer, wake)
+    }
+
+    /// Says why there is no session after all.
+    pub(super) fn refuse(&self, shared: &Shared, control: impl AsFd, refusal: Refusal) {
+        refuse(shared, control, self.peer, refusal);
+    }
+}
+
+/// Says why there is no session. It does not wait: a client that is not reached at once is left alone.
+fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, refusal: Refusal) {
+    let _ = sockets::send(&control, refusal.reply());
+    sockets::end(&control);
+    sockets::drain(&control);
+    if let Some(hook) = &shared.hooks.refusal {
+        // It is the embedder's: the server goes on without it.
+        let _ = catch_unwind(AssertUnwindSafe(|| hook(peer, refusal)));
+    }
+}
+
+/// A descriptor kept for the time when there are no others: with it a connection can be taken and refused, where it would
+/// otherwise wait, and keep the listener readable.
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    fn refuse_one(&mut self, shared: &Shared, listener: impl AsFd) {
+        if self.0.take().is_some()
+            && let Ok((control, peer)) = sockets::accept(listener)
+        {
+            refuse(shared, &control, peer, Refusal::Resources);
+        }
+        *self = Self::new();
+    }
+}

@@ -1,0 +1,111 @@
+//! The task that accepts.
+use super::{
+    super::{
+        accept::{Acceptor, Guest, PAUSE, Pause},
+        handle::Handle,
+        registry::Shared,
+        runtime::{Alarm, Interest, Runtime},
+        std,
+    },
+    link::Link,
+    mailbox::Mailbox,
+    task::Task,
+};
+use crate::proto::session::refusal::Refusal;
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+use std::{io, net::TcpListener, os::fd::OwnedFd};
+
+/// Accepts connections until the server is closed, and serves them until the last session has ended. Dropped before, it ends
+/// them all.
+pub(in super::super) async fn serve<R: Runtime>(
+    runtime: R,
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+) -> io::Result<()> {
+    let guard = Guard(&shared);
+    let listeners = listeners.into_iter().map(|listener| Link::from(OwnedFd::from(listener))).collect();
+    let alarm = runtime.alarm();
+    let mut accepting =
+        Accepting { acceptor: Acceptor::new(shared.clone()), listeners, alarm, pause: None, runtime, shared: &shared };
+    let accepted = poll_fn(|context| accepting.poll(context)).await;
+    drop(accepting);
+    if accepted.is_err() {
+        Handle(shared.clone()).close_all();
+    }
+    poll_fn(|context| shared.poll_end(context)).await;
+    drop(guard);
+    accepted
+}
+
+/// Ends all sessions if nobody waits for their end any more.
+struct Guard<'a>(&'a Arc<Shared>);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        Handle(self.0.clone()).close_all();
+    }
+}
+
+struct Accepting<'a, R: Runtime> {
+    acceptor: Acceptor,
+    listeners: Vec<Link<R::Socket>>,
+    alarm: R::Alarm,
+    /// Nothing is accepted before.
+    pause: Option<std::time::Instant>,
+    runtime: R,
+    shared: &'a Shared,
+}
+
+impl<R: Runtime> Accepting<'_, R> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shared.poll_stop(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(pause) = self.pause {
+            if self.alarm.poll(context, pause).is_pending() {
+                return Poll::Pending;
+            }
+            self.pause = None;
+        }
+        let (mut short, mut again) = (false, false);
+        for listener in &mut self.listeners {
+            while listener.poll_ready(&self.runtime, context, Interest::Readable)?.is_ready() {
+                match self.acceptor.accept(listener, |shared, guest| start(&self.runtime, shared, guest)) {
+                    Pause::Empty => {}
+                    Pause::Turn => {
+                        again = true;
+                        break;
+                    }
+                    Pause::Short => {
+                        short = true;
+                        break;
+                    }
+                }
+            }
+        }
+        if short {
+            let pause = std::time::Instant::now() + PAUSE;
+            self.pause = Some(pause);
+            again = self.alarm.poll(context, pause).is_ready();
+        }
+        if again {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// Gives a connection a task.
+fn start<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest) {
+    let Guest { control, ends, setup, slot } = guest;
+    let mailbox = Arc::new(Mailbox::default());
+    let woken = mailbox.clone();
+    match ends.join(shared, Box::new(move || woken.wake())) {
+        Some(member) => runtime.spawn(Task::new(runtime.clone(), control.into(), member, setup, slot, mailbox)),
+        None => ends.refuse(shared, &control, Refusal::Shutdown),
+    }
+}

@@ -1,0 +1,25 @@
+//! The asynchronous engine: one task for each session, on whatever [`Runtime`].
+//!
+//! A task goes on as far as it can, and then waits for all that its session waits for at once. What may block goes through the
+//! runtime's pool of threads, and comes back into the task's mailbox:
+//!
+//! - logins (hashing a password takes its time), and whatever changes or lists directories;
+//! - everything that concerns a file system that does not call itself [quick](FileSystem::is_quick);
+//! - transfers that have grown to [`BULK`], in turns of bounded length: one thread that moves octets as fast as they come is the
+//!   fastest there is, and does not let others wait for the disk.
+//!
+//! In place is done what the system most likely does from memory, since the way through the pool costs several times as much:
+//! to look up attributes, to open a file, to move the first octets of one.
+//!
+//! **Invariant:** there is no command and no reply in here, and nothing that blocks for longer than a call to a quick file system.
+//!
+//! [`FileSystem::is_quick`]: super::fs::FileSystem::is_quick
+mod accept;
+mod link;
+mod mailbox;
+mod task;
+
+pub(super) use accept::serve;
+
+/// Octets of a quick file that are moved in place, before the rest is moved by a thread of the pool.
+const BULK: u64 = 1024 * 1024;

@@ -1,0 +1,248 @@
+//! The task of a session.
+use super::{
+    super::{
+        drive::{Act, Drive, Linger, Seen},
+        jobs::Blocking,
+        lent::Lent,
+        limits::Slot,
+        registry::{Membership, Setup, Shared},
+        runtime::{Alarm, Interest, Runtime},
+        sockets, std,
+    },
+    BULK,
+    link::Link,
+    mailbox::{Mail, Mailbox},
+};
+use crate::proto::{session::Reason, time::Instant};
+use alloc::sync::Arc;
+use core::{
+    mem,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use std::{io, panic::catch_unwind};
+
+/// So much is done for one session before others have a turn.
+const TURNS: usize = 128;
+
+/// A session of the asynchronous engine, as a task.
+pub(super) struct Task<R: Runtime> {
+    phase: Phase<R>,
+    tools: Tools<R>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a task has one allocation, and few linger, and not for long")]
+enum Phase<R: Runtime> {
+    Serving(Drive<Link<R::Socket>>, Slot),
+    Lingering(Linger<Link<R::Socket>>),
+    Over,
+}
+
+/// What a task works with.
+struct Tools<R: Runtime> {
+    runtime: R,
+    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
+    alarm: R::Alarm,
+    /// What the alarm is set to. It may go off too early, but never too late: to set it back costs more than to wake up in vain
+    /// now and then, since timeouts move with every command.
+    set: Option<Instant>,
+    /// Others had a turn since the transfer last went on.
+    yielded: bool,
+}
+
+impl<R: Runtime> Task<R> {
+    pub(super) fn new(
+        runtime: R,
+        control: Link<R::Socket>,
+        member: Membership,
+        setup: Arc<Setup>,
+        slot: Slot,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
+        let shared = member.shared().clone();
+        let alarm = runtime.alarm();
+        Self {
+            phase: Phase::Serving(Drive::new(control, member, setup), slot),
+            tools: Tools { runtime, shared, mailbox, alarm, set: None, yielded: false },
+        }
+    }
+}
+
+impl<R: Runtime> Future for Task<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { phase, tools } = &mut *self;
+        loop {
+            match phase {
+                Phase::Serving(drive, _) => {
+                    // File systems, authorizers and hooks are the embedder's: a panic in one of them ends this session alone, and
+                    // what it left half changed goes with the session.
+                    let served = catch_unwind(AssertUnwindSafe(|| tools.serve(drive, context)));
+                    let reason = match served {
+                        Ok(Poll::Pending) => return Poll::Pending,
+                        Ok(Poll::Ready(reason)) => reason,
+                        Err(_) => Reason::Failed,
+                    };
+                    if let Phase::Serving(drive, slot) = mem::replace(phase, Phase::Over)
+                        && let Some(linger) = drive.end(reason, slot)
+                    {
+                        *phase = Phase::Lingering(linger);
+                    }
+                }
+                Phase::Lingering(linger) => match tools.linger(linger, context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) => *phase = Phase::Over,
+                },
+                Phase::Over => {
+                    tools.mailbox.close();
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+}
+
+impl<R: Runtime> Tools<R> {
+    /// Goes on until the session ends, or has to wait.
+    fn serve(&mut self, drive: &mut Drive<Link<R::Socket>>, context: &mut Context<'_>) -> Poll<Reason> {
+        let (mail, moved) = self.mailbox.take(context);
+        if moved {
+            self.set = None;
+        }
+        for mail in mail {
+            match mail {
+                Mail::Finished(finished) => drive.settle(finished),
+                Mail::Returned(returned) => drive.take_back(returned),
+                Mail::Panicked => return Poll::Ready(Reason::Failed),
+            }
+        }
+        for _ in 0..TURNS {
+            let now = drive.now();
+            match drive.advance(now) {
+                Act::Again => {}
+                Act::Block(work) if work.is_quick() => drive.settle(work.run()),
+                Act::Block(work) => self.block(*work),
+                Act::Pump if drive.is_better_lent(BULK) => {
+                    if let Some(lent) = drive.lend() {
+                        self.lend(lent);
+                    }
+                }
+                Act::Pump => drive.pump(now),
+                Act::Discard(discarded) => self.runtime.blocking(move || {
+                    let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
+                }),
+                Act::End(reason) => return Poll::Ready(reason),
+                Act::Wait => match self.wait(drive, context, now) {
+                    Ok(Poll::Ready(())) => {}
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Err(_) => return Poll::Ready(Reason::Failed),
+                },
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn block(&self, work: Blocking) {
+        let mailbox = self.mailbox.clone();
+        self.runtime.blocking(move || {
+            let finished = catch_unwind(AssertUnwindSafe(|| work.run()));
+            mailbox.put(finished.map_or(Mail::Panicked, Mail::Finished));
+        });
+    }
+
+    fn lend(&self, lent: Lent<Link<R::Socket>>) {
+        let (mailbox, clock) = (self.mailbox.clone(), self.shared.clock);
+        self.runtime.blocking(move || match catch_unwind(AssertUnwindSafe(|| lent.run(&clock))) {
+            Ok(Some(returned)) => mailbox.put(Mail::Returned(returned)),
+            Ok(None) => {}
+            Err(_) => mailbox.put(Mail::Panicked),
+        });
+    }
+
+    /// Waits for whatever may happen.
+    fn wait(&mut self, drive: &mut Drive<Link<R::Socket>>, context: &mut Context<'_>, now: Instant) -> io::Result<Poll<()>> {
+        let wants = drive.wants(now);
+        let runtime = &self.runtime;
+        let mut seen = Seen::default();
+        let mut poll = |socket: &mut Link<R::Socket>, interest| match socket.poll_ready(runtime, context, interest) {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(false),
+        };
+        if wants.read {
+            seen.readable = poll(wants.control, Interest::Readable)?;
+        }
+        if wants.write {
+            seen.writable = poll(wants.control, Interest::Writable)?;
+        }
+        if let Some((socket, interest)) = wants.awaited {
+            seen.awaited = poll(socket, interest)?;
+        }
+        let turn = wants.turn && !mem::take(&mut self.yielded);
+        if wants.turn {
+            seen.data = !turn;
+        } else if let Some((socket, interest)) = wants.data {
+            seen.data = poll(socket, interest)?;
+        }
+        let (rang, due) = self.ring(wants.until, context, now);
+        // Runtimes do not tell of urgent data, nor of a connection that fails while nothing can be read from it. That matters
+        // only where something is under way.
+        if wants.busy && (rang || seen.readable) {
+            let glance = sockets::glance(&*wants.control);
+            seen.urgent = glance.urgent && wants.urgent;
+            seen.broken = glance.broken && !wants.deaf;
+        }
+        if seen == Seen::default() && !due {
+            if turn {
+                self.yielded = true;
+                context.waker().wake_by_ref();
+            }
+            return Ok(Poll::Pending);
+        }
+        drive.saw(seen);
+        Ok(Poll::Ready(()))
+    }
+
+    /// Sets the alarm to `until`, at the latest. Whether it rang, and whether the moment has come.
+    fn ring(&mut self, until: Option<Instant>, context: &mut Context<'_>, now: Instant) -> (bool, bool) {
+        let rang = self.set.take_if(|set| *set <= now).is_some();
+        let Some(until) = until else { return (rang, false) };
+        if until <= now {
+            return (rang, true);
+        }
+        if self.set.is_none_or(|set| until < set) {
+            self.set = Some(until);
+            if self.alarm.poll(context, self.shared.clock.at(until)).is_ready() {
+                self.set = None;
+                return (rang, true);
+            }
+        }
+        (rang, false)
+    }
+
+    /// Waits until the peer has heard the last reply, or long enough.
+    fn linger(&mut self, linger: &mut Linger<Link<R::Socket>>, context: &mut Context<'_>) -> Poll<()> {
+        if self.mailbox.take(context).1 {
+            self.set = None;
+        }
+        loop {
+            let (Some(until), now) = (linger.until(), self.shared.clock.now()) else { return Poll::Ready(()) };
+            match linger.socket_mut().poll_ready(&self.runtime, context, Interest::Readable) {
+                Poll::Ready(Ok(())) => {
+                    if !linger.hear() {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => match self.ring(Some(until), context, now) {
+                    (_, true) => return Poll::Ready(()),
+                    (_, false) => return Poll::Pending,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The engines that a server can be served by.
+use super::{Handle, Server, std};
+#[cfg(feature = "tokio")]
+use core::time::Duration;
+use std::io;
+
+impl Server {
+    /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`] has closed the server and
+    /// the last session has ended.
+    ///
+    /// # Errors
+    /// If the system lets the server wait for nothing any more. All else, such as a lack of descriptors or threads, is waited
+    /// out.
+    #[cfg(feature = "threads")]
+    pub fn serve(self) -> io::Result<()> {
+        let Self { shared, listeners, stop } = self;
+        let served = super::threads::accept(&shared, listeners, &stop);
+        if served.is_err() {
+            Handle(shared.clone()).close_all();
+        }
+        shared.wait_for_end();
+        served
+    }
+
+    /// Accepts connections and serves them, each by a task of `runtime`. Ends when a [`Handle`] has closed the server and the
+    /// last session has ended. If the future is dropped before, all sessions are ended as by [`Handle::close_all`].
+    ///
+    /// Event hooks are called by tasks and must not block. What file systems and authorizers do is done in the runtime's pool
+    /// of threads, but for file systems that are [quick](super::fs::FileSystem::is_quick).
+    ///
+    /// # Errors
+    /// If the runtime cannot watch a listener. All else, such as a lack of descriptors, is waited out.
+    #[cfg(feature = "async")]
+    pub async fn serve_on<R: super::runtime::Runtime>(self, runtime: R) -> io::Result<()> {
+        let Self { shared, listeners, stop: _ } = self;
+        super::driver::serve(runtime, shared, listeners).await
+    }
+
+    /// [`Server::serve_on`] a runtime of tokio of its own, with [`Settings::workers`](super::Settings::workers) threads. Blocks
+    /// until it has ended.
+    ///
+    /// # Errors
+    /// If the runtime cannot be made, and as [`Server::serve_on`].
+    #[cfg(feature = "tokio")]
+    pub fn serve_tokio(self) -> io::Result<()> {
+        use ::tokio::runtime::Builder;
+        let mut builder = match self.workers() {
+            1 => Builder::new_current_thread(),
+            workers => {
+                let mut builder = Builder::new_multi_thread();
+                builder.worker_threads(workers);
+                builder
+            }
+        };
+        let runtime = builder.enable_io().enable_time().thread_name("wharf").build()?;
+        // As a task it is run by a worker, where what it waits for is seen.
+        let task = runtime.spawn(self.serve_on(super::Tokio::new(runtime.handle().clone())));
+        let served = runtime.block_on(task).map_err(io::Error::other)?;
+        // Files of sessions that have ended may still be closed; but a file system that hangs must not keep the caller.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        served
+    }
+
+    /// [`Server::serve_on`] an executor of smol of its own, run by [`Settings::workers`](super::Settings::workers) threads.
+    /// Blocks until it has ended.
+    ///
+    /// # Errors
+    /// If a thread cannot be started, and as [`Server::serve_on`].
+    #[cfg(feature = "smol")]
+    pub fn serve_smol(self) -> io::Result<()> {
+        use alloc::{format, sync::Arc};
+        use async_executor::Executor;
+        let (workers, handle) = (self.workers(), self.handle());
+        let executor = Arc::new(Executor::new());
+        let served = executor.spawn(self.serve_on(super::Smol::new(executor.clone())));
+        std::thread::scope(|scope| {
+            // Nothing is ever sent: it ends when the sender is dropped.
+            let (running, ended) = async_channel::bounded::<()>(1);
+            for number in 1..workers {
+                let (executor, ended) = (&executor, ended.clone());
+                let thread = std::thread::Builder::new().name(format!("wharf-{number}"));
+                let started = thread.spawn_scoped(scope, move || async_io::block_on(executor.run(ended.recv())));
+                if let Err(error) = started {
+                    handle.close_all();
+                    let _ = async_io::block_on(executor.run(served));
+                    return Err(error);
+                }
+            }
+            let served = async_io::block_on(executor.run(served));
+            drop(running);
+            served
+        })
+    }
+
+    /// How many threads are to run tasks.
+    #[cfg(any(feature = "tokio", feature = "smol"))]
+    fn workers(&self) -> usize {
+        match self.shared.setup().settings.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
+    }
+}

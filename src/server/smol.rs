@@ -1,0 +1,82 @@
+//! The asynchronous engine on the parts of smol.
+use super::{
+    runtime::{Alarm, Interest, Runtime, Socket},
+    std,
+};
+use alloc::sync::Arc;
+use async_executor::Executor;
+use async_io::{Async, Timer};
+use core::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+use std::{io::Result, os::fd::OwnedFd, time::Instant};
+
+/// An executor of smol, with the reactor of `async-io` and the pool of `blocking`, which are one for the whole process.
+#[derive(Clone, Debug)]
+pub struct Smol(Arc<Executor<'static>>);
+
+impl Smol {
+    /// The runtime of this executor. Somebody has to run it.
+    #[must_use]
+    pub fn new(executor: Arc<Executor<'static>>) -> Self {
+        Self(executor)
+    }
+}
+
+impl Runtime for Smol {
+    type Socket = Async<OwnedFd>;
+    type Alarm = SmolAlarm;
+
+    fn watch(&self, socket: OwnedFd) -> Result<Async<OwnedFd>> {
+        Async::new_nonblocking(socket)
+    }
+
+    fn alarm(&self) -> SmolAlarm {
+        SmolAlarm::default()
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(task).detach();
+    }
+
+    fn blocking(&self, work: impl FnOnce() + Send + 'static) {
+        ::blocking::unblock(work).detach();
+    }
+}
+
+impl Socket for Async<OwnedFd> {
+    fn poll_ready(&self, context: &mut Context<'_>, interest: Interest) -> Poll<Result<()>> {
+        match interest {
+            Interest::Readable => self.poll_readable(context),
+            Interest::Writable => self.poll_writable(context),
+        }
+    }
+
+    fn attempt(&self, _: Interest, call: &mut dyn FnMut() -> Result<()>) {
+        // The reactor looks anew whenever it is asked.
+        let _ = call();
+    }
+}
+
+/// A timer of `async-io`, and what it is set to.
+#[derive(Debug, Default)]
+pub struct SmolAlarm(Option<(Instant, Timer)>);
+
+impl Alarm for SmolAlarm {
+    fn poll(&mut self, context: &mut Context<'_>, moment: Instant) -> Poll<()> {
+        let (set, timer) = self.0.get_or_insert_with(|| (moment, Timer::at(moment)));
+        if *set != moment {
+            *set = moment;
+            timer.set_at(moment);
+        }
+        match Pin::new(timer).poll(context) {
+            Poll::Ready(_) => {
+                // It has gone off, and would not again.
+                self.0 = None;
+                Poll::Ready(())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

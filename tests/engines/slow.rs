@@ -1,0 +1,262 @@
+//! File systems that take their time: whoever uses them waits, and nobody else.
+use crate::{
+    client::{Client, PATIENCE, Via},
+    server::{Engine, TestServer, eventually, tree},
+    with_each_engine,
+};
+use std::{
+    io::Read,
+    sync::{Arc, Condvar, Mutex},
+};
+use wharf::{
+    proto::{job::StoreMode, path::VirtualPath, time::UnixTime},
+    server::fs::{Detail, Directory, FileSystem, Memory, ReadFile, Result, WriteFile},
+};
+
+with_each_engine! {
+    a_slow_command_holds_up_nobody_else
+    a_slow_file_holds_up_nobody_else
+    a_slow_upload_holds_up_nobody_else
+    a_slow_transfer_is_aborted_at_once
+    slow_commands_are_cut_off_by_the_end
+}
+
+/// A gate before which calls wait until it is opened.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    waiting: usize,
+    open: bool,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut state = self.0.0.lock().unwrap();
+        state.waiting += 1;
+        drop(self.0.1.wait_timeout_while(state, PATIENCE, |state| !state.open).unwrap());
+    }
+
+    fn open(&self) {
+        self.0.0.lock().unwrap().open = true;
+        self.0.1.notify_all();
+    }
+
+    fn expect_waiting(&self, count: usize) {
+        eventually("calls that wait", || self.0.0.lock().unwrap().waiting == count);
+    }
+}
+
+/// Opened in the end, whatever the test came to: else the server would wait too.
+struct Opener(Gate);
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+/// A file system in which whatever is called `slow` waits at the gate; all it does may be slow, as far as it says.
+struct Slow {
+    files: Memory,
+    gate: Gate,
+}
+
+impl Slow {
+    fn wait_for(&self, path: &VirtualPath) {
+        if path.name() == b"slow" {
+            self.gate.pass();
+        }
+    }
+}
+
+impl FileSystem for Slow {
+    fn change_directory(&self, path: &VirtualPath) -> Result<()> {
+        self.wait_for(path);
+        self.files.change_directory(path)
+    }
+    fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<wharf::proto::file::Metadata> {
+        self.wait_for(path);
+        self.files.metadata(path, follow)
+    }
+    fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
+        self.wait_for(path);
+        self.files.list(path, detail)
+    }
+    fn open_read(&self, path: &VirtualPath, offset: u64) -> Result<Box<dyn ReadFile>> {
+        let file = self.files.open_read(path, offset)?;
+        let gate = (path.name() == b"slow").then(|| self.gate.clone());
+        Ok(Box::new(SlowFile { file, gate, read: 0 }))
+    }
+    fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
+        let file = self.files.open_write(path, mode, umask)?;
+        let gate = (path.name() == b"slow").then(|| self.gate.clone());
+        Ok(Box::new(SlowWrite { file, gate }))
+    }
+    fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
+        self.files.make_directory(path, umask)
+    }
+    fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
+        self.files.remove_directory(path)
+    }
+    fn remove_file(&self, path: &VirtualPath) -> Result<()> {
+        self.files.remove_file(path)
+    }
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> Result<()> {
+        self.files.rename(from, to, replace)
+    }
+    fn set_modified(&self, path: &VirtualPath, modified: UnixTime) -> Result<()> {
+        self.files.set_modified(path, modified)
+    }
+    fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()> {
+        self.files.set_mode(path, mode)
+    }
+}
+
+/// A file that waits once some of it was read.
+struct SlowFile {
+    file: Box<dyn ReadFile>,
+    gate: Option<Gate>,
+    read: usize,
+}
+
+impl ReadFile for SlowFile {
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(gate) = self.gate.take_if(|_| self.read > 0) {
+            gate.pass();
+        }
+        let octets = self.file.read(buffer)?;
+        self.read += octets;
+        Ok(octets)
+    }
+}
+
+/// A file that waits before it is closed.
+struct SlowWrite {
+    file: Box<dyn WriteFile>,
+    gate: Option<Gate>,
+}
+
+impl WriteFile for SlowWrite {
+    fn begin(&mut self) -> Result<()> {
+        self.file.begin()
+    }
+    fn write(&mut self, buffer: &[u8]) -> Result<usize> {
+        self.file.write(buffer)
+    }
+    fn commit(self: Box<Self>) -> Result<()> {
+        if let Some(gate) = &self.gate {
+            gate.pass();
+        }
+        self.file.commit()
+    }
+}
+
+/// A server whose `/slow` is a file of 8 MiB, and the gate before it.
+fn slow(engine: Engine) -> (TestServer, Gate, Opener) {
+    let gate = Gate::default();
+    let mine = gate.clone();
+    let server = TestServer::with(engine, |options| {
+        options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine }));
+    });
+    let mut tree = tree();
+    tree.add_file("/slow", wharf::proto::memory::Content::Zeros(8 << 20)).unwrap();
+    *server.files.tree() = tree;
+    let opener = Opener(gate.clone());
+    (server, gate, opener)
+}
+
+/// All that a session does goes on.
+fn assert_served(server: &TestServer) {
+    let mut client = Client::login(server.address());
+    client.say("NOOP", 200);
+    client.say("MDTM data", 213);
+    client.say("TYPE I", 200);
+    assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
+    assert_eq!(client.store(Via::Epsv, "STOR new", b"some").code, 226);
+    client.receive(Via::Epsv, "LIST");
+    client.say("QUIT", 221);
+}
+
+fn a_slow_command_holds_up_nobody_else(engine: Engine) {
+    let (server, gate, _opener) = slow(engine);
+    let mut clients: Vec<_> = (0..10).map(|_| Client::login(server.address())).collect();
+    clients.iter_mut().for_each(|client| client.send("MDTM slow"));
+    gate.expect_waiting(10);
+    assert_served(&server);
+    gate.open();
+    clients.iter_mut().for_each(|client| drop(client.expect(213)));
+}
+
+fn a_slow_file_holds_up_nobody_else(engine: Engine) {
+    let (server, gate, _opener) = slow(engine);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    let mut data = client.begin(Via::Epsv, "RETR slow");
+    data.read_exact(&mut [0; 1000]).unwrap();
+    gate.expect_waiting(1);
+    assert_served(&server);
+    if !engine.is_threads() {
+        // Even its own session is there. With threads that one waits for its files itself.
+        client.say("STAT", 211);
+    }
+    gate.open();
+    let mut rest = Vec::new();
+    data.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest.len(), (8 << 20) - 1000);
+    client.expect(226);
+}
+
+fn a_slow_upload_holds_up_nobody_else(engine: Engine) {
+    let (server, gate, _opener) = slow(engine);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    let mut data = client.begin(Via::Epsv, "STOR slow");
+    std::io::Write::write_all(&mut data, b"some").unwrap();
+    drop(data);
+    gate.expect_waiting(1);
+    assert_served(&server);
+    gate.open();
+    client.expect(226);
+    assert_eq!(server.stored("slow").unwrap(), b"some");
+}
+
+fn a_slow_transfer_is_aborted_at_once(engine: Engine) {
+    if engine.is_threads() {
+        // A session of that engine waits for its files itself.
+        return;
+    }
+    let (server, gate, _opener) = slow(engine);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    let mut data = client.begin(Via::Epsv, "RETR slow");
+    data.read_exact(&mut [0; 1000]).unwrap();
+    gate.expect_waiting(1);
+    client.say("ABOR", 426);
+    client.expect(226);
+    // The connection ends though the file is still waited for.
+    let mut rest = Vec::new();
+    let _ = data.read_to_end(&mut rest);
+    assert!(rest.len() < 8 << 20);
+    assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
+}
+
+fn slow_commands_are_cut_off_by_the_end(engine: Engine) {
+    if engine.is_threads() {
+        return;
+    }
+    let (server, gate, opener) = slow(engine);
+    let mut client = Client::login(server.address());
+    client.send("MDTM slow");
+    gate.expect_waiting(1);
+    server.handle.close_all();
+    client.expect(421);
+    client.expect_end();
+    // The server does not wait for what nobody wants any more.
+    server.expect_end();
+    drop(opener);
+}
