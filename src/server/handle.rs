@@ -66,7 +66,7 @@ impl Handle {
     }
 
     /// What sessions that connect from now on start with. Those that are there keep what they have.
-    /// [`Settings::backlog`] stays as it was, and so does, for control connections, [`Settings::tcp_no_delay`].
+    /// [`Settings::backlog`] stays as it was.
     pub fn reload(&self, config: Config, settings: Settings, authorizer: Arc<dyn Authorizer>) {
         self.0.replace_setup(Setup { config: Arc::new(config), settings, authorizer });
     }
