@@ -14,8 +14,8 @@ use std::{
     net::TcpListener,
 };
 
-/// An FTP server that listens, and serves once it is told by what: by a thread for each connection ([`Server::serve`]), or by
-/// tasks of a runtime ([`Server::serve_tokio`], [`Server::serve_smol`], [`Server::serve_on`]).
+/// An FTP server that listens, and serves once it is told by what: by a thread for each connection (`serve`), or by tasks of a
+/// runtime (`serve_tokio`, `serve_smol`, or `serve_on` one of your own).
 ///
 #[allow(clippy::needless_doctest_main, reason = "it is an example as a whole")]
 #[doc = "```no_run"]

@@ -362,7 +362,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
 
     /// Whether the transfer that is due is better lent than carried on in place: its file may be slow, or it is so large that
     /// others would wait for it again and again.
-    #[cfg(feature = "async")]
     pub(super) fn is_better_lent(&self, bulk: u64) -> bool {
         self.transfer.as_ref().is_some_and(|transfer| !transfer.quick || transfer.bytes() >= bulk)
     }
@@ -384,7 +383,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     /// Gives the transfer away, to go on elsewhere; [`Drive::take_back`] is to be called with what returns.
-    #[cfg(feature = "async")]
     pub(super) fn lend(&mut self) -> Option<Lent<E>> {
         let transfer = self.transfer.as_mut()?;
         let pump = transfer.pump.take()?;
@@ -395,7 +393,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     /// Takes back what was lent.
-    #[cfg(feature = "async")]
     pub(super) fn take_back(&mut self, returned: Returned) {
         let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.id == returned.id) else { return };
         transfer.progress = None;

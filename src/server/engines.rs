@@ -1,11 +1,13 @@
 //! The engines that a server can be served by.
-use super::{Handle, Server, std};
+#[cfg(feature = "threads")]
+use super::Handle;
+use super::{Server, std};
 #[cfg(feature = "tokio")]
 use core::time::Duration;
 use std::io;
 
 impl Server {
-    /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`] has closed the server and
+    /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`](super::Handle) has closed the server and
     /// the last session has ended.
     ///
     /// # Errors
@@ -22,8 +24,8 @@ impl Server {
         served
     }
 
-    /// Accepts connections and serves them, each by a task of `runtime`. Ends when a [`Handle`] has closed the server and the
-    /// last session has ended. If the future is dropped before, all sessions are ended as by [`Handle::close_all`].
+    /// Accepts connections and serves them, each by a task of `runtime`. Ends when a [`Handle`](super::Handle) has closed the server and the
+    /// last session has ended. If the future is dropped before, all sessions are ended as by [`Handle::close_all`](super::Handle::close_all).
     ///
     /// Event hooks are called by tasks and must not block. What file systems and authorizers do is done in the runtime's pool
     /// of threads, but for file systems that are [quick](super::fs::FileSystem::is_quick).

@@ -10,7 +10,7 @@ use core::{fmt, net::SocketAddr, time::Duration};
 
 /// Watches and steers a server from any thread. Cheap to clone; none of its methods waits for anything.
 ///
-/// [`Server::serve`](super::Server::serve) returns once the server is closed and its last session has ended.
+/// What serves a [`Server`](super::Server) returns once that is closed and its last session has ended.
 #[derive(Clone)]
 pub struct Handle(pub(super) Arc<Shared>);
 

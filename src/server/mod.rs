@@ -6,12 +6,14 @@
 //! An *engine* drives sessions; all engines share what is engine-neutral:
 //!
 //! ```text
-//!   Builder --> Server --> engine: threads (async ones and processes fit in here)
-//!                 |          |
-//!              Handle        |  per session:  control   the control connection, octets in and out
-//!                 |          |                jobs      what jobs hold, and their blocking part
-//!              registry <----+                pump      a transfer, as a state machine over its socket
-//!              limits   <----+                sockets   listening and connecting
+//!   Builder --> Server --> engines: threads, driver (tasks of tokio, smol, or another runtime)
+//!                 |           |
+//!              Handle         |  accept    letting connections in
+//!                 |           |  drive     a session, and all that moves it, for a loop that waits; with
+//!              registry <-----+    control   the control connection, octets in and out
+//!              limits   <-----+    jobs      what jobs hold, and their blocking part
+//!                                  pump      a transfer, as a state machine over its socket; lent to a thread, if that helps
+//!                                  sockets   listening and connecting
 //! ```
 
 extern crate std;
@@ -23,12 +25,14 @@ pub mod fs;
 #[cfg(all(unix, feature = "_engine"))]
 mod accept;
 #[cfg(all(unix, feature = "_engine"))]
+#[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]
 mod builder;
 #[cfg(all(unix, feature = "_engine"))]
 mod control;
 #[cfg(all(unix, feature = "_engine"))]
 mod dataport;
 #[cfg(all(unix, feature = "_engine"))]
+#[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]
 mod drive;
 #[cfg(all(unix, feature = "async"))]
 mod driver;
@@ -37,15 +41,17 @@ mod engines;
 #[cfg(all(unix, feature = "_engine"))]
 mod handle;
 #[cfg(all(unix, feature = "_engine"))]
+#[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]
 mod jobs;
 #[cfg(all(unix, feature = "_engine"))]
-#[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only tasks lend transfers to threads"))]
+#[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]
 mod lent;
 #[cfg(all(unix, feature = "_engine"))]
 mod limits;
 #[cfg(all(unix, feature = "_engine"))]
 mod pump;
 #[cfg(all(unix, feature = "_engine"))]
+#[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]
 mod registry;
 #[cfg(all(unix, feature = "async"))]
 pub mod runtime;
@@ -54,6 +60,10 @@ mod settings;
 #[cfg(all(unix, feature = "smol"))]
 mod smol;
 #[cfg(all(unix, feature = "_engine"))]
+#[cfg_attr(
+    not(all(feature = "threads", feature = "async")),
+    allow(dead_code, unreachable_pub, reason = "not every engine needs all of it")
+)]
 mod sockets;
 #[cfg(all(unix, feature = "threads"))]
 mod threads;

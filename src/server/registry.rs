@@ -14,9 +14,12 @@ use crate::proto::{
     time::{Instant, UnixTime},
 };
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
-#[cfg(feature = "async")]
-use core::task::{Context, Poll, Waker};
-use core::{fmt, net::SocketAddr, time::Duration};
+use core::{
+    fmt,
+    net::SocketAddr,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 use std::{
     io::PipeWriter,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -123,7 +126,6 @@ struct State {
     next_id: u64,
     sessions: BTreeMap<SessionId, Arc<Entry>>,
     /// Whoever waits for the end of accepting, or of the last session, in a task.
-    #[cfg(feature = "async")]
     waiting: Option<Waker>,
 }
 
@@ -180,7 +182,6 @@ impl Shared {
             order: Order::Serve,
             next_id: 1,
             sessions: BTreeMap::new(),
-            #[cfg(feature = "async")]
             waiting: None,
         };
         Self {
@@ -258,18 +259,15 @@ impl Shared {
     }
 
     /// Whether nothing is to be accepted any more.
-    #[cfg(feature = "async")]
     pub(super) fn poll_stop(&self, context: &Context<'_>) -> Poll<()> {
         self.poll(context, |state| state.accepting.is_none())
     }
 
     /// Whether no session is left.
-    #[cfg(feature = "async")]
     pub(super) fn poll_end(&self, context: &Context<'_>) -> Poll<()> {
         self.poll(context, |state| state.sessions.is_empty())
     }
 
-    #[cfg(feature = "async")]
     fn poll(&self, context: &Context<'_>, holds: fn(&State) -> bool) -> Poll<()> {
         let mut state = lock(&self.state);
         if holds(&state) {
@@ -296,7 +294,6 @@ impl State {
 
     /// To be called when something may have come to its end.
     fn wake(&mut self) {
-        #[cfg(feature = "async")]
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
         }

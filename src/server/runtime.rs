@@ -1,7 +1,7 @@
 //! What the asynchronous engine needs of a runtime: readiness of sockets, tasks, a pool of threads, alarms.
 //!
-//! With the features `tokio` and `smol` there are such runtimes: [`Tokio`](super::Tokio) and [`Smol`](super::Smol). For another
-//! one, implement [`Runtime`]; `examples/own_runtime.rs` shows one of a hundred lines.
+//! With the features `tokio` and `smol` there are such runtimes: `Tokio` and `Smol`. For another one, implement [`Runtime`], which
+//! takes some 80 lines.
 //!
 //! **Invariant:** a runtime knows descriptors and tasks, and neither sessions nor transfers.
 pub use super::sockets::Interest;
