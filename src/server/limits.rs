@@ -52,10 +52,18 @@ pub(super) enum Flow {
     Send,
 }
 
-/// A token bucket of several transfers.
+/// A token bucket of several transfers, who take turns: in one of the usual kind whoever comes first takes all there is, and
+/// some would get next to nothing.
 pub(super) struct SharedBucket {
     rate: NonZeroU64,
-    bucket: Mutex<TokenBucket>,
+    /// The moment at which all is filled in again that was taken, or promised to those who wait.
+    even: Mutex<Instant>,
+}
+
+/// What was promised to a transfer that waits.
+struct Turn {
+    moment: Instant,
+    octets: usize,
 }
 
 /// A control connection that was let in; makes room again when dropped.
@@ -125,7 +133,7 @@ impl Limits {
         {
             return bucket;
         }
-        let bucket = Arc::new(SharedBucket { rate, bucket: Mutex::new(TokenBucket::new(rate, now)) });
+        let bucket = Arc::new(SharedBucket { rate, even: Mutex::new(now) });
         buckets.insert(key, Arc::downgrade(&bucket));
         bucket
     }
@@ -173,26 +181,70 @@ impl Drop for Slot {
     }
 }
 
+/// So much time's worth is in a shared bucket at most.
+const SAVED: Duration = Duration::from_millis(250);
+
+impl SharedBucket {
+    /// Takes up to `want` octets that nobody waits for, if there are as many as are worth sending: `want`, or 50 ms' worth if
+    /// that is less; one at least. Else promises that many.
+    fn take(&self, now: Instant, want: usize) -> Result<usize, Turn> {
+        let rate = u128::from(self.rate.get());
+        let least = (want as u128).min((rate / 20).max(1));
+        let mut even = lock(&self.even);
+        *even = (*even).max(before(now, SAVED));
+        let saved = (now.since(*even).as_nanos() * rate / 1_000_000_000).min(want as u128);
+        let octets = usize::try_from(saved.max(least)).expect("it is not more than is wanted");
+        *even = *even + self.time_for(octets);
+        if saved < least { Err(Turn { moment: *even, octets }) } else { Ok(octets) }
+    }
+
+    fn give_back(&self, octets: usize) {
+        let mut even = lock(&self.even);
+        *even = before(*even, self.time_for(octets));
+    }
+
+    fn time_for(&self, octets: usize) -> Duration {
+        let nanoseconds = (octets as u128 * 1_000_000_000).div_ceil(u128::from(self.rate.get()));
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+}
+
+fn before(moment: Instant, time: Duration) -> Instant {
+    Instant::from_elapsed(moment.since(Instant::ZERO).saturating_sub(time))
+}
+
 /// The limits that a transfer keeps: its own, and its user's.
 #[derive(Default)]
 pub(super) struct Rate {
     own: Option<TokenBucket>,
     shared: Option<Arc<SharedBucket>>,
+    /// What it waits for in the shared bucket.
+    turn: Option<Turn>,
 }
 
 impl Rate {
     pub(super) fn new(own: u64, shared: Option<Arc<SharedBucket>>, now: Instant) -> Self {
-        Self { own: NonZeroU64::new(own).map(|rate| TokenBucket::new(rate, now)), shared }
+        Self { own: NonZeroU64::new(own).map(|rate| TokenBucket::new(rate, now)), shared, turn: None }
     }
 
     /// How many of `want` octets may be moved now, at least one; those that are not must be given back.
     ///
     /// # Errors
-    /// When to ask again, if none may be.
+    /// When to ask again, if none may be. Whoever asks earlier loses its turn.
     pub(super) fn take(&mut self, now: Instant, want: usize) -> Result<usize, Instant> {
         let mine = self.own.as_mut().map_or(Ok(want), |bucket| bucket.take(now, want))?;
         let Some(shared) = &self.shared else { return Ok(mine) };
-        let taken = lock(&shared.bucket).take(now, mine);
+        let taken = match self.turn.take() {
+            Some(turn) if turn.moment <= now => {
+                shared.give_back(turn.octets.saturating_sub(mine));
+                Ok(turn.octets.min(mine))
+            }
+            early => {
+                shared.give_back(early.map_or(0, |turn| turn.octets));
+                shared.take(now, mine)
+            }
+        };
+        let taken = taken.map_err(|turn| self.turn.insert(turn).moment);
         if let Some(own) = &mut self.own {
             own.give_back(mine - taken.unwrap_or(0));
         }
@@ -208,7 +260,15 @@ impl Rate {
             own.give_back(unused);
         }
         if let Some(shared) = &self.shared {
-            lock(&shared.bucket).give_back(unused);
+            shared.give_back(unused);
+        }
+    }
+}
+
+impl Drop for Rate {
+    fn drop(&mut self) {
+        if let (Some(shared), Some(turn)) = (&self.shared, &self.turn) {
+            shared.give_back(turn.octets);
         }
     }
 }
@@ -366,5 +426,49 @@ mod tests {
             assert_eq!(other.take(later, usize::MAX), Ok(alone(user)));
         }
         assert_eq!(Rate::default().take(NOW, 12_345), Ok(12_345));
+    }
+
+    #[test]
+    fn transfers_of_a_user_get_equal_shares() {
+        const RATE: u64 = 300_000;
+        const SECONDS: u64 = 10;
+        for own in [0, 100_000, 1_000_000] {
+            let limits = Limits::default();
+            let shared = limits.bucket(&"user".into(), Flow::Send, NonZeroU64::new(RATE).unwrap(), NOW);
+            let mut rates: alloc::vec::Vec<_> = (0..6).map(|_| Rate::new(own, Some(shared.clone()), NOW)).collect();
+            let mut taken = [0; 6];
+            let mut waiting: alloc::collections::BTreeSet<_> = (0..6).map(|number| (NOW, number)).collect();
+            while let Some((now, number)) = waiting.pop_first() {
+                if now.since(NOW) >= Duration::from_secs(SECONDS) {
+                    break;
+                }
+                let later = loop {
+                    match rates[number].take(now, 131_072) {
+                        Ok(octets) => taken[number] += octets as u64,
+                        Err(later) => break later,
+                    }
+                };
+                assert!(later > now);
+                waiting.insert((later, number));
+            }
+            let (total, share) = (taken.iter().sum::<u64>(), RATE * SECONDS / 6);
+            assert!((RATE * SECONDS * 98 / 100..=RATE * SECONDS).contains(&total), "{total} with {own} each");
+            assert!(taken.iter().all(|taken| (share * 9 / 10..=share * 11 / 10).contains(taken)), "{taken:?} with {own} each");
+        }
+    }
+
+    #[test]
+    fn the_turn_of_a_transfer_that_ends_is_given_back() {
+        let limits = Limits::default();
+        let shared = limits.bucket(&"user".into(), Flow::Send, NonZeroU64::new(1000).unwrap(), NOW);
+        let rate = || Rate::new(0, Some(shared.clone()), NOW);
+        let (mut one, mut other) = (rate(), rate());
+        let turn = NOW + Duration::from_millis(50);
+        assert_eq!(one.take(NOW, 4096), Err(turn));
+        assert_eq!(other.take(NOW, 4096), Err(turn + Duration::from_millis(50)));
+        // Whoever asks too early does not get more than there is.
+        assert_eq!(one.take(NOW, 4096), Err(turn + Duration::from_millis(50)));
+        drop((one, other));
+        assert_eq!(rate().take(NOW, 4096), Err(turn));
     }
 }
