@@ -88,6 +88,7 @@ pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
         let socket = net::socket(family, SocketType::STREAM, None)?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
+        sockopt::set_socket_nosigpipe(&socket, true)?;
         Ok(socket)
     }
 }
@@ -101,6 +102,7 @@ pub(super) fn accept(listener: impl AsFd) -> Result<(OwnedFd, SocketAddr), Errno
         let (socket, peer) = net::acceptfrom(listener)?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
+        sockopt::set_socket_nosigpipe(&socket, true)?;
         (socket, peer)
     };
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
@@ -145,7 +147,12 @@ pub(super) fn with_zone(ip: IpAddr, port: u16, control: SocketAddr) -> SocketAdd
 
 /// Sends what can be sent at once.
 pub(super) fn send(socket: impl AsFd, octets: &[u8]) -> Result<usize, Errno> {
-    retry(|| net::send(&socket, octets, SendFlags::NOSIGNAL))
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = SendFlags::NOSIGNAL;
+    // The socket itself keeps the signal away.
+    #[cfg(target_vendor = "apple")]
+    let flags = SendFlags::empty();
+    retry(|| net::send(&socket, octets, flags))
 }
 
 /// Receives what is there; 0 is the end.

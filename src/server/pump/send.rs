@@ -28,6 +28,7 @@ pub(super) struct Sender {
 
 enum Source {
     /// The system copies from the descriptor of the file; `sent` octets so far.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there is no sendfile(2) that fits"))]
     Direct {
         file: Box<dyn ReadFile>,
         sent: u64,
