@@ -53,7 +53,13 @@ impl<E: Endpoint> Control<E> {
         let room = session.capacity().min(BUFFER);
         let received = self.socket.attempt(Interest::Readable, |socket| {
             let received = sockets::receive(socket, &mut buffer[..room]);
-            (received, received == Err(Errno::AGAIN))
+            let blocked = match received {
+                // There was no more: one call less for each command. It may also have stopped where urgent data begins, but that
+                // rarely follows whole lines at once; and whoever believes this looks again by and by.
+                Ok(octets) => octets > 0 && octets < room && buffer[..octets].ends_with(b"\n"),
+                Err(error) => error == Errno::AGAIN,
+            };
+            (received, blocked)
         });
         match received {
             Ok(0) => return false,

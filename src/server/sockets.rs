@@ -169,6 +169,11 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     }
 }
 
+/// Whether a socket is ready.
+pub(super) fn is_ready(socket: impl AsFd, interest: Interest) -> bool {
+    is_ready_within(socket, interest, Duration::ZERO)
+}
+
 /// Whether a socket becomes ready in this time.
 pub(super) fn is_ready_within(socket: impl AsFd, interest: Interest, limit: Duration) -> bool {
     let flags = match interest {

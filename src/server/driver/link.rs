@@ -24,6 +24,13 @@ pub(super) enum Link<S> {
 }
 
 impl<S: Socket> Link<S> {
+    pub(super) fn is_watched(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Watched(_) | Self::Lost => true,
+        }
+    }
+
     /// As [`Socket::poll_ready`].
     pub(super) fn poll_ready<R>(&mut self, runtime: &R, context: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>>
     where

@@ -20,11 +20,16 @@ use core::{
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 use std::{io, panic::catch_unwind};
 
 /// So much is done for one session before others have a turn.
 const TURNS: usize = 128;
+/// How long after a command the control connection is looked at once more, in case that something was behind it.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// How long a passive listener is not watched: when the client's next command comes, its connection most likely is there.
+const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// A session of the asynchronous engine, as a task.
 pub(super) struct Task<R: Runtime> {
@@ -50,6 +55,10 @@ struct Tools<R: Runtime> {
     set: Option<Instant>,
     /// Others had a turn since the transfer last went on.
     yielded: bool,
+    /// When the control connection is to be looked at, whether it seems to be ready or not.
+    look: Option<Instant>,
+    /// Since then the awaited socket has to be watched, if there is one.
+    watch: Option<Instant>,
 }
 
 impl<R: Runtime> Task<R> {
@@ -65,7 +74,7 @@ impl<R: Runtime> Task<R> {
         let alarm = runtime.alarm();
         Self {
             phase: Phase::Serving(Drive::new(control, member, setup), slot),
-            tools: Tools { runtime, shared, mailbox, alarm, set: None, yielded: false },
+            tools: Tools { runtime, shared, mailbox, alarm, set: None, yielded: false, look: None, watch: None },
         }
     }
 }
@@ -173,14 +182,38 @@ impl<R: Runtime> Tools<R> {
             Poll::Ready(Err(error)) => Err(error),
             Poll::Pending => Ok(false),
         };
+        let mut until = wants.until;
+        let mut sooner = |moment: Instant| until = Some(until.map_or(moment, |until| until.min(moment)));
         if wants.read {
-            seen.readable = poll(wants.control, Interest::Readable)?;
+            let looked = self.look.take_if(|look| *look <= now).is_some();
+            let ready = poll(wants.control, Interest::Readable)?;
+            seen.readable = ready || looked;
+            if ready {
+                self.look.get_or_insert(now + SECOND_LOOK);
+            }
+            self.look.into_iter().for_each(&mut sooner);
         }
         if wants.write {
             seen.writable = poll(wants.control, Interest::Writable)?;
         }
-        if let Some((socket, interest)) = wants.awaited {
-            seen.awaited = poll(socket, interest)?;
+        match wants.awaited {
+            None => self.watch = None,
+            Some((socket, Interest::Readable)) if !socket.is_watched() => {
+                let watch = *self.watch.get_or_insert(now + UNWATCHED);
+                if watch <= now {
+                    seen.awaited = poll(socket, Interest::Readable)?;
+                } else if seen.readable {
+                    seen.awaited = true;
+                    self.watch = Some(now);
+                } else {
+                    sooner(watch);
+                }
+            }
+            // The client is near: its connection stands at once.
+            Some((socket, Interest::Writable)) if !socket.is_watched() && sockets::is_ready(&*socket, Interest::Writable) => {
+                seen.awaited = true;
+            }
+            Some((socket, interest)) => seen.awaited = poll(socket, interest)?,
         }
         let turn = wants.turn && !mem::take(&mut self.yielded);
         if wants.turn {
@@ -188,7 +221,7 @@ impl<R: Runtime> Tools<R> {
         } else if let Some((socket, interest)) = wants.data {
             seen.data = poll(socket, interest)?;
         }
-        let (rang, due) = self.ring(wants.until, context, now);
+        let (rang, due) = self.ring(until, context, now);
         // Runtimes do not tell of urgent data, nor of a connection that fails while nothing can be read from it. That matters
         // only where something is under way.
         if wants.busy && (rang || seen.readable) {
@@ -244,5 +277,17 @@ impl<R: Runtime> Tools<R> {
                 },
             }
         }
+    }
+}
+
+#[cfg(all(test, feature = "tokio"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_small() {
+        let size = size_of::<Task<crate::server::Tokio>>();
+        std::println!("a task is {size} octets");
+        assert!(size <= 1024, "a task has grown to {size} octets");
     }
 }
