@@ -7,8 +7,8 @@ use core::time::Duration;
 use std::io;
 
 impl Server {
-    /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`](super::Handle) has closed the server and
-    /// the last session has ended.
+    /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`] has closed the server and the
+    /// last session has ended.
     ///
     /// # Errors
     /// If the system lets the server wait for nothing any more. All else, such as a lack of descriptors or threads, is waited
