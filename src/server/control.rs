@@ -102,6 +102,13 @@ impl<E: Endpoint> Control<E> {
         session.handle(now, Input::Lost);
     }
 
+    /// Its socket is gone, as far as the engine is concerned: it is not touched again.
+    #[cfg(feature = "async")]
+    pub(super) fn forget(&mut self) {
+        self.ended = true;
+        self.broken = true;
+    }
+
     /// Writes once. `false`: the socket takes no more for now.
     pub(super) fn write(&mut self, session: &mut Session, now: Instant) -> bool {
         let sent = self.socket.attempt(Interest::Writable, |socket| {

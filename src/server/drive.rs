@@ -488,6 +488,12 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         }
     }
 
+    /// A socket could not be watched, most likely the control connection's: none is touched again.
+    #[cfg(feature = "async")]
+    pub(super) fn forget_sockets(&mut self) {
+        self.control.forget();
+    }
+
     /// Ends the session, which asked for it, or which is beyond help ([`Reason::Failed`]): what the embedder's code left half
     /// changed goes with it. What is left, is to wait until the peer has heard the last reply.
     pub(super) fn end(self, reason: Reason, slot: Slot) -> Option<Linger<E>> {

@@ -16,6 +16,8 @@ mod faults;
 mod limits;
 #[cfg(feature = "files")]
 mod local;
+#[cfg(feature = "tokio")]
+mod runtime;
 mod slow;
 mod stop;
 mod transfer;

@@ -147,7 +147,10 @@ impl<R: Runtime> Tools<R> {
                 Act::Wait => match self.wait(drive, context, now) {
                     Ok(Poll::Ready(())) => {}
                     Ok(Poll::Pending) => return Poll::Pending,
-                    Err(_) => return Poll::Ready(Reason::Failed),
+                    Err(_) => {
+                        drive.forget_sockets();
+                        return Poll::Ready(Reason::Failed);
+                    }
                 },
             }
         }
