@@ -47,8 +47,9 @@ impl Daemon {
         for part in ["home", "work"] {
             fs::create_dir_all(folder.join(part)).expect("a folder below target");
         }
+        let engine = std::env::var("WHARF_ENGINE").map(|name| format!("engine = {name:?}\n")).unwrap_or_default();
         let config = format!(
-            "listen = {listen:?}\nauth_failed_timeout = 0\n{settings}\n[log]\nlevel = \"debug\"\n\n\
+            "listen = {listen:?}\nauth_failed_timeout = 0\n{engine}{settings}\n[log]\nlevel = \"debug\"\n\n\
              [[user]]\nname = \"{USER}\"\npassword = \"{PASSWORD}\"\nhome = \"home\"\nperm = \"elradfmwMT\"\n\n\
              [anonymous]\nhome = \"home\"\nperm = \"elr\"\n"
         );

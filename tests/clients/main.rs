@@ -2,7 +2,8 @@
 //! use do its work. What arrives is compared octet by octet, on both sides.
 //!
 //! A program that is not installed is skipped, and the test says so; with `WHARF_REQUIRE_CLIENTS=1` it fails instead.
-//! `WHARF_BIN` names another daemon to test than the one just built, an installed one for example.
+//! `WHARF_BIN` names another daemon to test than the one just built, an installed one for example; `WHARF_ENGINE` names the
+//! engine that it is to use.
 //!
 //! What clients in the field need of a server, and the tests that hold Wharf to it:
 //!
