@@ -140,8 +140,8 @@ impl Builder {
         self
     }
 
-    /// What is called with every event of every session, in the thread of that session, which waits for it. A panic in it ends
-    /// that session alone.
+    /// What is called with every event of every session, in the thread or task of that session, which waits for it. In a task it
+    /// must not block: other sessions would wait too. A panic in it ends that session alone.
     #[must_use]
     pub fn on_event(mut self, hook: impl Fn(&SessionInfo, &Event) + Send + Sync + 'static) -> Self {
         self.hooks.event = Some(Box::new(hook));

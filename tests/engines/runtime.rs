@@ -1,7 +1,7 @@
 //! A runtime of one's own, which fails.
 use crate::{
     client::Client,
-    server::{tree, users},
+    server::{eventually, tree, users},
 };
 use std::{
     io,
@@ -85,4 +85,19 @@ fn a_connection_that_cannot_be_watched_ends_its_session_alone() {
         runtime.block_on(task).expect("no task panics");
     }
     assert_eq!(*ends.lock().unwrap(), [Reason::Failed, Reason::Quit]);
+}
+
+#[test]
+fn whoever_waits_no_longer_ends_all_sessions() {
+    let users = users(Arc::new(Memory::new(tree())), (0, 0));
+    let server = Server::builder().bind("127.0.0.1:0".parse().unwrap()).authorizer(users).build().unwrap();
+    let (address, handle) = (server.addresses()[0], server.handle());
+    let tokio = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let served = tokio.spawn(server.serve_on(Tokio::new(tokio.handle().clone())));
+    let mut client = Client::login(address);
+    served.abort();
+    client.expect(421);
+    client.expect_end();
+    eventually("no session", || handle.is_empty());
+    assert!(std::net::TcpStream::connect(address).is_err());
 }
