@@ -125,8 +125,9 @@ impl Writer {
         }
         match place.open(flags, self.permissions) {
             Ok(file) => {
-                // The umask of the process may have taken more.
-                rustix::fs::fchmod(&file, self.permissions)?;
+                // The umask of the process may have taken more. Where files belong to others than those who make them (vfat, CIFS)
+                // nobody may change that; no right is given then that was not to be given.
+                let _ = rustix::fs::fchmod(&file, self.permissions);
                 Ok(State::Open(file, Some(place.directory)))
             }
             // Somebody else was faster. A name that we chose was promised to be new.
@@ -168,7 +169,8 @@ impl Writer {
                 let _ = rustix::fs::fchown(&temporary.file, Some(uid), Some(gid));
             }
         }
-        rustix::fs::fchmod(&temporary.file, permissions)?;
+        // As for a new file: it has fewer rights if that fails.
+        let _ = rustix::fs::fchmod(&temporary.file, permissions);
         if self.settings.fsync {
             temporary.file.sync_data().map_err(failure)?;
         }
