@@ -215,14 +215,14 @@ mod tests {
     use super::*;
     use crate::{
         proto::job::Login,
-        server::auth::{Denied, Granted},
+        server::auth::{Account, Denied},
     };
     use alloc::string::ToString;
 
     struct Nobody;
 
     impl Authorizer for Nobody {
-        fn authenticate(&self, _: &Login) -> Result<Granted, Denied> {
+        fn authenticate(&self, _: &Login) -> Result<Account, Denied> {
             Err(Denied::default())
         }
     }

@@ -31,15 +31,15 @@ impl Handle {
         self.0.end(Order::Cut);
     }
 
-    /// Stops accepting and tells idle clients 421. Running transfers may go on for `grace`; what still runs then is aborted.
+    /// Stops accepting and tells idle clients 421. Running transfers may go on for so long; what still runs then is aborted.
     /// A later call with a shorter time counts.
-    pub fn shutdown(&self, grace: Duration) {
-        self.0.end(Order::Drain(self.0.clock.now() + grace));
+    pub fn drain_within(&self, time: Duration) {
+        self.0.end(Order::Drain(self.0.clock.now() + time));
     }
 
-    /// [`Handle::shutdown`] with the grace that [`Settings::shutdown_timeout`] says.
+    /// [`Handle::drain_within`] the time that [`Settings::shutdown_timeout`] says.
     pub fn drain(&self) {
-        self.shutdown(self.0.setup().settings.shutdown_timeout);
+        self.drain_within(self.0.setup().settings.shutdown_timeout);
     }
 
     /// All sessions, in the order in which they connected.

@@ -1,6 +1,6 @@
 //! What the jobs of a session hold, and their part that blocks: the same for all engines.
 use super::{
-    auth::{Authorizer, Granted},
+    auth::{Account, Authorizer},
     fs::{
         FileSystem,
         perform::{self, Opened},
@@ -354,7 +354,7 @@ impl Blocking {
         let id = self.id;
         let (report, kept) = match self.work {
             Work::Login { shared, setup, login } => match setup.authorizer.authenticate(&login) {
-                Ok(Granted { grant, files }) => {
+                Ok(Account { grant, files }) => {
                     let user = User { name: grant.name.as_str().into(), files };
                     (Report::Granted(Box::new(grant)), Kept::Login(user))
                 }

@@ -14,7 +14,7 @@ use wharf::{Reason, proto::event::Event};
 with_each_engine! {
     close_lets_sessions_go_on
     close_all_ends_every_phase_at_once
-    idle_sessions_end_at_once_by_shutdown
+    idle_sessions_end_at_once_by_a_drain
     running_transfers_may_finish
     transfers_that_take_too_long_are_cut
     a_second_shutdown_may_be_shorter
@@ -95,10 +95,10 @@ fn close_all_ends_every_phase_at_once(engine: Engine) {
     assert_eq!(ends, [&Event::Disconnected(Reason::Shutdown); 9]);
 }
 
-fn idle_sessions_end_at_once_by_shutdown(engine: Engine) {
+fn idle_sessions_end_at_once_by_a_drain(engine: Engine) {
     let server = TestServer::start(engine);
     let mut clients: Vec<_> = (0..20).map(|_| Client::login(server.address())).collect();
-    server.handle.shutdown(2 * PATIENCE);
+    server.handle.drain_within(2 * PATIENCE);
     server.expect_end();
     for client in &mut clients {
         client.expect(421);
@@ -121,7 +121,7 @@ fn running_transfers_may_finish(engine: Engine) {
     down_data.read_exact(&mut [0; 1000]).unwrap();
     let late_data = late.prepare(Via::Epsv);
     late.say("RETR data", 150);
-    server.handle.shutdown(2 * PATIENCE);
+    server.handle.drain_within(2 * PATIENCE);
     server.until("the listener closed", |server| TcpStream::connect(server.address()).is_err());
     up_data.write_all(b"two").unwrap();
     drop(up_data);
@@ -147,7 +147,7 @@ fn transfers_that_take_too_long_are_cut(engine: Engine) {
     let data = client.begin(Via::Epsv, "STOR new");
     waiting.prepare(Via::Epsv);
     waiting.say("RETR text", 150);
-    server.handle.shutdown(Duration::from_millis(100));
+    server.handle.drain_within(Duration::from_millis(100));
     server.expect_end();
     for client in [&mut client, &mut waiting] {
         client.expect(426);
@@ -161,9 +161,9 @@ fn a_second_shutdown_may_be_shorter(engine: Engine) {
     let server = TestServer::start(engine);
     let mut client = Client::login(server.address());
     let data = client.begin(Via::Epsv, "STOR new");
-    server.handle.shutdown(10 * PATIENCE);
-    server.handle.shutdown(Duration::ZERO);
-    server.handle.shutdown(10 * PATIENCE);
+    server.handle.drain_within(10 * PATIENCE);
+    server.handle.drain_within(Duration::ZERO);
+    server.handle.drain_within(10 * PATIENCE);
     server.expect_end();
     client.expect(426);
     client.expect(421);
@@ -179,7 +179,7 @@ fn clients_that_do_not_read_do_not_hold_up_the_end(engine: Engine) {
     let server = TestServer::start(engine);
     let mut client = Client::login(server.address());
     client.flood("HELP");
-    server.handle.shutdown(Duration::from_millis(100));
+    server.handle.drain_within(Duration::from_millis(100));
     server.expect_end();
 }
 

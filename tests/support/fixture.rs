@@ -11,7 +11,7 @@ use wharf::{
         user::{Grant, PermissionOverride, Permissions},
     },
     server::{
-        auth::{Authorizer, Denied, Granted},
+        auth::{Account, Authorizer, Denied},
         fs::Memory,
     },
 };
@@ -77,7 +77,7 @@ fn permissions(letters: &str, overrides: &[(&str, &str, bool)]) -> Permissions {
 }
 
 impl Authorizer for Users {
-    fn authenticate(&self, login: &Login) -> Result<Granted, Denied> {
+    fn authenticate(&self, login: &Login) -> Result<Account, Denied> {
         let (password, permissions) = match login.user.as_str() {
             "alice" => ("secret", permissions("elradfmwMT", &[])),
             "bob" => ("hunter2", permissions("elr", &[])),
@@ -100,7 +100,7 @@ impl Authorizer for Users {
         if login.user == "carol" {
             grant.directory = VirtualPath::root().join(b"pub").expect("no NUL");
         }
-        Ok(Granted { grant, files: Arc::new(self.files.clone()) })
+        Ok(Account { grant, files: Arc::new(self.files.clone()) })
     }
 }
 

@@ -88,7 +88,7 @@ enum Kind {
 /// Something in a tree that is open. It stays readable and writable when its name is removed, until [`Tree::close`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "what is open is kept until it is closed"]
-pub struct Handle(NodeId);
+pub struct OpenNode(NodeId);
 
 impl Tree {
     /// A tree with an empty root and no limits. What is laid out in it is as old as `time`.
@@ -128,18 +128,18 @@ impl Tree {
 
     /// Closes what is open; if it has no name any more, it is gone.
     #[expect(clippy::needless_pass_by_value, reason = "what is closed cannot be used again")]
-    pub fn close(&mut self, handle: Handle) {
+    pub fn close(&mut self, handle: OpenNode) {
         if let Some(node) = self.nodes.get_mut(&handle.0) {
             node.handles = node.handles.saturating_sub(1);
             self.sweep(handle.0);
         }
     }
 
-    fn open(&mut self, id: NodeId) -> Handle {
+    fn open(&mut self, id: NodeId) -> OpenNode {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.handles += 1;
         }
-        Handle(id)
+        OpenNode(id)
     }
 
     fn insert(&mut self, directory: NodeId, name: &[u8], node: Node, now: UnixTime) -> NodeId {

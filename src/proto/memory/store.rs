@@ -1,5 +1,5 @@
 //! Reading and writing the files of a tree.
-use super::{Content, Handle, Kind, Node, NodeId, Result, Tree};
+use super::{Content, Kind, Node, NodeId, OpenNode, Result, Tree};
 use crate::proto::{
     failure::{Failure, FailureKind},
     job::StoreMode,
@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The file.
-    pub handle: Handle,
+    pub handle: OpenNode,
     /// Where to write first.
     pub position: u64,
 }
@@ -29,7 +29,7 @@ impl Tree {
     ///
     /// # Errors
     /// `NotFound`, `NotADirectory` (something on the way), `IsADirectory`, `NotARegularFile`, `LinkRefused`.
-    pub fn open_read(&mut self, path: &VirtualPath) -> Result<Handle> {
+    pub fn open_read(&mut self, path: &VirtualPath) -> Result<OpenNode> {
         let id = self.find(path, true)?;
         self.content(id)?;
         Ok(self.open(id))
@@ -39,7 +39,7 @@ impl Tree {
     ///
     /// # Errors
     /// `NotFound`, `IsADirectory` for a handle of something else.
-    pub fn size(&self, handle: &Handle) -> Result<u64> {
+    pub fn size(&self, handle: &OpenNode) -> Result<u64> {
         self.content(handle.0).map(Content::len)
     }
 
@@ -47,7 +47,7 @@ impl Tree {
     ///
     /// # Errors
     /// `NotFound`, `IsADirectory` for a handle of something else.
-    pub fn read_at(&self, handle: &Handle, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+    pub fn read_at(&self, handle: &OpenNode, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         self.content(handle.0).map(|content| content.read_at(offset, buffer))
     }
 
@@ -114,7 +114,7 @@ impl Tree {
     ///
     /// # Errors
     /// `Exists`, `NoParent`, `InvalidName`, `LinkRefused`.
-    pub fn create(&mut self, path: &VirtualPath, umask: u32, now: UnixTime) -> Result<Handle> {
+    pub fn create(&mut self, path: &VirtualPath, umask: u32, now: UnixTime) -> Result<OpenNode> {
         if path.is_root() {
             return Err(FailureKind::Exists.into());
         }
@@ -131,7 +131,7 @@ impl Tree {
     ///
     /// # Errors
     /// `NoSpace`, `QuotaExceeded`; `NotFound`, `IsADirectory` for a handle of something else.
-    pub fn write_at(&mut self, handle: &Handle, offset: u64, data: &[u8], now: UnixTime) -> Result<usize> {
+    pub fn write_at(&mut self, handle: &OpenNode, offset: u64, data: &[u8], now: UnixTime) -> Result<usize> {
         let content = self.content(handle.0)?;
         if data.is_empty() {
             return Ok(0);

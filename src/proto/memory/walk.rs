@@ -1,5 +1,5 @@
 //! Finding things in a tree, and looking at them.
-use super::{Handle, Kind, Node, NodeId, ROOT, Result, Tree};
+use super::{Kind, Node, NodeId, OpenNode, ROOT, Result, Tree};
 use crate::proto::{
     failure::{Failure, FailureKind},
     file::{Entry, FileKind, Metadata},
@@ -37,7 +37,7 @@ impl Tree {
     ///
     /// # Errors
     /// `NotFound`, `NotADirectory`, `LinkRefused`.
-    pub fn open_directory(&mut self, path: &VirtualPath) -> Result<Handle> {
+    pub fn open_directory(&mut self, path: &VirtualPath) -> Result<OpenNode> {
         let id = self.find(path, true)?;
         self.directory(id)?;
         Ok(self.open(id))
@@ -48,7 +48,7 @@ impl Tree {
     ///
     /// # Errors
     /// `NotADirectory`.
-    pub fn read_directory(&self, handle: &Handle, after: Option<&[u8]>, limit: usize, follow: bool) -> Result<Vec<Entry>> {
+    pub fn read_directory(&self, handle: &OpenNode, after: Option<&[u8]>, limit: usize, follow: bool) -> Result<Vec<Entry>> {
         let (_, names) = self.directory(handle.0)?;
         let depth = self.depth(handle.0);
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -22,18 +22,18 @@ pub trait Authorizer: Send + Sync {
     ///
     /// # Errors
     /// [`Denied`]. The session delays its reply and counts the attempt.
-    fn authenticate(&self, login: &Login) -> Result<Granted, Denied>;
+    fn authenticate(&self, login: &Login) -> Result<Account, Denied>;
 }
 
 impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
-    fn authenticate(&self, login: &Login) -> Result<Granted, Denied> {
+    fn authenticate(&self, login: &Login) -> Result<Account, Denied> {
         (**self).authenticate(login)
     }
 }
 
-/// A login that succeeded: what the session is to know, and the files.
+/// The account that a login opens: what the session is to know of the user, and the user's files.
 #[derive(Clone)]
-pub struct Granted {
+pub struct Account {
     /// Name, permissions, messages, limits.
     pub grant: Grant,
     /// The user's files.

@@ -1,5 +1,5 @@
 //! Users that are listed, rather than looked up elsewhere.
-use super::{Authorizer, Denied, Granted, password::Password, slots::Slots};
+use super::{Account, Authorizer, Denied, password::Password, slots::Slots};
 use crate::{
     proto::{
         job::Login,
@@ -265,7 +265,7 @@ impl Default for UserTable {
 }
 
 impl Authorizer for UserTable {
-    fn authenticate(&self, login: &Login) -> Result<Granted, Denied> {
+    fn authenticate(&self, login: &Login) -> Result<Account, Denied> {
         // The lock is not held while a hash is computed.
         let (user, decoy) = {
             let users = self.read();
@@ -281,7 +281,7 @@ impl Authorizer for UserTable {
         if let Some(user) = &user
             && verify(&user.password)
         {
-            return Ok(Granted { grant: user.grant.clone(), files: user.files.clone() });
+            return Ok(Account { grant: user.grant.clone(), files: user.files.clone() });
         }
         if !user.is_some_and(|user| user.password.is_hashed())
             && let Some(decoy) = decoy

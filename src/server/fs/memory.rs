@@ -4,7 +4,7 @@ use crate::{
     proto::{
         file::{Entry, Metadata},
         job::StoreMode,
-        memory::{Handle, Tree},
+        memory::{OpenNode, Tree},
         path::VirtualPath,
         time::UnixTime,
     },
@@ -61,7 +61,7 @@ impl Memory {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn opened(&self, handle: Handle) -> OpenHandle {
+    fn opened(&self, handle: OpenNode) -> OpenHandle {
         OpenHandle { memory: self.clone(), handle: Some(handle) }
     }
 }
@@ -141,11 +141,11 @@ impl FileSystem for Memory {
 struct OpenHandle {
     memory: Memory,
     /// `Some` until it is dropped.
-    handle: Option<Handle>,
+    handle: Option<OpenNode>,
 }
 
 impl OpenHandle {
-    fn with<T>(&self, operation: impl FnOnce(&mut Tree, &Handle) -> Result<T>) -> Result<T> {
+    fn with<T>(&self, operation: impl FnOnce(&mut Tree, &OpenNode) -> Result<T>) -> Result<T> {
         match &self.handle {
             Some(handle) => operation(&mut self.memory.tree(), handle),
             None => Err(crate::proto::failure::FailureKind::Local.into()),

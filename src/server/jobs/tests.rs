@@ -24,14 +24,14 @@ type Numbers = u8;
 struct Users;
 
 impl Authorizer for Users {
-    fn authenticate(&self, login: &Login) -> Result<Granted, Denied> {
+    fn authenticate(&self, login: &Login) -> Result<Account, Denied> {
         if login.password.expose() != b"right" {
             return Err(Denied(Some("No.".into())));
         }
         let mut tree = Tree::new(UnixTime::EPOCH);
         tree.add_file("/file", "content").unwrap();
         let grant = Grant::new(login.user.as_str(), Permissions::default());
-        Ok(Granted { grant, files: Arc::new(Memory::new(tree)) })
+        Ok(Account { grant, files: Arc::new(Memory::new(tree)) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! A session with simulated connections around it.
 use super::{
     super::{
-        auth::{Authorizer, Granted},
+        auth::{Account, Authorizer},
         fs::{
             FileSystem,
             perform::{self, Lister, Opened},
@@ -264,7 +264,7 @@ impl Simulation {
         let (id, job) = self.started.remove(index);
         let (report, held) = match job {
             Job::Login(login) => match self.authorizer.authenticate(&login) {
-                Ok(Granted { grant, files, .. }) => {
+                Ok(Account { grant, files, .. }) => {
                     (Report::Granted(Box::new(grant)), Some(Held::Files(self.faults.wrap(files))))
                 }
                 Err(denied) => (Report::Denied(denied.0), None),

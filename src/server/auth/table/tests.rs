@@ -68,7 +68,7 @@ fn user(name: &str, password: &str) -> User {
     User::new(name, Password::plain(password), files())
 }
 
-fn login(table: &UserTable, name: &str, password: &str) -> Result<Granted, Denied> {
+fn login(table: &UserTable, name: &str, password: &str) -> Result<Account, Denied> {
     let address = ([127, 0, 0, 1], 2121).into();
     table.authenticate(&Login { user: name.into(), password: password.into(), peer: address, local: address, tls: false })
 }
@@ -85,7 +85,7 @@ fn a_listed_user_gets_what_the_table_grants() -> Result<(), UnknownLetter> {
         .with_directory(start.clone());
     table.add(user).unwrap();
 
-    let Granted { grant, files } = login(&table, "user", "12345").unwrap();
+    let Account { grant, files } = login(&table, "user", "12345").unwrap();
     assert!(Arc::ptr_eq(&files, &home));
     assert_eq!((grant.name.as_str(), &*grant.msg_login, &*grant.msg_quit), ("user", "Hi.", "Bye."));
     assert_eq!((grant.read_limit, grant.write_limit, &grant.directory), (10, 20, &start));
