@@ -5,6 +5,12 @@
 
 #[path = "../support/client.rs"]
 mod client;
+#[cfg(feature = "transcript")]
+#[path = "../support/fixture.rs"]
+mod fixture;
+#[cfg(feature = "transcript")]
+#[path = "../support/network.rs"]
+mod network;
 #[path = "../support/server.rs"]
 mod server;
 
@@ -20,6 +26,8 @@ mod local;
 mod runtime;
 mod slow;
 mod stop;
+#[cfg(feature = "transcript")]
+mod transcripts;
 mod transfer;
 
 /// Makes a test with each engine of each function.

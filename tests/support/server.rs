@@ -16,6 +16,7 @@ use wharf::{
     server::{
         Builder, Handle, Server, SessionInfo, Settings,
         auth::{
+            Authorizer,
             password::Password,
             table::{User, UserTable},
         },
@@ -100,6 +101,8 @@ pub struct Options {
     pub bind: Vec<SocketAddr>,
     /// Put before the files in memory.
     pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
+    /// In place of the one user.
+    pub authorizer: Option<Arc<dyn Authorizer>>,
     /// Octets a second of all of the user's connections: received, sent.
     pub limits: (u64, u64),
     pub hook: Hook,
@@ -115,6 +118,7 @@ impl Default for Options {
             settings: Settings::default(),
             bind: vec!["127.0.0.1:0".parse().unwrap()],
             wrap: Box::new(|files| Arc::new(files)),
+            authorizer: None,
             limits: (0, 0),
             hook: Box::new(|_, _| {}),
             on_refusal: Box::new(|_, _| {}),
@@ -165,7 +169,10 @@ impl TestServer {
         };
         let builder =
             Server::builder().config(options.config).settings(options.settings).on_event(hook).on_refusal(options.on_refusal);
-        let builder = builder.authorizer(users((options.wrap)(files.clone()), options.limits));
+        let builder = builder.authorizer(match options.authorizer {
+            Some(authorizer) => authorizer,
+            None => Arc::new(users((options.wrap)(files.clone()), options.limits)),
+        });
         let server = options.bind.into_iter().fold(builder, Builder::bind).build().expect("a server that listens");
         let handle = server.handle();
         let (end, ended) = mpsc::channel();
