@@ -13,6 +13,7 @@ use wharf::{
     Connection, Input, Output, Session,
     proto::{
         config::Config,
+        custom::Answer,
         job::{Job, JobId, Report},
         time,
         user::{Grant, PermissionSet, Permissions},
@@ -94,6 +95,7 @@ impl Bench {
                 self.handle(Input::Report(id, Report::Connected(self.peer)));
             }
             Job::Connect(connect) => self.handle(Input::Report(id, Report::Connected(connect.to))),
+            Job::Custom(_) => self.handle(Input::Report(id, Report::Answered(Box::new(Answer::new(200, "OK."))))),
             Job::Transfer(_) => self.handle(Input::Report(id, Report::Transferred { bytes: 7, result: Ok(()) })),
         }
     }

@@ -93,6 +93,11 @@ pub(super) fn event(info: &SessionInfo, event: &Event) {
             None => log!(info, "{verb} {path} {code}{}", Why(failure.as_ref())),
             Some(to) => log!(info, "{verb} {path} -> {to} {code}{}", Why(failure.as_ref())),
         },
+        Event::Custom { verb, path, code, note } => {
+            let path = path.as_ref().map(|path| format!(" {path}")).unwrap_or_default();
+            let note = note.as_ref().map(|note| format!(" '{}'", Escaped(note.as_bytes()))).unwrap_or_default();
+            log!(info, "{verb}{path} {code}{note}");
+        }
         Event::PrivilegedPort(address) => log!(warn, "refused to connect to the privileged port of {address}"),
         Event::CannotListen(failure) => log!(warn, "no passive port can be had, they may all be in use: {failure}"),
         Event::ForeignAddress(address) => log!(warn, "refused a data connection with the foreign address {address}"),
@@ -112,7 +117,7 @@ pub(super) fn refusal(peer: SocketAddr, refusal: Refusal) {
         Refusal::Connections => " (max_cons)",
         Refusal::ConnectionsOfAddress => " (max_cons_per_ip)",
         Refusal::FailedLogins => " (max_login_failures_per_ip)",
-        Refusal::Resources | Refusal::Shutdown => "",
+        Refusal::NotPermitted | Refusal::Resources | Refusal::Shutdown => "",
     };
     warn!(peer = %peer, user = %"", "FTP session refused (connect): {refusal}{key}");
 }

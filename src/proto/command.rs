@@ -4,9 +4,12 @@ use core::fmt;
 
 /// Whether a verb takes an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Argument {
+pub enum Argument {
+    /// It has none.
     Forbidden,
+    /// It must have one.
     Required,
+    /// It may have one.
     Optional,
 }
 

@@ -1,5 +1,5 @@
 //! What can be set about sessions.
-use super::address::PassivePorts;
+use super::{address::PassivePorts, custom::CustomVerb};
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::{
     net::{IpAddr, Ipv4Addr},
@@ -61,6 +61,8 @@ pub struct Config {
     /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; in any case.
     /// `SITE` means all of its commands. Other names of a verb (`XMKD` for `MKD`) stay.
     pub disabled_commands: Vec<String>,
+    /// Verbs that the embedder adds. Of two with one name the later one counts. A server puts those of `Builder::verb` here.
+    pub custom_verbs: Vec<CustomVerb>,
     /// Bits that are taken from the mode of new files and directories. Default: 0o022.
     pub umask: u32,
     /// Whether [`Event::Command`](super::event::Event::Command) and [`Event::Reply`](super::event::Event::Reply) are wanted:
@@ -124,6 +126,7 @@ impl Default for Config {
             write_limit: 0,
             utf8: true,
             disabled_commands: Vec::new(),
+            custom_verbs: Vec::new(),
             umask: 0o022,
             report_dialogue: false,
             tls: TlsPolicy::default(),

@@ -1,6 +1,6 @@
 //! What hooks and logs are told: pyftpdlib's callbacks, one for one, and the dialogue.
 use super::{failure::Failure, path::VirtualPath, session::Reason};
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{net::SocketAddr, time::Duration};
 
 /// Something happened that is worth a log line or a hook. It asks for nothing: it may be ignored.
@@ -43,6 +43,17 @@ pub enum Event {
         code: u16,
         /// Why it failed, if it did.
         failure: Option<Failure>,
+    },
+    /// A verb that the embedder added was answered, or refused for want of a permission.
+    Custom {
+        /// The verb.
+        verb: Arc<str>,
+        /// What it was about, if its argument is a path.
+        path: Option<VirtualPath>,
+        /// The code of the reply.
+        code: u16,
+        /// What [`Answer::with_note`](super::custom::Answer::with_note) said.
+        note: Option<String>,
     },
     /// A data connection came from, or was to go to, an address that is not permitted, and was refused.
     ForeignAddress(SocketAddr),

@@ -7,16 +7,18 @@
 //!
 //! | job | reports | holds |
 //! |---|---|---|
-//! | [`Job::Login`] | `Granted`, `Denied` or `Failed` | the user's file system |
+//! | [`Job::Login`] | `Granted`, `Denied`, `Rejected` or `Failed` | the user's file system |
 //! | [`Job::Fs`] | as its [`FsOp`] says, or `Failed` | – |
 //! | [`Job::Open`] | `Opened` or `Failed` | the open file or directory, positioned |
 //! | [`Job::Read`] | `Chunk` or `Failed` | – |
 //! | [`Job::Listen`] | `Listening`, then a `Connected` for each connection that arrives; or `Failed` | listener, later the connection |
 //! | [`Job::Connect`] | `Connected` or `Failed` | the connection |
 //! | [`Job::Transfer`] | any number of `Progress`, then `Transferred` | what its two jobs held |
+//! | [`Job::Custom`] | `Answered` or `Failed` | – |
 use super::{
     address::PassivePorts,
     codec::{glob::Pattern, mlsx::FactSet},
+    custom::{Answer, CustomCommand},
     failure::Failure,
     file::Entry,
     path::VirtualPath,
@@ -73,6 +75,8 @@ pub enum Job {
     Connect(Connect),
     /// Move octets between the file and the connection that two earlier jobs hold.
     Transfer(Transfer),
+    /// Carry out a verb that the embedder added. It may take its time: the session waits, and no timer runs.
+    Custom(CustomCommand),
 }
 
 /// A user wants in.
@@ -301,6 +305,9 @@ pub enum Report {
     Granted(Box<Grant>),
     /// The login is refused. The text, if any, is shown to the client behind the 530.
     Denied(Option<String>),
+    /// The user is known, and is not to be let in now: the text is shown to the client behind the 530, and the session ends.
+    /// It is no failed attempt, so that the reply is not delayed.
+    Rejected(String),
     /// It is done.
     Done,
     /// The attributes asked for.
@@ -330,6 +337,8 @@ pub enum Report {
         /// How it went.
         result: Result<(), Failure>,
     },
+    /// The verb of the embedder was carried out, and this is to be answered.
+    Answered(Box<Answer>),
     /// The job failed, and holds nothing.
     Failed(Failure),
 }

@@ -16,6 +16,7 @@ pub mod address;
 pub mod codec;
 pub mod command;
 pub mod config;
+pub mod custom;
 pub mod event;
 pub mod failure;
 pub mod file;

@@ -16,9 +16,14 @@ pub(super) fn recycle(buffer: &mut Vec<u8>) {
 /// Appends a reply. A text of several lines makes a multi-line reply, whose inner lines stand behind a space so that none
 /// looks like the last.
 pub(super) fn reply(output: &mut Vec<u8>, code: u16, text: impl Display) {
+    reply_within(output, code, text, usize::MAX);
+}
+
+/// The same, but that the text is cut when the reply has so many octets.
+pub(super) fn reply_within(output: &mut Vec<u8>, code: u16, text: impl Display, limit: usize) {
     let start = output.len();
     begin(output, code, b' ');
-    let mut writer = Text { output, line: start };
+    let mut writer = Text { output, line: start, end: start.saturating_add(limit) };
     // Writing to a Vec cannot fail, and a Display that fails by itself leaves a reply that is cut, but well-formed.
     let _ = writer.write_fmt(format_args!("{text}"));
     let last = writer.line;
@@ -36,11 +41,17 @@ struct Text<'a> {
     output: &'a mut Vec<u8>,
     /// Where the last line begins.
     line: usize,
+    /// Where no more is taken.
+    end: usize,
 }
 
 impl Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for octet in text.bytes() {
+        for (index, octet) in text.bytes().enumerate() {
+            // Between characters: a half of one would be no UTF-8.
+            if self.output.len() >= self.end && text.is_char_boundary(index) {
+                return Err(fmt::Error);
+            }
             match octet {
                 b'\n' => {
                     end(self.output);
@@ -118,6 +129,18 @@ mod tests {
         assert_eq!(made(220, ""), b"220 \r\n");
         assert_eq!(made(220, "Welcome.\n226 no end\r\nHave fun."), b"220-Welcome.\r\n 226 no end\r\n220 Have fun.\r\n");
         assert_eq!(made(221, "a\n"), b"221-a\r\n221 \r\n");
+    }
+
+    #[test]
+    fn a_reply_that_is_too_long_is_cut_and_whole() {
+        let cut = |text: &str, limit| {
+            let mut output = Vec::new();
+            reply_within(&mut output, 200, text, limit);
+            alloc::string::String::from_utf8(output).unwrap()
+        };
+        assert_eq!(cut("abcdef", 7), "200 abc\r\n");
+        assert_eq!(cut("ab\u{e4}\u{f6}", 7), "200 ab\u{e4}\r\n");
+        assert_eq!(cut("a\nb\nc\n", 9), "200-a\r\n200 b\r\n");
     }
 
     #[test]

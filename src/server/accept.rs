@@ -1,7 +1,7 @@
 //! Accepting control connections: what is the same in every engine.
 use super::{
     limits::Slot,
-    registry::{Membership, Setup, Shared},
+    registry::{Admission, Membership, Setup, Shared},
     sockets::{self, Endpoint, Interest},
     std,
 };
@@ -85,6 +85,22 @@ impl Acceptor {
 
     /// Lets a connection in, or says why not.
     fn admit(&self, control: OwnedFd, peer: SocketAddr) -> Option<Guest> {
+        if let Some(permit) = &self.shared.hooks.permit_connection {
+            let local = sockets::local_address(&control).ok()?;
+            // It is the embedder's. Whom it fails to permit is not let in.
+            match catch_unwind(AssertUnwindSafe(|| permit(peer, local))).unwrap_or(Admission::Drop) {
+                Admission::Permit => {}
+                Admission::Deny(text) => {
+                    say_no(&control, &Refusal::reply_with(&text));
+                    self.shared.tell_refusal(peer, Refusal::NotPermitted);
+                    return None;
+                }
+                Admission::Drop => {
+                    self.shared.tell_refusal(peer, Refusal::NotPermitted);
+                    return None;
+                }
+            }
+        }
         let setup = self.shared.setup();
         let admitted = self.shared.limits.admit(peer.ip(), &setup.settings, self.shared.clock.now());
         let prepared = admitted.and_then(|slot| {
@@ -114,15 +130,17 @@ impl Ends {
     }
 }
 
-/// Says why there is no session. It does not wait: a client that is not reached at once is left alone.
+/// Says why there is no session.
 fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, refusal: Refusal) {
-    let _ = sockets::send(&control, refusal.reply());
+    say_no(control, refusal.reply());
+    shared.tell_refusal(peer, refusal);
+}
+
+/// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone.
+fn say_no(control: impl AsFd, reply: &[u8]) {
+    let _ = sockets::send(&control, reply);
     sockets::end(&control);
     sockets::drain(&control);
-    if let Some(hook) = &shared.hooks.refusal {
-        // It is the embedder's: the server goes on without it.
-        let _ = catch_unwind(AssertUnwindSafe(|| hook(peer, refusal)));
-    }
 }
 
 /// A descriptor kept for the time when there are no others: with it a connection can be taken and refused, where it would

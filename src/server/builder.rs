@@ -1,12 +1,20 @@
 //! From settings and addresses to a server that listens.
 use super::{
     Settings,
-    auth::Authorizer,
+    auth::{Authorizer, Denied},
     handle::Handle,
-    registry::{Hooks, SessionInfo, Setup, Shared},
+    registry::{Admission, Hooks, SessionInfo, Setup, Shared},
     sockets, std,
+    verb::Request,
 };
-use crate::proto::{config::Config, event::Event, session::refusal::Refusal};
+use crate::proto::{
+    config::Config,
+    custom::{Answer, CustomVerb},
+    event::Event,
+    failure::Failure,
+    session::refusal::Refusal,
+    user::Grant,
+};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, net::SocketAddr};
 use std::{
@@ -156,6 +164,83 @@ impl Builder {
         self
     }
 
+    /// Who gets a session, by the address of the client and the one that it connected to. Who is not permitted takes up no place
+    /// among [`Settings::max_cons`], and [`Builder::on_refusal`] is told of it.
+    ///
+    /// It is called by whatever accepts, in every engine: new clients wait for it, so that it should look things up in memory and
+    /// be done. In a panic the connection is closed. By default everybody is permitted.
+    ///
+    /// ```
+    /// use wharf::server::{Admission, Server};
+    /// let builder = Server::builder().permit_connection(|peer, _local| {
+    ///     if peer.ip().is_loopback() { Admission::Permit } else { Admission::Deny("Not from there.".into()) }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn permit_connection(mut self, permit: impl Fn(SocketAddr, SocketAddr) -> Admission + Send + Sync + 'static) -> Self {
+        self.hooks.permit_connection = Some(Box::new(permit));
+        self
+    }
+
+    /// Whether a user is let in whose password is right: by the session, and by what the [`Authorizer`] grants. Who is not is told
+    /// 530 with the text of [`Denied`], and the session ends, which makes room for others. It counts as no failed login.
+    ///
+    /// It is called where the authorizer is: in the session's thread, or in the pool of threads of a runtime. It may block. A panic
+    /// in it ends that session alone. By default everybody is let in.
+    ///
+    /// ```
+    /// use wharf::server::{Server, auth::Denied};
+    /// let builder = Server::builder().permit_login(|session, grant| {
+    ///     if grant.name != "root" || session.peer.ip().is_loopback() { return Ok(()) }
+    ///     Err(Denied(Some("Not from there.".into())))
+    /// });
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn permit_login(mut self, permit: impl Fn(&SessionInfo, &Grant) -> Result<(), Denied> + Send + Sync + 'static) -> Self {
+        self.hooks.permit_login = Some(Box::new(permit));
+        self
+    }
+
+    /// Adds a verb, which `handler` carries out; of two with one name the later one counts. The session checks the login, the
+    /// argument and the permission before, and answers with what comes of it: an [`Answer`], or a [`Failure`] as of a file system,
+    /// which becomes 550 or so.
+    ///
+    /// The handler may block and take its time; meanwhile the session waits, and no timer runs. It is called in the pool of threads
+    /// of a runtime, or in a thread of its own beside that of the session. The session may end before: see
+    /// [`Request::is_cancelled`]. A panic in it ends that session alone.
+    ///
+    /// ```
+    /// use wharf::{proto::custom::{Access, Answer, Argument, CustomVerb}, server::Server};
+    /// let whoami = CustomVerb::new("SITE WHOAMI")?.with_argument(Argument::Forbidden).with_help("", "show who you are");
+    /// let builder = Server::builder().verb(whoami, |request| {
+    ///     Ok(Answer::new(200, format!("{}.", request.session.user.as_deref().unwrap_or("nobody"))))
+    /// });
+    /// # let _ = builder; Ok::<(), wharf::proto::custom::InvalidName>(())
+    /// ```
+    #[must_use]
+    pub fn verb(
+        mut self,
+        verb: CustomVerb,
+        handler: impl Fn(&Request) -> Result<Answer, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.verbs.add(verb, Arc::new(handler), false);
+        self
+    }
+
+    /// [`Builder::verb`] with a handler that neither blocks nor takes long: it is called in place, by the thread or task of the
+    /// session, which costs less.
+    #[must_use]
+    pub fn quick_verb(
+        mut self,
+        verb: CustomVerb,
+        handler: impl Fn(&Request) -> Result<Answer, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.verbs.add(verb, Arc::new(handler), true);
+        self
+    }
+
     /// Listens on `address` too; port 0 lets the system choose. `[::]` serves IPv4 as well, unless an IPv4 address is bound to
     /// the same port.
     #[must_use]
@@ -199,7 +284,7 @@ impl Builder {
             addresses.push(address);
         }
         let (stop, accepting) = io::pipe().map_err(BindError::System)?;
-        let setup = Setup { config: Arc::new(self.config), settings: self.settings, authorizer };
+        let setup = Setup::new(self.config, self.settings, authorizer, &self.hooks);
         Ok(Server { shared: Arc::new(Shared::new(setup, addresses, self.hooks, accepting)), listeners, stop })
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct Drive<E> {
     told: Order,
     /// The session was told to end at once, and may take until then.
     ending: Option<Instant>,
+    /// Which of its revisions others can see.
+    noted: u64,
 }
 
 /// A transfer on its way.
@@ -145,7 +147,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let (local, peer) = member.ends();
         Self {
             session: Session::new(setup.config.clone(), Connection::new(local, peer), shared.clock.now()),
-            jobs: Jobs::new(shared, setup.clone()),
+            jobs: Jobs::new(shared, setup.clone(), member.id()),
             control: Control::new(control),
             member,
             setup,
@@ -156,6 +158,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             writable: true,
             told: Order::Serve,
             ending: None,
+            noted: 0,
         }
     }
 
@@ -436,6 +439,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     pub(super) fn wants(&mut self, now: Instant) -> Wants<'_, E> {
         // What was said is over: an idle session keeps no memory for it.
         self.news = VecDeque::new();
+        if self.session.revision() != self.noted {
+            self.noted = self.session.revision();
+            self.member.note(&self.session, now);
+        }
         let read = self.control.wants_read(&self.session);
         let write = self.control.wants_write(&self.session);
         let urgent = self.control.wants_urgent();

@@ -2,7 +2,7 @@
 use super::{
     Settings,
     auth::Authorizer,
-    registry::{Order, SessionId, SessionSnapshot, Setup, Shared},
+    registry::{Counts, Order, SessionId, SessionSnapshot, Setup, Shared},
 };
 use crate::proto::config::Config;
 use alloc::{sync::Arc, vec::Vec};
@@ -60,15 +60,21 @@ impl Handle {
         self.len() == 0
     }
 
+    /// How much is going on, and has gone on so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.counts()
+    }
+
     /// Ends a session at once, as [`Handle::close_all`] does. `false` if there is no such session (any more).
     pub fn disconnect(&self, id: SessionId) -> bool {
         self.0.end_one(id)
     }
 
     /// What sessions that connect from now on start with. Those that are there keep what they have.
-    /// [`Settings::backlog`] stays as it was.
+    /// Hooks and verbs of the [`Builder`](super::Builder), and [`Settings::backlog`], stay as they were.
     pub fn reload(&self, config: Config, settings: Settings, authorizer: Arc<dyn Authorizer>) {
-        self.0.replace_setup(Setup { config: Arc::new(config), settings, authorizer });
+        self.0.replace_setup(Setup::new(config, settings, authorizer, &self.0.hooks));
     }
 }
 

@@ -1,28 +1,32 @@
 //! What the jobs of a session hold, and their part that blocks: the same for all engines.
 use super::{
-    auth::{Account, Authorizer},
+    auth::{Account, Authorizer, Denied},
     fs::{
         FileSystem,
         perform::{self, Opened},
     },
     limits::{Flow, Rate},
     pump::{self, Pump},
-    registry::{Direction, Setup, Shared},
+    registry::{Direction, SessionId, Setup, Shared},
     sockets::Interest,
+    verb::{Cancel, Handler, Request},
 };
 use crate::proto::{
+    custom::CustomCommand,
     failure::FailureKind,
     job::{Connect, FsOp, Job, JobId, Listen, Login, Open, Report, Transfer},
     path::VirtualPath,
     time::Instant,
+    user::Grant,
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::ToString, sync::Arc, vec::Vec};
 use core::num::NonZeroU64;
 
 /// The jobs of one session that run, or that hold something.
 pub(super) struct Jobs<E> {
     shared: Arc<Shared>,
     setup: Arc<Setup>,
+    session: SessionId,
     /// A handful at most: the login, what is set up for a transfer, and what is running.
     table: Vec<(JobId, Held<E>)>,
 }
@@ -31,6 +35,8 @@ pub(super) struct Jobs<E> {
 enum Held<E> {
     /// Nothing yet, or never: it runs.
     Nothing,
+    /// Nothing, but that its answer is wanted as long as this is there.
+    Custom(#[expect(dead_code, reason = "it is only to be dropped")] Cancel),
     /// The files of a user.
     Login(User),
     /// A file or listing.
@@ -116,10 +122,11 @@ pub(super) struct Blocking {
 }
 
 enum Work {
-    Login { shared: Arc<Shared>, setup: Arc<Setup>, login: Login },
+    Login { shared: Arc<Shared>, setup: Arc<Setup>, session: SessionId, login: Login },
     Fs { files: Arc<dyn FileSystem>, op: FsOp },
     Open { files: Arc<dyn FileSystem>, open: Open },
     Read { list: JobId, file: Box<OpenFile>, limit: usize },
+    Custom { handler: Handler, request: Box<Request>, is_quick: bool },
 }
 
 /// What came of [`Blocking::run`].
@@ -137,14 +144,16 @@ enum Kept {
 }
 
 impl<E> Jobs<E> {
-    pub(super) fn new(shared: Arc<Shared>, setup: Arc<Setup>) -> Self {
-        Self { shared, setup, table: Vec::new() }
+    pub(super) fn new(shared: Arc<Shared>, setup: Arc<Setup>, session: SessionId) -> Self {
+        Self { shared, setup, session, table: Vec::new() }
     }
 
     /// Begins a job.
     pub(super) fn start(&mut self, id: JobId, job: Job, now: Instant) -> Task<E> {
         let task = self.task(id, job, now);
         match task {
+            // It is in the table already.
+            Task::Block(ref work) if work.is_custom() => {}
             Task::Block(_) | Task::Listen(_) | Task::Connect(_) => self.table.push((id, Held::Nothing)),
             Task::Transfer(_) | Task::Report(_) => {}
         }
@@ -158,8 +167,12 @@ impl<E> Jobs<E> {
                 if self.shared.limits.is_shut_out(login.peer.ip(), &self.setup.settings, now) {
                     return Task::Report(Report::Denied(None));
                 }
-                Work::Login { shared: self.shared.clone(), setup: self.setup.clone(), login }
+                Work::Login { shared: self.shared.clone(), setup: self.setup.clone(), session: self.session, login }
             }
+            Job::Custom(command) => match self.custom(id, command) {
+                Some(work) => work,
+                None => return nothing_held(),
+            },
             Job::Fs { login, op } => match self.files(login) {
                 Some(files) => Work::Fs { files, op },
                 None => return nothing_held(),
@@ -177,6 +190,16 @@ impl<E> Jobs<E> {
             Job::Transfer(transfer) => return self.transfer(&transfer, now),
         };
         Task::Block(Box::new(Blocking { id, work }))
+    }
+
+    fn custom(&mut self, id: JobId, command: CustomCommand) -> Option<Work> {
+        let (handler, is_quick) = self.shared.hooks.verbs.handler(&command.verb)?;
+        let session = self.shared.info(self.session)?;
+        let files = command.login.and_then(|login| self.files(login));
+        let (cancel, cancelled) = Cancel::new();
+        self.table.push((id, Held::Custom(cancel)));
+        let request = Box::new(Request::new(session, command, files, cancelled));
+        Some(Work::Custom { handler, request, is_quick })
     }
 
     fn transfer(&mut self, transfer: &Transfer, now: Instant) -> Task<E> {
@@ -209,7 +232,7 @@ impl<E> Jobs<E> {
     pub(super) fn cancel(&mut self, id: JobId) -> Option<Discarded> {
         match self.take(id)? {
             Held::File(file) if !file.quick => Some(Discarded::File(file)),
-            Held::File(_) | Held::Login(_) | Held::Nothing => None,
+            Held::File(_) | Held::Login(_) | Held::Nothing | Held::Custom(_) => None,
             Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
         }
     }
@@ -223,7 +246,7 @@ impl<E> Jobs<E> {
             Kept::File(holder, file) => self.hold(holder, Held::File(file)),
             Kept::Nothing => {}
         }
-        if let Some(Held::Nothing) = self.slot(id) {
+        if let Some(Held::Nothing | Held::Custom(_)) = self.slot(id) {
             self.take(id);
         }
         wanted.then_some((id, report))
@@ -244,7 +267,8 @@ impl<E> Jobs<E> {
         self.table.iter_mut().find_map(|(id, held)| match held {
             Held::Listener(listener, None) => Some((*id, Awaited::Accept, listener)),
             Held::Connecting(connection) => Some((*id, Awaited::Connect, connection)),
-            Held::Listener(_, Some(_)) | Held::Connection(_) | Held::Login(_) | Held::File(_) | Held::Nothing => None,
+            Held::Listener(_, Some(_)) | Held::Connection(_) | Held::Login(_) | Held::File(_) => None,
+            Held::Nothing | Held::Custom(_) => None,
         })
     }
 
@@ -296,7 +320,7 @@ impl<E> Jobs<E> {
         }
         match core::mem::replace(slot, Held::Nothing) {
             Held::File(file) => Some(file),
-            Held::Nothing | Held::Login(_) => None,
+            Held::Nothing | Held::Custom(_) | Held::Login(_) => None,
             Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
         }
     }
@@ -308,7 +332,7 @@ impl<E> Jobs<E> {
     fn user(&self, login: JobId) -> Option<&User> {
         self.table.iter().find_map(|(id, held)| match held {
             Held::Login(user) if *id == login => Some(user),
-            Held::Login(_) | Held::Nothing | Held::File(_) => None,
+            Held::Login(_) | Held::Nothing | Held::Custom(_) | Held::File(_) => None,
             Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
         })
     }
@@ -335,6 +359,7 @@ impl Blocking {
     pub(super) fn is_quick(&self) -> bool {
         match &self.work {
             Work::Login { .. } | Work::Read { .. } => false,
+            Work::Custom { is_quick, .. } => *is_quick,
             Work::Fs { files, op } => match op {
                 FsOp::ChangeDirectory(_) | FsOp::Exists(_) | FsOp::Metadata(_) | FsOp::Size { ascii: None, .. } => {
                     files.is_quick()
@@ -349,15 +374,27 @@ impl Blocking {
         }
     }
 
+    fn is_custom(&self) -> bool {
+        matches!(self.work, Work::Custom { .. })
+    }
+
+    /// Whether it may take so long that the session should not stand still for it, even in a thread of its own.
+    pub(super) fn is_long(&self) -> bool {
+        self.is_custom() && !self.is_quick()
+    }
+
     /// Does the work.
     pub(super) fn run(self) -> Finished {
         let id = self.id;
         let (report, kept) = match self.work {
-            Work::Login { shared, setup, login } => match setup.authorizer.authenticate(&login) {
-                Ok(Account { grant, files }) => {
-                    let user = User { name: grant.name.as_str().into(), files };
-                    (Report::Granted(Box::new(grant)), Kept::Login(user))
-                }
+            Work::Login { shared, setup, session, login } => match setup.authorizer.authenticate(&login) {
+                Ok(Account { grant, files }) => match permit(&shared, session, &grant) {
+                    Ok(()) => {
+                        let user = User { name: grant.name.as_str().into(), files };
+                        (Report::Granted(Box::new(grant)), Kept::Login(user))
+                    }
+                    Err(denied) => (Report::Rejected(denied.to_string()), Kept::Nothing),
+                },
                 Err(denied) => {
                     shared.limits.login_failed(login.peer.ip(), &setup.settings, shared.clock.now());
                     (Report::Denied(denied.0), Kept::Nothing)
@@ -374,9 +411,21 @@ impl Blocking {
                 let report = filled.map_or_else(Report::Failed, |_| Report::Chunk(lines));
                 (report, Kept::File(list, file))
             }
+            Work::Custom { handler, request, .. } => {
+                let answered = handler(&request);
+                (answered.map_or_else(Report::Failed, |answer| Report::Answered(Box::new(answer))), Kept::Nothing)
+            }
         };
         Finished { id, report, kept }
     }
+}
+
+/// Whether the embedder lets this user in.
+fn permit(shared: &Shared, session: SessionId, grant: &Grant) -> Result<(), Denied> {
+    let Some(permit) = &shared.hooks.permit_login else { return Ok(()) };
+    // Without an entry the session has ended meanwhile.
+    let session = shared.info(session).ok_or_else(Denied::default)?;
+    permit(&session, grant).map_err(|denied| Denied(Some(denied.0.unwrap_or_else(|| "You may not log in now.".into()))))
 }
 
 fn open_file(files: &dyn FileSystem, id: JobId, open: Open) -> (Report, Kept) {

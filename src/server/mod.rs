@@ -69,18 +69,22 @@ mod sockets;
 mod threads;
 #[cfg(all(unix, feature = "tokio"))]
 mod tokio;
+#[cfg(all(unix, feature = "_engine"))]
+mod verb;
 
 #[cfg(all(unix, feature = "_engine"))]
 pub use builder::{BindError, Builder, Server};
 #[cfg(all(unix, feature = "_engine"))]
 pub use handle::Handle;
 #[cfg(all(unix, feature = "_engine"))]
-pub use registry::{Direction, SessionId, SessionInfo, SessionSnapshot, TransferSnapshot};
+pub use registry::{Admission, CommandSnapshot, Counts, Direction, SessionId, SessionInfo, SessionSnapshot, TransferSnapshot};
 #[cfg(all(unix, feature = "_engine"))]
 pub use settings::Settings;
 #[cfg(all(unix, feature = "smol"))]
 pub use smol::Smol;
 #[cfg(all(unix, feature = "tokio"))]
 pub use tokio::Tokio;
+#[cfg(all(unix, feature = "_engine"))]
+pub use verb::Request;
 #[cfg(feature = "transcript")]
 pub mod transcript;

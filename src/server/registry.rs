@@ -1,27 +1,32 @@
 //! What a server knows of itself: its settings, its sessions, and whether it is to stop.
 use super::{
     Settings,
-    auth::Authorizer,
+    auth::{Authorizer, Denied},
     clock::{Clock, unix_time},
     limits::Limits,
     std,
+    verb::Verbs,
 };
 use crate::proto::{
     config::Config,
     event::Event,
     path::VirtualPath,
-    session::{Reason, refusal::Refusal},
+    session::{Reason, Session, refusal::Refusal},
     time::{Instant, UnixTime},
+    user::Grant,
 };
-use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::{
     fmt,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 use std::{
     io::PipeWriter,
+    panic::catch_unwind,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -57,8 +62,24 @@ pub struct SessionInfo {
 pub struct SessionSnapshot {
     /// Who it is with.
     pub info: SessionInfo,
+    /// The current directory of the user, if somebody is logged in.
+    pub directory: Option<VirtualPath>,
+    /// The command that was carried out last.
+    pub command: Option<CommandSnapshot>,
+    /// How long ago that was, or the last transfer ended; or how long it has been connected. 0 during a transfer.
+    pub idle: Duration,
     /// What is being transferred.
     pub transfer: Option<TransferSnapshot>,
+}
+
+/// A command, for people to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommandSnapshot {
+    /// The verb, in upper case.
+    pub verb: String,
+    /// The first 256 octets of its argument; `***` where that is a secret.
+    pub argument: Vec<u8>,
 }
 
 /// A transfer as it is at a moment.
@@ -71,8 +92,46 @@ pub struct TransferSnapshot {
     pub direction: Direction,
     /// Octets that have gone over the data connection.
     pub bytes: u64,
+    /// When it began.
+    pub since: UnixTime,
     /// How long it has been going on.
     pub duration: Duration,
+}
+
+impl TransferSnapshot {
+    /// Octets a second since it began.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        let milliseconds = self.duration.as_millis().max(1);
+        u64::try_from(u128::from(self.bytes) * 1000 / milliseconds).unwrap_or(u64::MAX)
+    }
+}
+
+/// How much is going on at a moment, and has gone on since the server was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Sessions.
+    pub sessions: usize,
+    /// Sessions whose user is logged in.
+    pub logged_in: usize,
+    /// Transfers under way, listings among them.
+    pub transfers: usize,
+    /// Sessions so far.
+    pub accepted: u64,
+    /// Clients who got none.
+    pub refused: u64,
+}
+
+/// What is to be done with a client who connects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It gets a session.
+    Permit,
+    /// It is told 421 with this text, and the connection is closed.
+    Deny(String),
+    /// The connection is closed without a word.
+    Drop,
 }
 
 /// Which way a transfer goes.
@@ -88,14 +147,22 @@ pub enum Direction {
 
 type EventHook = Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>;
 type RefusalHook = Box<dyn Fn(SocketAddr, Refusal) + Send + Sync>;
+type PermitConnection = Box<dyn Fn(SocketAddr, SocketAddr) -> Admission + Send + Sync>;
+type PermitLogin = Box<dyn Fn(&SessionInfo, &Grant) -> Result<(), Denied> + Send + Sync>;
 
-/// What the embedder wants to be told.
+/// What the embedder wants to be told, or to decide, or to do itself.
 #[derive(Default)]
 pub(super) struct Hooks {
     /// Every event of every session.
     pub(super) event: Option<EventHook>,
     /// Who got no session, and why.
     pub(super) refusal: Option<RefusalHook>,
+    /// Who gets a session, by peer and local address.
+    pub(super) permit_connection: Option<PermitConnection>,
+    /// Who is let in, of those whose password is right.
+    pub(super) permit_login: Option<PermitLogin>,
+    /// Verbs of the embedder.
+    pub(super) verbs: Verbs,
 }
 
 /// What new sessions start with; replaced as a whole.
@@ -103,6 +170,13 @@ pub(super) struct Setup {
     pub(super) config: Arc<Config>,
     pub(super) settings: Settings,
     pub(super) authorizer: Arc<dyn Authorizer>,
+}
+
+impl Setup {
+    pub(super) fn new(mut config: Config, settings: Settings, authorizer: Arc<dyn Authorizer>, hooks: &Hooks) -> Self {
+        config.custom_verbs.extend(hooks.verbs.known());
+        Self { config: Arc::new(config), settings, authorizer }
+    }
 }
 
 /// What all parts of a server share.
@@ -114,6 +188,7 @@ pub(super) struct Shared {
     pub(super) no_delay: bool,
     pub(super) limits: Arc<Limits>,
     pub(super) hooks: Hooks,
+    refused: AtomicU64,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -149,6 +224,12 @@ pub(super) struct Entry {
 struct EntryState {
     info: SessionInfo,
     order: Order,
+    directory: VirtualPath,
+    /// The last command, of which so many octets are the verb.
+    command: Vec<u8>,
+    verb: usize,
+    /// When that was carried out, or the last transfer ended.
+    active: Instant,
     transfer: Option<TransferState>,
     /// The hook was told of its end.
     ended: bool,
@@ -159,6 +240,7 @@ struct TransferState {
     direction: Direction,
     bytes: u64,
     begun: Instant,
+    since: UnixTime,
 }
 
 /// A session's place in the registry, given up when dropped.
@@ -190,6 +272,7 @@ impl Shared {
             no_delay,
             limits: Arc::new(Limits::default()),
             hooks,
+            refused: AtomicU64::new(0),
             state: Mutex::new(state),
             ended: Condvar::new(),
         }
@@ -220,7 +303,16 @@ impl Shared {
         let id = SessionId(state.next_id);
         state.next_id += 1;
         let info = SessionInfo { id, peer, local, since, user: None };
-        let inner = EntryState { info, order: Order::Serve, transfer: None, ended: false };
+        let inner = EntryState {
+            info,
+            order: Order::Serve,
+            directory: VirtualPath::root(),
+            command: Vec::new(),
+            verb: 0,
+            active: self.clock.now(),
+            transfer: None,
+            ended: false,
+        };
         let entry = Arc::new(Entry { wake, state: Mutex::new(inner) });
         state.sessions.insert(id, entry.clone());
         Some(Membership { shared: self.clone(), id, entry })
@@ -256,6 +348,36 @@ impl Shared {
         let entries: Vec<_> = lock(&self.state).sessions.values().cloned().collect();
         let now = self.clock.now();
         entries.iter().map(|entry| entry.snapshot(now)).collect()
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let (entries, accepted) = {
+            let state = lock(&self.state);
+            (state.sessions.values().cloned().collect::<Vec<_>>(), state.next_id - 1)
+        };
+        let refused = self.refused.load(Ordering::Relaxed);
+        let mut counts = Counts { sessions: entries.len(), accepted, refused, ..Counts::default() };
+        for entry in entries {
+            let state = lock(&entry.state);
+            counts.logged_in += usize::from(state.info.user.is_some());
+            counts.transfers += usize::from(state.transfer.is_some());
+        }
+        counts
+    }
+
+    /// Notes that a client got no session, and tells the hook.
+    pub(super) fn tell_refusal(&self, peer: SocketAddr, refusal: Refusal) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(hook) = &self.hooks.refusal {
+            // It is the embedder's: the server goes on without it.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(peer, refusal)));
+        }
+    }
+
+    /// Who this session is with.
+    pub(super) fn info(&self, id: SessionId) -> Option<SessionInfo> {
+        let entry = lock(&self.state).sessions.get(&id).cloned();
+        entry.map(|entry| lock(&entry.state).info.clone())
     }
 
     /// Whether nothing is to be accepted any more.
@@ -330,9 +452,18 @@ impl Entry {
             path: transfer.path.clone(),
             direction: transfer.direction,
             bytes: transfer.bytes,
+            since: transfer.since,
             duration: now.since(transfer.begun),
         });
-        SessionSnapshot { info: state.info.clone(), transfer }
+        let (verb, argument) = state.command.split_at(state.verb);
+        SessionSnapshot {
+            info: state.info.clone(),
+            directory: state.info.user.is_some().then(|| state.directory.clone()),
+            command: (state.verb > 0)
+                .then(|| CommandSnapshot { verb: String::from_utf8_lossy(verb).into_owned(), argument: argument.to_vec() }),
+            idle: if transfer.is_some() { Duration::ZERO } else { now.since(state.active) },
+            transfer,
+        }
     }
 }
 
@@ -356,6 +487,7 @@ impl Membership {
             | Event::ForeignAddress(_)
             | Event::PrivilegedPort(_)
             | Event::CannotListen(_)
+            | Event::Custom { .. }
             | Event::Command { .. }
             | Event::Reply(_) => {}
         }
@@ -390,7 +522,7 @@ impl Membership {
     }
 
     pub(super) fn transfer_began(&self, path: VirtualPath, direction: Direction, begun: Instant) {
-        lock(&self.entry.state).transfer = Some(TransferState { path, direction, bytes: 0, begun });
+        lock(&self.entry.state).transfer = Some(TransferState { path, direction, bytes: 0, begun, since: unix_time() });
     }
 
     pub(super) fn transfer_moved(&self, bytes: u64) {
@@ -400,7 +532,28 @@ impl Membership {
     }
 
     pub(super) fn transfer_ended(&self) {
-        lock(&self.entry.state).transfer = None;
+        let mut state = lock(&self.entry.state);
+        state.transfer = None;
+        state.active = self.shared.clock.now();
+    }
+
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Takes note of what others may see of a session.
+    pub(super) fn note(&self, session: &Session, now: Instant) {
+        let mut state = lock(&self.entry.state);
+        state.active = now;
+        if state.directory != *session.directory() {
+            state.directory = session.directory().clone();
+        }
+        state.command.clear();
+        if let Some((verb, argument)) = session.last_command() {
+            state.verb = verb.len();
+            state.command.extend_from_slice(verb.as_bytes());
+            state.command.extend_from_slice(argument);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod abort;
 mod control;
 mod crowd;
 mod data;
+mod embed;
 mod faults;
 mod limits;
 #[cfg(feature = "files")]

@@ -2,6 +2,11 @@
 //! Shared by the tests and by the fuzz targets.
 #![allow(dead_code, reason = "each user needs a part of it")]
 
+use wharf::proto::{
+    custom::{Access, Argument, CustomVerb},
+    user::Permission,
+};
+
 /// A command line, as a server has to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -192,9 +197,29 @@ pub(crate) fn final_codes(verb: &str) -> &'static [u16] {
         "STAT" => &[211, 213, 450, 451, 452, 550, 552],
         "SYST" => &[215],
         "USER" => &[331, 534],
+        verb if is_custom(verb) => &[200, 230, 299, 350, 450, 451, 452, 504, 530, 550, 552, 599],
         // Unknown, or known and not done.
         _ => &[500, 502],
     }
+}
+
+/// Verbs that the tests add to Wharf's: with an argument that is a path and needs `a`; in the current directory with `d`; for
+/// everybody; with an argument that is a secret. The last one is also a verb of Wharf's, and counts where that is disabled.
+pub(crate) const CUSTOM: [&str; 5] = ["XSIGN", "SITE XHERE", "XHELLO", "SITE XSECRET", "SITE CHMOD"];
+
+pub(crate) fn custom_verbs() -> Vec<CustomVerb> {
+    let [sign, here, hello, secret, chmod] = CUSTOM.map(|name| CustomVerb::new(name).expect("a name"));
+    vec![
+        sign.with_argument(Argument::Required).with_access(Access::Path(Permission::Append)).with_feature("XSIGN"),
+        here.with_access(Access::CurrentDirectory(Permission::Delete)).before_login().with_help("", "whatever"),
+        hello.before_login().with_argument(Argument::Forbidden).with_help("x", "a\nb"),
+        secret.with_secret_argument(),
+        chmod.with_access(Access::Path(Permission::ChangeMode)),
+    ]
+}
+
+pub(crate) fn is_custom(verb: &str) -> bool {
+    CUSTOM[..4].contains(&verb)
 }
 
 /// Whether a verb moves data.
@@ -208,6 +233,7 @@ pub(crate) fn works_before_login(line: &Line) -> bool {
         "STAT" => !line.has_argument(),
         "ACCT" | "ADAT" | "AUTH" | "CCC" | "CLNT" | "CONF" | "ENC" | "FEAT" | "HELP" | "HOST" | "LANG" | "MIC" | "NOOP"
         | "OPTS" => true,
+        "XHELLO" => true,
         "PASS" | "PBSZ" | "PROT" | "QUIT" | "REIN" | "SITE HELP" | "SYST" | "USER" => true,
         _ => false,
     }

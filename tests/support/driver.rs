@@ -6,6 +6,7 @@ use wharf::{
     Connection, Input, Output, Session,
     proto::{
         config::Config,
+        custom::Answer,
         failure::FailureKind,
         file::{Entry, Metadata},
         job::{FsOp, Job, JobId, Open, Report, StoreMode},
@@ -62,6 +63,7 @@ impl Driver {
         let mut config = Config::default();
         config.auth_failed_timeout = Duration::ZERO;
         config.report_dialogue = true;
+        config.custom_verbs = crate::dialogue::custom_verbs();
         let connection = Connection::new(address("192.0.2.1:21"), address(PEER));
         let session = Session::new(Arc::new(config), connection, Instant::ZERO);
         let trace = Trace { replies: Vec::new(), outputs: Vec::new() };
@@ -140,6 +142,7 @@ impl Driver {
             Job::Read { .. } => Report::Chunk(Vec::new()),
             Job::Listen(listen) => Report::Listening(SocketAddr::new(listen.ip, 50001)),
             Job::Connect(connect) => Report::Connected(connect.to),
+            Job::Custom(_) => Report::Answered(Box::new(Answer::new(200, "Done."))),
             Job::Transfer(_) => Report::Transferred { bytes: 7, result: Ok(()) },
         }
     }

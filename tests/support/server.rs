@@ -107,6 +107,8 @@ pub struct Options {
     pub limits: (u64, u64),
     pub hook: Hook,
     pub on_refusal: Box<dyn Fn(SocketAddr, Refusal) + Send + Sync>,
+    /// What else the builder is to be told.
+    pub build: Box<dyn FnOnce(Builder) -> Builder>,
 }
 
 impl Default for Options {
@@ -122,6 +124,7 @@ impl Default for Options {
             limits: (0, 0),
             hook: Box::new(|_, _| {}),
             on_refusal: Box::new(|_, _| {}),
+            build: Box::new(|builder| builder),
         }
     }
 }
@@ -169,7 +172,7 @@ impl TestServer {
         };
         let builder =
             Server::builder().config(options.config).settings(options.settings).on_event(hook).on_refusal(options.on_refusal);
-        let builder = builder.authorizer(match options.authorizer {
+        let builder = (options.build)(builder).authorizer(match options.authorizer {
             Some(authorizer) => authorizer,
             None => Arc::new(users((options.wrap)(files.clone()), options.limits)),
         });

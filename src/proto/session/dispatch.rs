@@ -1,5 +1,5 @@
 //! From a line to the code of its verb: the checks that the table of verbs asks for, in their order.
-use super::{Reason, Session};
+use super::{Name, Reason, Session};
 use crate::proto::{
     command::{Argument, Command, Marker, Verb, When},
     config::Config,
@@ -20,9 +20,9 @@ pub(super) fn is_abor(config: &Config, line: &[u8]) -> bool {
 }
 
 /// Whether the line is STAT without a path, which is answered during a transfer (RFC 959 section 4.1.3).
-pub(super) fn is_plain_stat(line: &[u8]) -> bool {
+pub(super) fn is_plain_stat(config: &Config, line: &[u8]) -> bool {
     let command = Command::parse(line);
-    command.verb == Some(Verb::Stat) && command.argument.is_empty()
+    command.verb == Some(Verb::Stat) && command.argument.is_empty() && !is_disabled(config, Verb::Stat)
 }
 
 pub(super) fn is_disabled(config: &Config, verb: Verb) -> bool {
@@ -43,6 +43,9 @@ impl Session {
     pub(super) fn execute(&mut self, line: &[u8]) {
         let command = Command::parse(line);
         let verb = command.verb.filter(|verb| !is_disabled(&self.config, *verb));
+        if let Some((custom, argument)) = self.find_custom(verb, line) {
+            return self.execute_custom(&custom, argument);
+        }
         if self.config.report_dialogue {
             self.report_command(line, command);
         }
@@ -62,24 +65,29 @@ impl Session {
         if needs_login && self.login.user().is_none() {
             return self.reply(530, "Log in with USER and PASS first.");
         }
-        match rule.argument {
-            Argument::Required if command.argument.is_empty() => {
-                return self.reply(501, format_args!("{verb} needs an argument."));
-            }
-            Argument::Forbidden if command.argument.iter().any(|octet| *octet != b' ') => {
-                return self.reply(501, format_args!("{verb} takes no argument."));
-            }
-            Argument::Required | Argument::Forbidden | Argument::Optional => {}
-        }
-        if memchr::memchr(0, command.argument).is_some() {
-            return self.reply(501, "NUL is not allowed.");
+        if !self.accept_argument(verb.name(), rule.argument, command.argument) {
+            return;
         }
         if self.aborting && verb.is_transfer() {
             // An ABOR waits behind it.
             return self.reply(426, "Connection closed; transfer stopped.");
         }
         self.verb = verb;
+        self.last.note(Name::Own(verb), command.argument, verb.is_secret());
         self.carry_out(verb, command.argument, rename_from, restart);
+    }
+
+    /// Whether a verb can have this argument; if not, says so.
+    pub(super) fn accept_argument(&mut self, verb: &str, rule: Argument, argument: &[u8]) -> bool {
+        match rule {
+            Argument::Required if argument.is_empty() => self.reply(501, format_args!("{verb} needs an argument.")),
+            Argument::Forbidden if argument.iter().any(|octet| *octet != b' ') => {
+                self.reply(501, format_args!("{verb} takes no argument."));
+            }
+            _ if memchr::memchr(0, argument).is_some() => self.reply(501, "NUL is not allowed."),
+            Argument::Required | Argument::Forbidden | Argument::Optional => return true,
+        }
+        false
     }
 
     fn carry_out(&mut self, verb: Verb, argument: &[u8], rename_from: Option<VirtualPath>, restart: u64) {

@@ -267,7 +267,7 @@ impl Session {
             }
             (Then::ChangeDirectory, Report::Done) => {
                 self.acted(&pending, 250, None);
-                self.cwd = pending.path;
+                self.set_directory(pending.path);
                 let path = self.cwd.clone();
                 self.reply_path(250, &path, b" is the current directory.");
             }

@@ -89,12 +89,16 @@ pub enum Reason {
     Timeout,
     /// Too many failed logins.
     LoginAttempts,
+    /// A user who may not come in now: [`Report::Rejected`].
+    LoginRejected,
     /// Commands that are not FTP (HTTP on the FTP port, for one).
     NotFtp,
     /// [`Input::Shutdown`].
     Shutdown,
     /// TLS could not be begun or ended in good order, or not in time.
     Tls,
+    /// A verb that the embedder added ended it.
+    CustomVerb,
     /// Code around the session panicked: a file system, an authorizer, a hook.
     Failed,
 }

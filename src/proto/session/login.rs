@@ -4,6 +4,7 @@ use crate::proto::{
     event::Event,
     job::{self, Job, JobId, Report},
     secret::Secret,
+    text::Escaped,
     user::Grant,
 };
 use alloc::{
@@ -101,10 +102,17 @@ impl Session {
         let Login::Checking { job, user } = mem::replace(&mut self.login, Login::Start) else { return };
         let text = match report {
             Report::Granted(grant) => return self.log_in(job, *grant),
+            Report::Rejected(text) => {
+                self.cancel(job);
+                self.event(Event::LoginFailed { user });
+                self.reply(530, Escaped(text.as_bytes()));
+                return self.close(Reason::LoginRejected);
+            }
             Report::Denied(text) => text,
             Report::Failed(failure) => Some(failure.to_string()),
             Report::Done | Report::Entry(_) | Report::Size(_) | Report::Opened { .. } | Report::Chunk(_) => None,
             Report::Listening(_) | Report::Connected(_) | Report::Progress(_) | Report::Transferred { .. } => None,
+            Report::Answered(_) => None,
         };
         // It holds nothing, unless its report was none of a login.
         self.cancel(job);
@@ -122,7 +130,7 @@ impl Session {
     fn log_in(&mut self, job: JobId, grant: Grant) {
         self.timers.stop(Timer::Login);
         self.event(Event::LoggedIn { user: grant.name.clone() });
-        self.cwd = grant.directory.clone();
+        self.set_directory(grant.directory.clone());
         let text = grant.msg_login.clone();
         self.login = Login::In(Box::new(User { job, grant }));
         self.reply(230, text);
@@ -133,7 +141,7 @@ impl Session {
     pub(super) fn login_failed(&mut self) {
         let Login::Delayed(text) = mem::replace(&mut self.login, Login::Start) else { return };
         let text = text.unwrap_or_else(|| "Authentication failed.".into());
-        let text = crate::proto::text::Escaped(text.as_bytes());
+        let text = Escaped(text.as_bytes());
         if self.failed_logins == self.config.max_login_attempts {
             self.reply(530, format_args!("{text} Disconnecting."));
             self.close(Reason::LoginAttempts);
@@ -175,7 +183,7 @@ impl Session {
     pub(super) fn begin_anew(&mut self) {
         self.log_out();
         self.drop_data();
-        self.cwd = crate::proto::path::VirtualPath::root();
+        self.set_directory(crate::proto::path::VirtualPath::root());
         self.parameters = super::parameters::Parameters::new(&self.config);
         self.security.reset_protection(self.connection.tls);
     }

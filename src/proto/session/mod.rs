@@ -16,7 +16,10 @@ use super::{
     time::Instant,
 };
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
-use core::{fmt::Display, mem};
+use core::{
+    fmt::{self, Display},
+    mem,
+};
 pub use interface::{Connection, Input, Output, Reason, Tls};
 
 use data::DataPort;
@@ -26,6 +29,7 @@ use timers::{Timer, Timers};
 use transfer::UnderWay;
 use zeroize::Zeroize;
 
+mod custom;
 mod data;
 mod dispatch;
 mod files;
@@ -85,6 +89,7 @@ pub struct Session {
     last_job: u64,
     /// The command that was carried out last.
     verb: Verb,
+    last: LastCommand,
     login: Login,
     failed_logins: u32,
     /// In a row, before login.
@@ -105,6 +110,41 @@ pub struct Session {
     half_closed: bool,
     draining: bool,
     urgent: bool,
+}
+
+/// The command that was carried out last, for those who watch.
+#[derive(Default)]
+struct LastCommand {
+    revision: u64,
+    name: Option<Name>,
+    /// At most [`SHOWN`] octets of it.
+    argument: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+enum Name {
+    Own(Verb),
+    Custom(Arc<str>),
+}
+
+/// Octets of an argument that are remembered.
+const SHOWN: usize = 256;
+
+impl LastCommand {
+    fn note(&mut self, name: Name, argument: &[u8], is_secret: bool) {
+        let argument = if is_secret { b"***" } else { argument };
+        self.revision += 1;
+        self.name = Some(name);
+        self.argument.clear();
+        self.argument.extend_from_slice(&argument[..argument.len().min(SHOWN)]);
+    }
+}
+
+/// The argument is a path or so, and of no use in the state of a session.
+impl fmt::Debug for LastCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LastCommand({}, {:?}, {} octets)", self.revision, self.name, self.argument.len())
+    }
 }
 
 /// Where the session as a whole stands.
@@ -134,6 +174,8 @@ enum Running {
     Files(files::Pending),
     /// STAT with a path.
     Status(status::Status),
+    /// A verb that the embedder added.
+    Custom(custom::Pending),
     Transfer(Box<UnderWay>),
 }
 
@@ -144,6 +186,7 @@ impl Running {
             Self::Listening(binding) => binding.job == id,
             Self::Files(pending) => pending.job == id,
             Self::Status(status) => status.waits_for(id),
+            Self::Custom(pending) => pending.job == id,
             Self::Transfer(transfer) => transfer.job() == id,
         }
     }
@@ -172,6 +215,7 @@ impl Session {
             timers: Timers::default(),
             last_job: 0,
             verb: Verb::Noop,
+            last: LastCommand::default(),
             login: Login::Start,
             failed_logins: 0,
             unknown_commands: 0,
@@ -293,6 +337,34 @@ impl Session {
         self.login.user().map(|user| user.grant.name.as_str())
     }
 
+    /// The current directory, of the user who is logged in.
+    #[must_use]
+    pub fn directory(&self) -> &VirtualPath {
+        &self.cwd
+    }
+
+    /// Another number whenever [`Session::last_command`] or [`Session::directory`] has changed.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.last.revision
+    }
+
+    /// The command that was carried out last, not counting those that were unknown, or refused before they were looked at: its
+    /// verb, and the first 256 octets of its argument, or `***` where that is a secret.
+    #[must_use]
+    pub fn last_command(&self) -> Option<(&str, &[u8])> {
+        let name = match self.last.name.as_ref()? {
+            Name::Own(verb) => verb.name(),
+            Name::Custom(name) => name,
+        };
+        Some((name, &self.last.argument))
+    }
+
+    fn set_directory(&mut self, directory: VirtualPath) {
+        self.cwd = directory;
+        self.last.revision += 1;
+    }
+
     fn sent(&mut self, octets: usize) {
         debug_assert!(octets <= self.unsent.len(), "more octets than Session::unsent()");
         if octets < self.unsent.len() {
@@ -353,10 +425,10 @@ impl Session {
         match &self.running {
             Running::Nothing => !self.login.is_busy(),
             Running::Transfer(_) => match self.lines.peek() {
-                Some(Line::Text(line)) => dispatch::is_plain_stat(line),
+                Some(Line::Text(line)) => dispatch::is_plain_stat(&self.config, line),
                 Some(Line::TooLong) | None => false,
             },
-            Running::Listening(_) | Running::Files(_) | Running::Status(_) => false,
+            Running::Listening(_) | Running::Files(_) | Running::Status(_) | Running::Custom(_) => false,
         }
     }
 
@@ -374,9 +446,12 @@ impl Session {
                 Running::Listening(binding) => self.bound(binding, report),
                 Running::Files(pending) => self.files_report(pending, report),
                 Running::Status(status) => self.status_report(status, report),
+                Running::Custom(pending) => self.custom_report(pending, report),
                 Running::Transfer(transfer) => self.transfer_report(transfer, report),
             }
-            self.restart_idle_timer();
+            if self.phase == Phase::Open {
+                self.restart_idle_timer();
+            }
         }
     }
 
@@ -419,7 +494,9 @@ impl Session {
     fn restart_idle_timer(&mut self) {
         match self.running {
             Running::Nothing | Running::Status(_) => self.timers.set(Timer::Idle, self.now, self.parameters.idle),
-            Running::Listening(_) | Running::Files(_) | Running::Transfer(_) => self.timers.stop(Timer::Idle),
+            Running::Listening(_) | Running::Files(_) | Running::Custom(_) | Running::Transfer(_) => {
+                self.timers.stop(Timer::Idle);
+            }
         }
     }
 
@@ -444,6 +521,7 @@ impl Session {
             Running::Transfer(transfer) => self.drop_transfer(*transfer),
             Running::Listening(binding) => self.cancel(binding.job),
             Running::Files(pending) => self.cancel(pending.job),
+            Running::Custom(pending) => self.cancel(pending.job),
             Running::Status(status) => status.jobs().for_each(|job| self.cancel(job)),
         }
     }

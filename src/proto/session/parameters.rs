@@ -4,6 +4,8 @@ use crate::proto::{
     codec::mlsx::FactSet,
     command::{Command, Verb, split},
     config::Config,
+    custom::CustomVerb,
+    text::Escaped,
 };
 use core::{fmt::Write, time::Duration};
 
@@ -117,6 +119,9 @@ impl Session {
             if shown && !verb.is_some_and(|verb| super::dispatch::is_disabled(&config, verb)) {
                 let _ = write!(super::reply::Writer(&mut self.unsent), " {label}\r\n");
             }
+        }
+        for feature in config.custom_verbs.iter().filter_map(CustomVerb::feature) {
+            let _ = write!(super::reply::Writer(&mut self.unsent), " {}\r\n", Escaped(feature.as_bytes()));
         }
         self.unsent.extend_from_slice(b"211 End\r\n");
         self.replied(start);

@@ -1,4 +1,6 @@
 //! What is said to a client for whom there is no session.
+use crate::proto::reply::reply;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// Why a client gets no session.
@@ -10,6 +12,8 @@ pub enum Refusal {
     ConnectionsOfAddress,
     /// Too many logins from this address have failed lately.
     FailedLogins,
+    /// The embedder does not want it.
+    NotPermitted,
     /// The system is short of descriptors, memory or threads.
     Resources,
     /// The server stops.
@@ -25,8 +29,17 @@ impl Refusal {
             Self::Connections | Self::Resources => b"421 Too many connections. Service temporarily unavailable.\r\n",
             Self::ConnectionsOfAddress => b"421 Too many connections from the same IP address.\r\n",
             Self::FailedLogins => b"421 Too many failed logins from this address. Try again later.\r\n",
+            Self::NotPermitted => b"421 Service not available to this address.\r\n",
             Self::Shutdown => b"421 Service not available, closing control connection.\r\n",
         }
+    }
+
+    /// [`Refusal::reply`] with another text, which may have several lines.
+    #[must_use]
+    pub fn reply_with(text: &str) -> Vec<u8> {
+        let mut octets = Vec::new();
+        reply(&mut octets, 421, text);
+        octets
     }
 }
 
@@ -37,6 +50,7 @@ impl fmt::Display for Refusal {
             Self::Connections => "too many connections",
             Self::ConnectionsOfAddress => "too many connections from this address",
             Self::FailedLogins => "too many failed logins from this address",
+            Self::NotPermitted => "not permitted",
             Self::Resources => "the system is short of descriptors, memory or threads",
             Self::Shutdown => "the server stops",
         })

@@ -2,9 +2,11 @@
 use super::{Session, dispatch::is_disabled, parameters::decimal};
 use crate::proto::{
     command::{Command, Verb},
+    custom::CustomVerb,
     reply,
     user::Permission,
 };
+use alloc::vec::Vec;
 use core::{fmt::Write, time::Duration};
 
 /// Names in a row of HELP.
@@ -15,28 +17,38 @@ impl Session {
         match argument.trim_ascii() {
             b"" => self.help_table("The following commands are known:", |name| !name.contains(' ')),
             name if name.eq_ignore_ascii_case(b"SITE") => self.site_help(b""),
-            name => self.help_verb(Command::parse(name)),
+            name => self.help_verb(name),
         }
     }
 
     pub(super) fn site_help(&mut self, argument: &[u8]) {
         match argument.trim_ascii() {
             b"" => self.help_table("The following commands of SITE are known:", |name| name.starts_with("SITE ")),
-            name if name.len() > 5 && name[..5].eq_ignore_ascii_case(b"SITE ") => self.help_verb(Command::parse(name)),
-            name => self.help_verb(Command::parse(&[b"SITE ", name].concat())),
+            name if name.len() > 5 && name[..5].eq_ignore_ascii_case(b"SITE ") => self.help_verb(name),
+            name => self.help_verb(&[b"SITE ", name].concat()),
         }
     }
 
-    fn help_verb(&mut self, command: Command<'_>) {
+    fn help_verb(&mut self, name: &[u8]) {
+        let command = Command::parse(name);
+        let verb = command.verb.filter(|verb| !is_disabled(&self.config, *verb));
+        if let Some((custom, _)) = self.find_custom(verb, name) {
+            return match custom.help() {
+                Some((argument, meaning)) => self.syntax(custom.name(), argument, meaning),
+                None => self.reply(501, "Unknown command."),
+            };
+        }
         let strange_site = command.verb == Some(Verb::Site) && !command.argument.is_empty();
         let known = command.verb.filter(|verb| !strange_site && !is_disabled(&self.config, *verb));
         match known.and_then(|verb| verb.rule().help.map(|help| (verb, help))) {
-            Some((verb, ("", meaning))) => self.reply(214, format_args!("Syntax: {verb} ({meaning}).")),
-            Some((verb, (argument, meaning))) => {
-                self.reply(214, format_args!("Syntax: {verb} <SP> {argument} ({meaning})."));
-            }
+            Some((verb, (argument, meaning))) => self.syntax(verb.name(), argument, meaning),
             None => self.reply(501, "Unknown command."),
         }
+    }
+
+    fn syntax(&mut self, verb: &str, argument: &str, meaning: &str) {
+        let space = if argument.is_empty() { "" } else { " <SP> " };
+        self.reply(214, format_args!("Syntax: {verb}{space}{argument} ({meaning})."));
     }
 
     fn help_table(&mut self, title: &str, shown: impl Fn(&str) -> bool) {
@@ -47,12 +59,16 @@ impl Session {
         let _ = write!(text, "214-{title}");
         let verbs = Verb::ALL.iter().filter(|verb| {
             let here = tls || !matches!(verb, Verb::Auth | Verb::Pbsz | Verb::Prot | Verb::Ccc);
-            here && verb.is_implemented() && shown(verb.name()) && !is_disabled(&config, **verb)
+            here && verb.is_implemented() && !is_disabled(&config, **verb)
         });
-        for (index, verb) in verbs.enumerate() {
-            let name = verb.name().strip_prefix("SITE ").unwrap_or(verb.name());
+        let custom = config.custom_verbs.iter().filter(|verb| verb.help().is_some()).map(CustomVerb::name);
+        let mut names: Vec<&str> = verbs.map(|verb| verb.name()).chain(custom).filter(|name| shown(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        for (index, name) in names.into_iter().enumerate() {
+            let name = name.strip_prefix("SITE ").unwrap_or(name);
             let before = if index % COLUMNS == 0 { "\r\n " } else { "" };
-            let _ = write!(text, "{before}{name:<9}");
+            let _ = write!(text, "{before}{name:<8} ");
         }
         let _ = write!(text, "\r\n214 End of help.\r\n");
         self.replied(start);

@@ -250,7 +250,8 @@ impl Session {
     fn take_transfer(&mut self) -> Option<Box<UnderWay>> {
         match mem::replace(&mut self.running, Running::Nothing) {
             Running::Transfer(transfer) => Some(transfer),
-            other @ (Running::Nothing | Running::Listening(_) | Running::Files(_) | Running::Status(_)) => {
+            other
+            @ (Running::Nothing | Running::Listening(_) | Running::Files(_) | Running::Status(_) | Running::Custom(_)) => {
                 self.running = other;
                 None
             }

@@ -42,7 +42,10 @@ fn jobs() -> Jobs<Numbers> {
     let settings = Settings { max_login_failures_per_ip: 3, ..Settings::default() };
     let setup = || Setup { config: Arc::new(Config::default()), settings: settings.clone(), authorizer: Arc::new(Users) };
     let (_, accepting) = std::io::pipe().unwrap();
-    Jobs::new(Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), accepting)), Arc::new(setup()))
+    let shared = Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), accepting));
+    let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
+    let member = shared.join(address, address, Box::new(|| {})).unwrap();
+    Jobs::new(shared, Arc::new(setup()), member.id())
 }
 
 fn login(password: &str) -> Job {

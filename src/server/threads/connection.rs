@@ -2,6 +2,7 @@
 use super::{
     super::{
         drive::{Act, Drive, Seen},
+        jobs::{Blocking, Finished},
         limits::Slot,
         registry::{Membership, Setup},
         sockets::Interest,
@@ -13,7 +14,11 @@ use crate::proto::{session::Reason, time::Instant};
 use alloc::sync::Arc;
 use core::panic::AssertUnwindSafe;
 use rustix::event::{PollFd, PollFlags};
-use std::{io, panic::catch_unwind};
+use std::{
+    io::{self, PipeReader},
+    panic::catch_unwind,
+    thread::{self, JoinHandle},
+};
 
 /// Serves a connection to its end.
 pub(super) fn serve(control: Socket, member: Membership, setup: Arc<Setup>, slot: Slot) {
@@ -32,15 +37,28 @@ pub(super) fn serve(control: Socket, member: Membership, setup: Arc<Setup>, slot
 }
 
 fn run(drive: &mut Drive<Socket>) -> Reason {
+    let mut away = None;
     loop {
         let now = drive.now();
         match drive.advance(now) {
             Act::Again => {}
+            Act::Block(work) if work.is_long() => match Away::start(*work) {
+                Ok(started) => away = Some(started),
+                Err(_) => return Reason::Failed,
+            },
             Act::Block(work) => drive.settle(work.run()),
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
-            Act::Wait => match look(drive, now) {
-                Ok(seen) => drive.saw(seen),
+            Act::Wait => match look(drive, away.as_ref(), now) {
+                Ok((seen, is_back)) => {
+                    drive.saw(seen);
+                    if let Some(away) = away.take_if(|_| is_back) {
+                        match away.thread.join() {
+                            Ok(finished) => drive.settle(finished),
+                            Err(_) => return Reason::Failed,
+                        }
+                    }
+                }
                 Err(_) => return Reason::Failed,
             },
             Act::End(reason) => return reason,
@@ -48,8 +66,27 @@ fn run(drive: &mut Drive<Socket>) -> Reason {
     }
 }
 
-/// Waits for whatever may happen.
-fn look(drive: &mut Drive<Socket>, now: Instant) -> io::Result<Seen> {
+/// Work that may take long, in another thread: this one goes on watching its connection.
+struct Away {
+    thread: JoinHandle<Finished>,
+    /// Ends when the thread does.
+    running: PipeReader,
+}
+
+impl Away {
+    fn start(work: Blocking) -> io::Result<Self> {
+        let (running, end) = io::pipe()?;
+        let thread = thread::Builder::new().name("wharf-verb".into()).spawn(move || {
+            // Dropped whether it ends well or in a panic.
+            let _end = end;
+            work.run()
+        })?;
+        Ok(Self { thread, running })
+    }
+}
+
+/// Waits for whatever may happen. Also: whether the work is done that is away.
+fn look(drive: &mut Drive<Socket>, away: Option<&Away>, now: Instant) -> io::Result<(Seen, bool)> {
     let wants = drive.wants(now);
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, wants.read);
@@ -58,8 +95,13 @@ fn look(drive: &mut Drive<Socket>, now: Instant) -> io::Result<Seen> {
     // Without flags it is still watched: for a reset.
     let watched = !flags.is_empty() || !wants.deaf;
     let control = PollFd::new(&*wants.control, flags);
-    let mut wanted = [control.clone(), control.clone(), control];
+    let mut wanted = [control.clone(), control.clone(), control.clone(), control];
     let mut count = usize::from(watched);
+    let away = away.map(|away| {
+        wanted[count] = PollFd::new(&away.running, PollFlags::IN);
+        count += 1;
+        count - 1
+    });
     let mut add = |(socket, interest)| {
         let flags = match interest {
             Interest::Readable => PollFlags::IN,
@@ -75,12 +117,14 @@ fn look(drive: &mut Drive<Socket>, now: Instant) -> io::Result<Seen> {
     wait(&mut wanted[..count], until.map(|until| until.since(now)))?;
     let seen = |index: Option<usize>| index.map_or(PollFlags::empty(), |index| wanted[index].revents());
     let control = seen(watched.then_some(0));
-    Ok(Seen {
+    let is_back = !seen(away).is_empty();
+    let seen = Seen {
         readable: control.contains(PollFlags::IN),
         writable: control.contains(PollFlags::OUT),
         urgent: control.contains(PollFlags::PRI),
         broken: control.intersects(PollFlags::ERR | PollFlags::HUP),
         awaited: !seen(awaited).is_empty(),
         data: !seen(data).is_empty(),
-    })
+    };
+    Ok((seen, is_back))
 }

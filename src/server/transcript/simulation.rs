@@ -295,6 +295,8 @@ impl Simulation {
                 Ok(()) => (Report::Failed(FailureKind::NoConnection.into()), None),
                 Err(failure) => (Report::Failed(failure), None),
             },
+            // A dialogue is judged by what Wharf does itself.
+            Job::Custom(_) => (Report::Failed(FailureKind::Unsupported.into()), None),
             Job::Transfer(transfer) => {
                 let (file, via) = (self.held.remove(&transfer.file), self.held.remove(&transfer.via));
                 let Some(Held::File(file)) = file else {

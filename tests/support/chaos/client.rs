@@ -21,7 +21,8 @@ const COMMANDS: &[&str] = &[
     "EPSV\r\nMLSD", "PASV\r\nAPPE a.txt", "EPSV\r\nSTOU", "PORT 192,0,2,2,200,1\r\nRETR a.txt",
     "EPRT |2|2001:db8::2|4000|\r\nSTOR a.txt", "RNFR a.txt\r\nRNTO b.txt", "EPSV\r\nRETR a.txt\r\nNOOP\r\nSTAT",
     "EPSV\r\nRETR a.txt\r\nABOR", "EPSV\r\nRETR a.txt\r\nPWD\r\nNLST\r\nABOR", "PBSZ 0\r\nPROT P", "USER bob", "PASS", "REIN",
-    "QUIT x", "RETR", "PWD x", "SITE",
+    "QUIT x", "RETR", "PWD x", "SITE", "XSIGN a.txt", "XSIGN pub/b.txt\r\nNOOP", "XSIGN", "SITE XHERE", "SITE XHERE x", "XHELLO",
+    "XHELLO x", "HELP XSIGN", "HELP XHELLO", "SITE HELP XHERE", "EPSV\r\nXSIGN a.txt\r\nRETR a.txt", "EPSV\r\nRETR a.txt\r\nXHELLO",
 ];
 
 impl<C: Choices> Chaos<'_, C> {
@@ -35,7 +36,9 @@ impl<C: Choices> Chaos<'_, C> {
             2 if self.choices.one_in(16) => b"QUIT".to_vec(),
             3 if self.choices.one_in(16) => b"GET / HTTP/1.1".to_vec(),
             4 => format!("PASS {PASSWORD}").into_bytes(),
-            5 => format!("ACCT {PASSWORD}").into_bytes(),
+            5 => format!("{} {PASSWORD}", self.choices.pick(&["ACCT", "ADAT"])).into_bytes(),
+            // Where it is not known, it is no secret.
+            9 if !self.config.custom_verbs.is_empty() => format!("SITE XSECRET {PASSWORD}").into_bytes(),
             6 => b"\xff\xf4\xff\xf2ABOR".to_vec(),
             7 => b"RETR a\0b".to_vec(),
             8 => b"MKD \xff\xff\r\0\"x".to_vec(),

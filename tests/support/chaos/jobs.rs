@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 use wharf::{
     Input,
     proto::{
+        custom::Answer,
         failure::{Failure, FailureKind},
         file::{Entry, FileKind, Metadata},
         job::{FsOp, Job, JobId, Open, Report, StoreMode},
@@ -46,6 +47,7 @@ impl<C: Choices> Chaos<'_, C> {
             }
             Report::Denied(_) => self.delayed = true,
             Report::Transferred { result, .. } => self.transferred = Some(result.is_ok()),
+            Report::Rejected(_) | Report::Answered(_) => {}
             Report::Done | Report::Entry(_) | Report::Size(_) | Report::Opened { .. } | Report::Chunk(_) => {}
             Report::Listening(_) | Report::Connected(_) | Report::Progress(_) | Report::Failed(_) => {}
         }
@@ -68,6 +70,8 @@ impl<C: Choices> Chaos<'_, C> {
                 let text = self.choices.pick(&[None, Some("No.\r\n230 Yes."), Some("")]).map(String::from);
                 (Report::Denied(text), None)
             }
+            Job::Login(_) if self.choices.one_in(16) => (Report::Rejected("No.\r\n230 Yes.".into()), None),
+            Job::Custom(_) => (Report::Answered(Box::new(self.answer())), None),
             Job::Login(login) => {
                 let permissions = permissions(self.choices);
                 let mut grant = Grant::new(login.user.as_str(), permissions);
@@ -139,13 +143,24 @@ impl<C: Choices> Chaos<'_, C> {
         Report::Failed(self.failure())
     }
 
+    /// What an embedder might answer, and must not bring a session out of order.
+    fn answer(&mut self) -> Answer {
+        let code = *self.choices.pick(&[200, 230, 299, 350, 450, 504, 550, 599, 421, 0, 100, 150, 199, 600, 65535]);
+        let text = *self.choices.pick(&["Fine.", "", "\n\r\n\x00226 no\n", "200 a\n200 b\n\u{1b}"]);
+        let long = if self.choices.one_in(8) { 10_000 } else { 1 };
+        let answer = Answer::new(code, text.repeat(long)).with_note("note");
+        if self.choices.one_in(16) { answer.closing() } else { answer }
+    }
+
     /// A job that is of the past reports something, whatever it is.
     pub(super) fn late_report(&mut self) {
         if self.dead.is_empty() {
             return;
         }
         let id = *self.choices.pick(&self.dead);
-        let report = match self.choices.below(8) {
+        let report = match self.choices.below(10) {
+            7 => Report::Answered(Box::new(self.answer())),
+            8 => Report::Rejected("No.".into()),
             0 => Report::Granted(Box::new(Grant::new("mallory", Permissions::new(PermissionSet::ALL)))),
             1 => Report::Connected(self.peer),
             2 => Report::Transferred { bytes: 1, result: Ok(()) },

@@ -17,7 +17,7 @@
 //! 9. Jobs name what earlier jobs hold, ids are never used twice, and at the close nothing is held any more.
 //! 10. A password shows in no `Debug` output.
 
-use crate::dialogue::{Line, Reader};
+use crate::dialogue::{self, Line, Reader};
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
@@ -186,6 +186,9 @@ impl<'c, C: Choices> Chaos<'c, C> {
         config.tls.permit_ccc = choices.one_in(2);
         if choices.one_in(4) {
             config.disabled_commands = vec!["PORT".into(), "SITE CHMOD".into(), "ABOR".into()];
+        }
+        if choices.one_in(2) {
+            config.custom_verbs = dialogue::custom_verbs();
         }
         if choices.one_in(4) {
             config.banner = "Welcome.\n220 is no end.\n".into();

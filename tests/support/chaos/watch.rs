@@ -6,6 +6,7 @@ use wharf::{
     Output,
     proto::{
         config::Limits,
+        custom::CustomCommand,
         event::Event,
         job::{FsOp, Job, JobId, Open, StoreMode},
         path::VirtualPath,
@@ -100,6 +101,13 @@ impl<C: Choices> Chaos<'_, C> {
         }
         let fits = |owed: &Owed| {
             let verb = owed.line.verb();
+            if dialogue::is_custom(&verb) && self.config.custom_verbs.is_empty() {
+                return matches!(code, 500 | 501 | 530);
+            }
+            // Where Wharf's own is disabled, the embedder's counts.
+            if verb == "SITE CHMOD" && !self.config.custom_verbs.is_empty() && !self.config.disabled_commands.is_empty() {
+                return matches!(code, 200..=599);
+            }
             let general: &[u16] = match (dialogue::works_before_login(&owed.line), self.ever_granted) {
                 _ if owed.line.too_long => return code == 500,
                 (true, _) => &[500, 501],
@@ -229,10 +237,28 @@ impl<C: Choices> Chaos<'_, C> {
                 assert!(to.port() >= 1024 || self.config.permit_privileged_ports, "{job:?}");
                 assert!(self.owed.front().is_some_and(|owed| owed.announced), "{job:?} before its transfer");
             }
+            Job::Custom(command) => self.check_custom(command),
             Job::Transfer(transfer) => {
                 one_at_a_time(&|held| matches!(held, Held::Transfer { .. }));
                 self.login(transfer.login);
             }
+        }
+    }
+
+    fn check_custom(&self, command: &CustomCommand) {
+        assert!(!self.jobs.values().any(|held| matches!(held, Held::Transfer { .. })), "{command:?} beside a transfer");
+        let need = |letter, path: &VirtualPath| {
+            let permissions = self.login(command.login.expect("a permission needs a login"));
+            let allowed = permissions.allow(letter, path, false) || permissions.allow(letter, path, true);
+            assert!(allowed, "{command:?} without {letter:?} in {permissions:?}");
+        };
+        match &*command.verb {
+            "XSIGN" => need(Permission::Append, command.path.as_ref().expect("a path")),
+            "SITE XHERE" => need(Permission::Delete, &command.directory),
+            "SITE CHMOD" => need(Permission::ChangeMode, command.path.as_ref().expect("a path")),
+            "SITE XSECRET" => drop(self.login(command.login.expect("a login"))),
+            "XHELLO" => assert!(command.argument.expose().iter().all(|octet| *octet == b' ')),
+            other => panic!("nobody added {other}"),
         }
     }
 
