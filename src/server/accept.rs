@@ -1,16 +1,19 @@
 //! Accepting control connections: what is the same in every engine.
 use super::{
+    Settings,
     limits::Slot,
     registry::{Admission, Membership, Setup, Shared},
     sockets::{self, Endpoint, Interest},
     std,
 };
 use crate::proto::session::refusal::Refusal;
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 use rustix::io::Errno;
 use std::{
     fs::File,
+    io,
+    net::TcpStream,
     os::fd::{AsFd, OwnedFd},
     panic::catch_unwind,
 };
@@ -66,7 +69,7 @@ impl Acceptor {
             });
             match accepted {
                 Ok((control, peer)) => {
-                    if let Some(guest) = self.admit(control, peer) {
+                    if let Ok(guest) = admit(&self.shared, control, peer, sockets::prepare_control) {
                         start(&self.shared, guest);
                     }
                 }
@@ -82,38 +85,55 @@ impl Acceptor {
         }
         Pause::Turn
     }
+}
 
-    /// Lets a connection in, or says why not.
-    fn admit(&self, control: OwnedFd, peer: SocketAddr) -> Option<Guest> {
-        if let Some(permit) = &self.shared.hooks.permit_connection {
-            let local = sockets::local_address(&control).ok()?;
+/// Lets in a connection that an accept loop of the embedder's took, or says why not.
+pub(super) fn adopt(shared: &Arc<Shared>, connection: TcpStream) -> Result<Guest, Refusal> {
+    // Without an address there is nobody at the other end any more.
+    let peer = connection.peer_addr().map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
+    if !shared.is_accepting() {
+        refuse(shared, &connection, peer, Refusal::Shutdown);
+        return Err(Refusal::Shutdown);
+    }
+    admit(shared, connection.into(), peer, |control, settings, _| sockets::adopt(control, settings))
+}
+
+/// Lets a connection in, or says why not.
+fn admit(
+    shared: &Arc<Shared>,
+    control: OwnedFd,
+    peer: SocketAddr,
+    prepare: impl FnOnce(&OwnedFd, &Settings, bool) -> io::Result<()>,
+) -> Result<Guest, Refusal> {
+    if let Some(permit) = &shared.hooks.permit_connection {
+        let permitted = sockets::local_address(&control).map_or(Admission::Drop, |local| {
             // It is the embedder's. Whom it fails to permit is not let in.
-            match catch_unwind(AssertUnwindSafe(|| permit(peer, local))).unwrap_or(Admission::Drop) {
-                Admission::Permit => {}
-                Admission::Deny(text) => {
-                    say_no(&control, &Refusal::reply_with(&text));
-                    self.shared.tell_refusal(peer, Refusal::NotPermitted);
-                    return None;
-                }
-                Admission::Drop => {
-                    self.shared.tell_refusal(peer, Refusal::NotPermitted);
-                    return None;
-                }
-            }
-        }
-        let setup = self.shared.setup();
-        let admitted = self.shared.limits.admit(peer.ip(), &setup.settings, self.shared.clock.now());
-        let prepared = admitted.and_then(|slot| {
-            let prepared = sockets::prepare_control(&control, &setup.settings, self.shared.no_delay)
-                .and_then(|()| Ok(sockets::local_address(&control)?));
-            prepared.map(|local| (slot, local)).map_err(|_| Refusal::Resources)
+            catch_unwind(AssertUnwindSafe(|| permit(peer, local))).unwrap_or(Admission::Drop)
         });
-        match prepared {
-            Ok((slot, local)) => Some(Guest { control, ends: Ends { local, peer }, setup, slot }),
-            Err(refusal) => {
-                refuse(&self.shared, &control, peer, refusal);
-                None
+        let text = match permitted {
+            Admission::Permit => None,
+            Admission::Deny(text) => Some(Refusal::reply_with(&text)),
+            Admission::Drop => Some(Vec::new()),
+        };
+        if let Some(text) = text {
+            if !text.is_empty() {
+                say_no(&control, &text);
             }
+            shared.tell_refusal(peer, Refusal::NotPermitted);
+            return Err(Refusal::NotPermitted);
+        }
+    }
+    let setup = shared.setup();
+    let admitted = shared.limits.admit(peer.ip(), &setup.settings, shared.clock.now());
+    let prepared = admitted.and_then(|slot| {
+        let prepared = prepare(&control, &setup.settings, shared.no_delay).and_then(|()| Ok(sockets::local_address(&control)?));
+        prepared.map(|local| (slot, local)).map_err(|_| Refusal::Resources)
+    });
+    match prepared {
+        Ok((slot, local)) => Ok(Guest { control, ends: Ends { local, peer }, setup, slot }),
+        Err(refusal) => {
+            refuse(shared, &control, peer, refusal);
+            Err(refusal)
         }
     }
 }

@@ -93,7 +93,7 @@ impl Source {
 #[non_exhaustive]
 pub enum BindError {
     /// No address was given.
-    #[error("the server has no address to listen on: call Builder::bind or Builder::listener")]
+    #[error("the server has no address to listen on: call Builder::bind, Builder::listener or Builder::build_without_listener")]
     NoAddress,
     /// Nobody could log in.
     #[error("the server has no authorizer, so nobody could log in: call Builder::authorizer")]
@@ -261,10 +261,23 @@ impl Builder {
     /// # Errors
     /// [`BindError`], which names the address and a remedy. Nothing stays bound then.
     pub fn build(self) -> Result<Server, BindError> {
-        let authorizer = self.authorizer.ok_or(BindError::NoAuthorizer)?;
-        if self.sources.is_empty() {
+        if self.authorizer.is_some() && self.sources.is_empty() {
             return Err(BindError::NoAddress);
         }
+        self.assemble()
+    }
+
+    /// A server that listens nowhere: for an accept loop of your own, which hands over connections by `Server::serve_connection` or
+    /// `Server::serve_connection_on`.
+    ///
+    /// # Errors
+    /// [`BindError::NoAuthorizer`], [`BindError::System`].
+    pub fn build_without_listener(self) -> Result<Server, BindError> {
+        Self { sources: Vec::new(), ..self }.assemble()
+    }
+
+    fn assemble(self) -> Result<Server, BindError> {
+        let authorizer = self.authorizer.ok_or(BindError::NoAuthorizer)?;
         let ipv4_ports: Vec<_> = self.sources.iter().filter_map(Source::ipv4_port).collect();
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for source in self.sources {

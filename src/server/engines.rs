@@ -2,9 +2,10 @@
 #[cfg(feature = "threads")]
 use super::Handle;
 use super::{Server, std};
+use crate::proto::session::refusal::Refusal;
 #[cfg(feature = "tokio")]
 use core::time::Duration;
-use std::io;
+use std::{io, net::TcpStream};
 
 impl Server {
     /// Accepts connections and serves them, each in a thread of its own. Blocks until a [`Handle`] has closed the server and the
@@ -22,6 +23,36 @@ impl Server {
         }
         shared.wait_for_end();
         served
+    }
+
+    /// Serves a connection that an accept loop of your own took (or that was inherited), in this thread. Blocks until its session
+    /// has ended. It counts like any other: for limits, for hooks, and for each [`Handle`].
+    ///
+    /// # Errors
+    /// Why there was no session, which the client was told, and [`Builder::on_refusal`](super::Builder::on_refusal): a limit, or that
+    /// the server was closed.
+    #[cfg(feature = "threads")]
+    pub fn serve_connection(&self, connection: TcpStream) -> Result<(), Refusal> {
+        super::threads::serve(&self.shared, super::accept::adopt(&self.shared, connection)?)
+    }
+
+    /// The same by a task: the future ends when the session has. It is to be run as a task of `runtime`, whose pool of threads it
+    /// uses. If it is dropped before, the session ends without a word.
+    ///
+    /// # Errors
+    /// Why there was no session, which the client was told.
+    #[cfg(feature = "async")]
+    pub fn serve_connection_on<R: super::runtime::Runtime>(
+        &self,
+        runtime: &R,
+        connection: TcpStream,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send + use<R> {
+        let guest = super::accept::adopt(&self.shared, connection);
+        let task = guest.and_then(|guest| super::driver::task(runtime, &self.shared, guest));
+        async move {
+            task?.await;
+            Ok(())
+        }
     }
 
     /// Accepts connections and serves them, each by a task of `runtime`. Ends when a [`Handle`](super::Handle) has closed the server and the

@@ -318,6 +318,10 @@ impl Shared {
         Some(Membership { shared: self.clone(), id, entry })
     }
 
+    pub(super) fn is_accepting(&self) -> bool {
+        lock(&self.state).accepting.is_some()
+    }
+
     /// Lets the acceptor stop; sessions go on.
     pub(super) fn stop_accepting(&self) {
         lock(&self.state).stop_accepting();

@@ -62,10 +62,18 @@ pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> i
 }
 
 /// Makes an accepted control connection ready; its listener was prepared with `no_delay`.
-pub(super) fn prepare_control(control: impl AsFd, settings: &Settings, no_delay: bool) -> io::Result<()> {
+pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, no_delay: bool) -> io::Result<()> {
     if cfg!(target_os = "linux") && settings.tcp_no_delay == no_delay {
         return Ok(());
     }
+    set_control_options(control, settings)
+}
+
+/// Makes a control connection ready that somebody else accepted.
+pub(super) fn adopt(control: &OwnedFd, settings: &Settings) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(control, true)?;
+    #[cfg(target_vendor = "apple")]
+    sockopt::set_socket_nosigpipe(control, true)?;
     set_control_options(control, settings)
 }
 

@@ -23,6 +23,7 @@ mod faults;
 mod limits;
 #[cfg(feature = "files")]
 mod local;
+mod own_loop;
 #[cfg(feature = "tokio")]
 mod runtime;
 mod slow;

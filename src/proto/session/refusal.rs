@@ -56,3 +56,5 @@ impl fmt::Display for Refusal {
         })
     }
 }
+
+impl core::error::Error for Refusal {}

@@ -101,11 +101,21 @@ impl<R: Runtime> Accepting<'_, R> {
 
 /// Gives a connection a task.
 fn start<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest) {
+    if let Ok(task) = task(runtime, shared, guest) {
+        runtime.spawn(task);
+    }
+}
+
+/// The task of a connection; or says why it gets none.
+pub(in super::super) fn task<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest) -> Result<Task<R>, Refusal> {
     let Guest { control, ends, setup, slot } = guest;
     let mailbox = Arc::new(Mailbox::default());
     let woken = mailbox.clone();
     match ends.join(shared, Box::new(move || woken.wake())) {
-        Some(member) => runtime.spawn(Task::new(runtime.clone(), control.into(), member, setup, slot, mailbox)),
-        None => ends.refuse(shared, &control, Refusal::Shutdown),
+        Some(member) => Ok(Task::new(runtime.clone(), control.into(), member, setup, slot, mailbox)),
+        None => {
+            ends.refuse(shared, &control, Refusal::Shutdown);
+            Err(Refusal::Shutdown)
+        }
     }
 }

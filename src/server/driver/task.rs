@@ -32,7 +32,7 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// A session of the asynchronous engine, as a task.
-pub(super) struct Task<R: Runtime> {
+pub(in super::super) struct Task<R: Runtime> {
     phase: Phase<R>,
     tools: Tools<R>,
 }

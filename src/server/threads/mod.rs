@@ -65,16 +65,32 @@ pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &P
 fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest) {
     let Guest { control, ends, setup, slot } = guest;
     let control = Socket::new(control);
-    let woken = control.clone();
-    // To the thread that polls it, the connection seems to have ended; what is still to be said can be.
-    let wake = Box::new(move || {
-        let _ = shutdown(&woken, Shutdown::Read);
-    });
-    let Some(member) = ends.join(shared, wake) else { return ends.refuse(shared, &control, Refusal::Shutdown) };
+    let Some(member) = ends.join(shared, wake(&control)) else { return ends.refuse(shared, &control, Refusal::Shutdown) };
     let served = control.clone();
     if workers.run(Box::new(move || connection::serve(served, member, setup, slot))).is_err() {
         ends.refuse(shared, &control, Refusal::Resources);
     }
+}
+
+/// Serves a connection in this thread.
+pub(super) fn serve(shared: &Arc<Shared>, guest: Guest) -> Result<(), Refusal> {
+    let Guest { control, ends, setup, slot } = guest;
+    let control = Socket::new(control);
+    let Some(member) = ends.join(shared, wake(&control)) else {
+        ends.refuse(shared, &control, Refusal::Shutdown);
+        return Err(Refusal::Shutdown);
+    };
+    connection::serve(control, member, setup, slot);
+    Ok(())
+}
+
+/// What makes the thread that polls a connection look up: to it the connection seems to have ended; what is still to be said
+/// can be.
+fn wake(control: &Socket) -> Box<dyn Fn() + Send + Sync> {
+    let woken = control.clone();
+    Box::new(move || {
+        let _ = shutdown(&woken, Shutdown::Read);
+    })
 }
 
 /// Waits until something happens, or for so long at most.

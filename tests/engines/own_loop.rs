@@ -1,0 +1,83 @@
+//! Connections that an accept loop of the embedder's hands over.
+use crate::{
+    client::{Client, PATIENCE, Via},
+    server::{eventually, tree, users},
+};
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, mpsc},
+    thread,
+};
+use wharf::{
+    proto::session::refusal::Refusal,
+    server::{Admission, BindError, Server, Settings, fs::Memory},
+};
+
+/// A server that has no listener, and takes one connection at a time.
+fn server() -> Arc<Server> {
+    let mut settings = Settings::default();
+    settings.max_cons = 1;
+    let users = users(Arc::new(Memory::new(tree())), (0, 0));
+    let builder = Server::builder().settings(settings).authorizer(users).permit_connection(|_, _| Admission::Permit);
+    Arc::new(builder.build_without_listener().unwrap())
+}
+
+/// Accepts four connections and has them served: what each came to.
+fn accept(listener: TcpListener, serve: impl Fn(TcpStream, mpsc::Sender<Result<(), Refusal>>)) -> Vec<Result<(), Refusal>> {
+    let (tell, told) = mpsc::channel();
+    for _ in 0..4 {
+        serve(listener.accept().unwrap().0, tell.clone());
+    }
+    (0..4).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect()
+}
+
+fn connections_are_served(server: &Server, serve: impl Fn(TcpStream, mpsc::Sender<Result<(), Refusal>>) + Send + 'static) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let handle = server.handle();
+    let accepting = thread::spawn(move || accept(listener, serve));
+    let mut client = Client::login(address);
+    client.say("TYPE I", 200);
+    assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
+    assert_eq!((handle.len(), handle.sessions()[0].info.local), (1, address));
+    Client::dial(address).unwrap().expect(421);
+    client.say("QUIT", 221);
+    client.expect_end();
+    eventually("the end", || handle.is_empty());
+    let mut client = Client::login(address);
+    handle.close_all();
+    client.expect(421);
+    Client::dial(address).unwrap().expect(421);
+    let mut ends = accepting.join().unwrap();
+    ends.sort_by_key(|end| end.err() == Some(Refusal::Shutdown));
+    ends.sort_by_key(|end| end.is_err());
+    assert_eq!(ends, [Ok(()), Ok(()), Err(Refusal::Connections), Err(Refusal::Shutdown)]);
+}
+
+#[cfg(feature = "threads")]
+#[test]
+fn connections_are_served_by_threads() {
+    let server = server();
+    let serving = server.clone();
+    connections_are_served(&server, move |connection, tell| {
+        let server = serving.clone();
+        thread::spawn(move || tell.send(server.serve_connection(connection)));
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn connections_are_served_by_tasks() {
+    let server = server();
+    let (serving, runtime) = (server.clone(), tokio::runtime::Runtime::new().unwrap());
+    let tokio = wharf::server::Tokio::new(runtime.handle().clone());
+    connections_are_served(&server, move |connection, tell| {
+        let session = serving.serve_connection_on(&tokio, connection);
+        runtime.spawn(async move { tell.send(session.await) });
+    });
+}
+
+#[test]
+fn a_server_without_listener_needs_users() {
+    assert!(matches!(Server::builder().build_without_listener(), Err(BindError::NoAuthorizer)));
+}
