@@ -141,6 +141,7 @@ fn sessions(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem>
         config.passive_ports = Some(Arc::new(passive_ports(item)?));
     }
     set(top, "use_gmt_times", &mut config.use_gmt_times, Item::boolean)?;
+    set(top, "show_symlinks", &mut config.show_symlinks, Item::boolean)?;
     set(top, "read_limit", &mut config.read_limit, |item| item.number(0..=u64::MAX))?;
     set(top, "write_limit", &mut config.write_limit, |item| item.number(0..=u64::MAX))?;
     set(top, "max_line", &mut config.limits.line, |item| item.number(512..=65536))?;

@@ -26,6 +26,7 @@ pub(super) const SECTIONS: &Sections = &[
             "masquerade_address_map",
             "passive_ports",
             "use_gmt_times",
+            "show_symlinks",
             "tcp_no_delay",
             "use_sendfile",
             "max_cons",

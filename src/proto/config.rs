@@ -52,6 +52,10 @@ pub struct Config {
     pub passive_ports: Option<Arc<PassivePorts>>,
     /// LIST in UTC; else in the local time of the server. MDTM and MLSx are in UTC always. Default: yes.
     pub use_gmt_times: bool,
+    /// Whether LIST, MLSD and MLST show symbolic links as such: `link -> target`, `type=OS.unix=slink:target`. If not, each is
+    /// shown as the file or directory that it leads to, where it leads anywhere: for clients that know no links, though one that
+    /// goes through all directories may then come by the same files again and again. Default: yes.
+    pub show_symlinks: bool,
     /// Octets a second that one data connection may receive; 0 = no limit. Default: 0.
     pub read_limit: u64,
     /// Octets a second that one data connection may send; 0 = no limit. Default: 0.
@@ -120,6 +124,7 @@ impl Default for Config {
             masquerade_address_map: BTreeMap::new(),
             passive_ports: None,
             use_gmt_times: true,
+            show_symlinks: true,
             read_limit: 0,
             write_limit: 0,
             utf8: true,

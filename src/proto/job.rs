@@ -127,8 +127,11 @@ pub enum FsOp {
         /// A directory never is.
         replace: bool,
     },
-    /// MLST, MDTM: attributes of a file or directory; links are followed. Reports `Entry`.
+    /// MDTM: attributes of a file or directory; links are followed. Reports `Entry`.
     Metadata(VirtualPath),
+    /// MLST: attributes of a name. A link is told to be one, with its target if that may be shown; its attributes are those of
+    /// what it leads to, or its own if that is nothing. Reports `Entry`.
+    Facts(VirtualPath),
     /// SIZE of a regular file. Reports `Size`.
     Size {
         /// The file.
@@ -158,7 +161,7 @@ impl FsOp {
     pub fn path(&self) -> &VirtualPath {
         match self {
             Self::ChangeDirectory(path) | Self::RemoveDirectory(path) | Self::RemoveFile(path) => path,
-            Self::Exists(path) | Self::Metadata(path) => path,
+            Self::Exists(path) | Self::Metadata(path) | Self::Facts(path) => path,
             Self::MakeDirectory { path, .. } | Self::Size { path, .. } => path,
             Self::SetModified { path, .. } | Self::SetMode { path, .. } => path,
             Self::Rename { from, .. } => from,
@@ -169,7 +172,7 @@ impl FsOp {
     #[must_use]
     pub fn is_write(&self) -> bool {
         match self {
-            Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Size { .. } => false,
+            Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Facts(_) | Self::Size { .. } => false,
             Self::MakeDirectory { .. } | Self::RemoveDirectory(_) | Self::RemoveFile(_) | Self::Rename { .. } => true,
             Self::SetModified { .. } | Self::SetMode { .. } => true,
         }
@@ -228,6 +231,8 @@ pub struct Listing {
     pub pattern: Option<Pattern>,
     /// How.
     pub format: ListFormat,
+    /// Whether LIST and MLSD show symbolic links as such; else as what they lead to, where they lead anywhere.
+    pub show_symlinks: bool,
     /// The user's permissions: for the `perm` fact, and because only whoever opens `path` knows whether it is a file, which
     /// then needs [`Permission::List`](super::user::Permission::List) as such.
     pub permissions: Arc<Permissions>,

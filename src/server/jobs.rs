@@ -336,9 +336,8 @@ impl Blocking {
         match &self.work {
             Work::Login { .. } | Work::Read { .. } => false,
             Work::Fs { files, op } => match op {
-                FsOp::ChangeDirectory(_) | FsOp::Exists(_) | FsOp::Metadata(_) | FsOp::Size { ascii: None, .. } => {
-                    files.is_quick()
-                }
+                FsOp::ChangeDirectory(_) | FsOp::Exists(_) => files.is_quick(),
+                FsOp::Metadata(_) | FsOp::Facts(_) | FsOp::Size { ascii: None, .. } => files.is_quick(),
                 FsOp::Size { ascii: Some(_), .. } | FsOp::SetModified { .. } | FsOp::SetMode { .. } => false,
                 FsOp::MakeDirectory { .. } | FsOp::RemoveDirectory(_) | FsOp::RemoveFile(_) | FsOp::Rename { .. } => false,
             },

@@ -87,6 +87,7 @@ masquerade_address = "203.0.113.7"
 masquerade_address_map = { "10.0.0.1" = "203.0.113.7", "::1" = "203.0.113.8" }
 passive_ports = "60000-60009"
 use_gmt_times = false
+show_symlinks = false
 tcp_no_delay = false
 use_sendfile = false
 max_cons = 9

@@ -344,7 +344,17 @@ fn listings_show_what_links_lead_to(g: &Ground) {
             link("root", Some("..")),
         ]
     );
-    let facts: Vec<_> = g.entries("/d", Detail::Facts).into_iter().map(|e| (e.name, e.metadata.kind, e.target)).collect();
+    let entries = g.entries("/d", Detail::Facts);
+    assert!(entries.iter().all(|entry| entry.symlink == (entry.name != b"f")));
+    for entry in &entries {
+        let at = path([b"/d/".as_slice(), &entry.name].concat());
+        match g.files.read_link(&at) {
+            Ok(target) => assert_eq!(target, entry.target, "{at}"),
+            Err(failure) => assert_eq!((failure.kind(), entry.symlink), (FailureKind::InvalidName, false), "{at}"),
+        }
+    }
+    assert_eq!(failed(g.files.read_link(&path("/d/none"))), FailureKind::NotFound);
+    let facts: Vec<_> = entries.into_iter().map(|e| (e.name, e.metadata.kind, e.target)).collect();
     assert_eq!(
         facts,
         [
@@ -352,8 +362,8 @@ fn listings_show_what_links_lead_to(g: &Ground) {
             link("absolute", None),
             link("broken", Some("../nosuch")),
             file,
-            (b"file".to_vec(), FileKind::File, None),
-            (b"root".to_vec(), FileKind::Directory, None),
+            (b"file".to_vec(), FileKind::File, Some(b"f".to_vec())),
+            (b"root".to_vec(), FileKind::Directory, Some(b"..".to_vec())),
         ]
     );
 }

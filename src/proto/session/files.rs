@@ -144,7 +144,8 @@ impl Session {
     pub(super) fn mlst(&mut self, argument: &[u8]) {
         let path = self.resolve(argument);
         if self.permit_verb(Verb::Mlst, &path, false) {
-            self.files(Verb::Mlst, FsOp::Metadata(path), Then::ShowFacts);
+            let op = if self.config.show_symlinks { FsOp::Facts(path) } else { FsOp::Metadata(path) };
+            self.files(Verb::Mlst, op, Then::ShowFacts);
         }
     }
 
@@ -341,8 +342,8 @@ impl Session {
         let permissions = user.grant.permissions.of(path, directory);
         let (mut name, mut line) = (Vec::new(), Vec::new());
         reply::name(&mut name, path.as_bytes());
-        let (facts, target) = (self.parameters.facts, entry.target.as_deref());
-        write_facts(facts, &entry.metadata, Role::Member, target, permissions, &name, &mut line);
+        let role = if entry.symlink { Role::Link(entry.target.as_deref()) } else { Role::Member };
+        write_facts(self.parameters.facts, &entry.metadata, role, permissions, &name, &mut line);
         let start = self.unsent.len();
         let _ = write!(reply::Writer(&mut self.unsent), "250-Facts:\r\n ");
         self.unsent.extend_from_slice(&line);

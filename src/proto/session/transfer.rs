@@ -126,7 +126,7 @@ impl Session {
 
     pub(super) fn listing(&self, path: VirtualPath, pattern: Option<Pattern>, format: ListFormat) -> Listing {
         let permissions = self.login.user().map(|user| user.grant.permissions.clone()).unwrap_or_default();
-        Listing { path, pattern, format, permissions }
+        Listing { path, pattern, format, show_symlinks: self.config.show_symlinks, permissions }
     }
 
     fn begin_transfer(&mut self, verb: Verb, path: VirtualPath, offset: u64, open: Open) {

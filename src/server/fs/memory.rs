@@ -75,6 +75,10 @@ impl FileSystem for Memory {
         self.tree().metadata(path, follow)
     }
 
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        self.tree().read_link(path)
+    }
+
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
         let follow = match detail {
             Detail::Facts => true,

@@ -23,7 +23,7 @@ use crate::proto::{
     path::VirtualPath,
     time::UnixTime,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
 
@@ -57,6 +57,16 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// `NotFound`, `PermissionDenied`.
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata>;
+
+    /// What the symbolic link `path` says; `None` if nobody is to see it, as it would tell of what lies outside of the root. This
+    /// is what it comes to unless it is overridden.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidName` if it is no link, `PermissionDenied`.
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        let _ = path;
+        Ok(None)
+    }
 
     /// The names in the directory `path`, without `.` and `..`, each once, in order of their octets as far as memory allows.
     ///
@@ -133,7 +143,7 @@ pub enum Detail {
     Name,
     /// The link itself, its target, and the names of owner and group (LIST).
     Long,
-    /// What the link leads to, if it leads anywhere (MLSD); the link itself else.
+    /// The same, but the metadata are of what the link leads to, if it leads anywhere (MLSD).
     Facts,
 }
 

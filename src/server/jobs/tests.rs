@@ -180,6 +180,7 @@ fn a_listing_is_lent_to_be_read() {
         path: VirtualPath::root(),
         pattern: None,
         format: ListFormat::Names { prefix: Vec::new() },
+        show_symlinks: true,
         permissions: Arc::default(),
     };
     done(&mut jobs, JobId(2), Job::Open { login: LOGIN, open: Open::List(listing) });

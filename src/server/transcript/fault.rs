@@ -7,7 +7,7 @@ use crate::proto::{
     path::VirtualPath,
     time::UnixTime,
 };
-use alloc::{boxed::Box, format, string::String, sync::Arc};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 
 /// What is to fail, how, and after how many octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,11 @@ impl FileSystem for Faulty {
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata> {
         self.faults.check(Place::Name)?;
         self.files.metadata(path, follow)
+    }
+
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        self.faults.check(Place::Name)?;
+        self.files.read_link(path)
     }
 
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {

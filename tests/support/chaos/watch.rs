@@ -260,7 +260,7 @@ impl<C: Choices> Chaos<'_, C> {
                 let over = permissions.of(to, false);
                 assert!(!replace || over.contains(Permission::Delete) || over.contains(Permission::Store), "{op:?}");
             }
-            FsOp::Metadata(path) | FsOp::Size { path, .. } => need(Permission::List, path),
+            FsOp::Metadata(path) | FsOp::Facts(path) | FsOp::Size { path, .. } => need(Permission::List, path),
             FsOp::SetModified { path, .. } => need(Permission::ChangeTime, path),
             FsOp::SetMode { path, mode } => {
                 need(Permission::ChangeMode, path);

@@ -28,7 +28,7 @@ use crate::proto::{
     path::VirtualPath,
     time::UnixTime,
 };
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use rustix::{
     fs::{AtFlags, Mode, OFlags, RawMode, Timespec, Timestamps},
     io::Errno,
@@ -160,6 +160,10 @@ impl FileSystem for Local {
         let mut metadata = self.root.metadata(path, follow).map_err(failure)?;
         self.settings.names.fill(&mut metadata);
         Ok(metadata)
+    }
+
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        self.root.read_link(path).map_err(failure)
     }
 
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
