@@ -16,7 +16,7 @@ const LACKS: [&str; 15] = [
     "XSHA256",
 ];
 /// How many transcripts are played: a new one is counted here, so that none is left out unseen.
-const PLAYED: usize = 177;
+const PLAYED: usize = 178;
 /// How many seeds each is played with.
 const SEEDS: u64 = 10;
 

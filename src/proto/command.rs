@@ -141,6 +141,7 @@ verbs! {
     SiteHelp "SITE HELP" Optional Always None, Keep Some(("[command]", "show help on SITE"));
     SiteIdle "SITE IDLE" Optional LoggedIn None, Keep Some(("[seconds]", "show or set the idle timeout"));
     SiteMfmt "SITE MFMT" Required LoggedIn None, Keep Some(("time path", "set when a file was changed"));
+    SiteSymlink "SITE SYMLINK" Required LoggedIn None, Keep Some(("target name", "make a symbolic link"));
     SiteUmask "SITE UMASK" Optional LoggedIn None, Keep Some(("[mask]", "show or set the umask"));
     SiteUtime "SITE UTIME" Required LoggedIn None, Keep Some(("time path", "set when a file was changed"));
     Size "SIZE" Required LoggedIn Some(P::List), Keep Some(("path", "show the size of a file"));
@@ -170,7 +171,7 @@ verbs! {
 
 impl Verb {
     /// Octets of the longest name.
-    const LONGEST: usize = 10;
+    const LONGEST: usize = 12;
 
     /// The verb as it is written; those of SITE as `SITE CHMOD`.
     #[must_use]

@@ -111,6 +111,14 @@ pub enum FsOp {
         /// Bits to take from 0o777.
         umask: u32,
     },
+    /// SITE SYMLINK. Reports `Done`.
+    MakeSymlink {
+        /// The new link.
+        path: VirtualPath,
+        /// Where it leads to: relative to its directory, and nowhere with `..`, so that it stays beneath the root, wherever it or
+        /// its directory is moved.
+        target: Vec<u8>,
+    },
     /// RMD: an empty directory. Reports `Done`.
     RemoveDirectory(VirtualPath),
     /// DELE: a file or link (itself), no directory. Reports `Done`.
@@ -162,7 +170,7 @@ impl FsOp {
         match self {
             Self::ChangeDirectory(path) | Self::RemoveDirectory(path) | Self::RemoveFile(path) => path,
             Self::Exists(path) | Self::Metadata(path) | Self::Facts(path) => path,
-            Self::MakeDirectory { path, .. } | Self::Size { path, .. } => path,
+            Self::MakeDirectory { path, .. } | Self::MakeSymlink { path, .. } | Self::Size { path, .. } => path,
             Self::SetModified { path, .. } | Self::SetMode { path, .. } => path,
             Self::Rename { from, .. } => from,
         }
@@ -174,7 +182,7 @@ impl FsOp {
         match self {
             Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Facts(_) | Self::Size { .. } => false,
             Self::MakeDirectory { .. } | Self::RemoveDirectory(_) | Self::RemoveFile(_) | Self::Rename { .. } => true,
-            Self::SetModified { .. } | Self::SetMode { .. } => true,
+            Self::MakeSymlink { .. } | Self::SetModified { .. } | Self::SetMode { .. } => true,
         }
     }
 }

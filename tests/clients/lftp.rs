@@ -85,6 +85,26 @@ fn lftp_mirrors_links_by_mlsd() {
 }
 
 #[test]
+fn lftp_makes_links() {
+    let daemon = Daemon::start("lftp_makes_links");
+    daemon.prepare("made/sub/file", "contents");
+    let made = daemon.work().join("made");
+    for (name, target) in [("link", "sub/file"), ("nowhere", "no/such")] {
+        symlink(target, made.join(name)).expect("a link below target");
+    }
+    // The second time there is nothing new.
+    let Some(outcome) =
+        lftp(&daemon, &[], &["mirror -R made stored", "mirror -R made stored", "cd stored", "ln -s sub/file other"])
+    else {
+        return;
+    };
+    for (name, target) in [("link", "sub/file"), ("nowhere", "no/such"), ("other", "sub/file")] {
+        let link = fs::read_link(daemon.home().join("stored").join(name)).expect("a link");
+        assert_eq!(link, std::path::Path::new(target), "{name}: {outcome}");
+    }
+}
+
+#[test]
 fn lftp_resumes() {
     let daemon = Daemon::start("lftp_resumes");
     let contents = octets(900_000, 5);

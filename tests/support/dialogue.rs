@@ -187,7 +187,7 @@ pub(crate) fn final_codes(verb: &str) -> &'static [u16] {
         "REIN" => &[220],
         "REST" | "RNFR" => &[350, 450, 451, 452, 550, 552],
         "RNTO" => &[250, 450, 451, 452, 503, 550, 552, 553],
-        "SITE CHMOD" | "SITE UTIME" | "SITE UMASK" | "SITE IDLE" => &[200, 450, 451, 452, 550, 552],
+        "SITE CHMOD" | "SITE UTIME" | "SITE UMASK" | "SITE IDLE" | "SITE SYMLINK" => &[200, 450, 451, 452, 550, 552],
         "SIZE" => &[213, 450, 451, 452, 550, 552],
         "STAT" => &[211, 213, 450, 451, 452, 550, 552],
         "SYST" => &[215],

@@ -125,6 +125,7 @@ impl Session {
             Verb::SiteChmod => self.site_chmod(argument),
             Verb::SiteHelp => self.site_help(argument),
             Verb::SiteIdle => self.site_idle(argument),
+            Verb::SiteSymlink => self.site_symlink(argument),
             Verb::SiteUmask => self.site_umask(argument),
             Verb::SiteUtime => self.site_utime(argument),
             Verb::Size => self.size(argument),
@@ -195,7 +196,7 @@ impl Session {
         self.permit_if(path, |permissions| permissions.allow_tree(Permission::Rename, path, false))
     }
 
-    fn permit_if(&mut self, path: &VirtualPath, may: impl FnOnce(&Permissions) -> bool) -> bool {
+    pub(super) fn permit_if(&mut self, path: &VirtualPath, may: impl FnOnce(&Permissions) -> bool) -> bool {
         let allowed = self.login.user().is_some_and(|user| may(&user.grant.permissions));
         if !allowed {
             let failure = Some(Failure::new(FailureKind::PermissionDenied).with_text("Not enough privileges."));

@@ -116,6 +116,10 @@ impl FileSystem for Memory {
         self.tree().make_directory(path, umask, (self.now)())
     }
 
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        self.tree().make_symlink(path, target, (self.now)())
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         self.tree().remove_directory(path, (self.now)())
     }

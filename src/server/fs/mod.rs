@@ -95,6 +95,16 @@ pub trait FileSystem: Send + Sync {
     /// `Exists`, `NoParent`, `InvalidName`, `PermissionDenied`, `NoSpace`.
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()>;
 
+    /// Makes a symbolic link. `target` is relative and has no `..` in it; whether there is anything does not matter.
+    ///
+    /// # Errors
+    /// `Exists`, `NoParent`, `InvalidName`, `PermissionDenied`, `NoSpace`; `Unsupported` if there are no links here, or none is
+    /// followed, and unless it is overridden.
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        let _ = (path, target);
+        Err(FailureKind::Unsupported.into())
+    }
+
     /// Removes an empty directory.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ pub fn perform(files: &dyn FileSystem, op: &FsOp) -> Report {
     let done = match op {
         FsOp::ChangeDirectory(path) => files.change_directory(path),
         FsOp::MakeDirectory { path, umask } => files.make_directory(path, *umask),
+        FsOp::MakeSymlink { path, target } => files.make_symlink(path, target),
         FsOp::RemoveDirectory(path) => files.remove_directory(path),
         FsOp::RemoveFile(path) => files.remove_file(path),
         FsOp::Exists(path) => files.metadata(path, false).map(|_| ()),

@@ -144,6 +144,12 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
         self.files.make_directory(&*self.below(path)?, umask)
     }
 
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        let components = target.split(|octet| *octet == b'/').map(|component| self.decode(component));
+        let components: Vec<_> = components.collect::<Result<_>>()?;
+        self.files.make_symlink(&*self.below(path)?, components.join("/").as_bytes())
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         self.files.remove_directory(&*self.below(path)?)
     }

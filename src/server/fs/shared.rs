@@ -32,6 +32,10 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
         (**self).make_directory(path, umask)
     }
 
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        (**self).make_symlink(path, target)
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         (**self).remove_directory(path)
     }

@@ -174,6 +174,11 @@ impl FileSystem for Faulty {
         self.files.make_directory(path, umask)
     }
 
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        self.faults.check(Place::Name)?;
+        self.files.make_symlink(path, target)
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         self.faults.check(Place::Name)?;
         self.files.remove_directory(path)

@@ -252,6 +252,11 @@ impl<C: Choices> Chaos<'_, C> {
         match op {
             FsOp::ChangeDirectory(path) => need(Permission::Enter, path),
             FsOp::MakeDirectory { path, .. } => need(Permission::MakeDirectory, path),
+            FsOp::MakeSymlink { path, target } => {
+                need(Permission::Store, path);
+                assert!(permissions.overrides().next().is_none(), "{op:?} with {permissions:?}");
+                assert!(target.first() != Some(&b'/') && target.split(|o| *o == b'/').all(|name| name != b".."), "{op:?}");
+            }
             FsOp::RemoveDirectory(path) | FsOp::RemoveFile(path) => need(Permission::Delete, path),
             FsOp::Exists(path) => need(Permission::Rename, path),
             FsOp::Rename { from, to, replace } => {

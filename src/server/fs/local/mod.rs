@@ -196,6 +196,17 @@ impl FileSystem for Local {
         Ok(())
     }
 
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        if path.is_root() {
+            return Err(FailureKind::Exists.into());
+        }
+        if !self.root.follows_links() {
+            return Err(Failure::new(FailureKind::Unsupported).with_text("Links are not followed here."));
+        }
+        let place = self.root.place(path).map_err(error::no_parent)?;
+        Ok(rustix::fs::symlinkat(target, &place.directory, &place.name)?)
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         if path.is_root() {
             return Err(FailureKind::PermissionDenied.into());
