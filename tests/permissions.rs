@@ -110,6 +110,8 @@ fn is_free(verb: Verb) -> bool {
         "EPSV",
         "FEAT",
         "HELP",
+        "HOST",
+        "LANG",
         "MIC",
         "MODE",
         "NOOP",

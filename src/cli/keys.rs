@@ -42,6 +42,7 @@ pub(super) const SECTIONS: &Sections = &[
             "symlinks",
             "sandbox",
             "max_login_failures_per_ip",
+            "hosts",
             "disabled_commands",
             "encoding",
             "log",

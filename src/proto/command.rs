@@ -102,8 +102,8 @@ verbs! {
     Feat "FEAT" Forbidden Always None, Keep Some(("", "list the extensions"));
     Hash "HASH" Required LoggedIn None, Keep None;
     Help "HELP" Optional Always None, Keep Some(("[verb]", "show help"));
-    Host "HOST" Required Always None, Keep None;
-    Lang "LANG" Optional Always None, Keep None;
+    Host "HOST" Required Always None, Keep Some(("name", "name the host that is meant"));
+    Lang "LANG" Optional Always None, Keep Some(("[tag]", "choose the language of replies"));
     List "LIST" Optional LoggedIn Some(P::List), Clear Some(("[path]", "list files"));
     Lprt "LPRT" Required LoggedIn None, Keep None;
     Lpsv "LPSV" Forbidden LoggedIn None, Keep None;

@@ -62,6 +62,9 @@ pub struct Config {
     pub write_limit: u64,
     /// Whether names are UTF-8, which FEAT then says; `false` for a file system that speaks another encoding. Default: yes.
     pub utf8: bool,
+    /// Names by which clients may call this server with HOST (RFC 7151), in any case; others are refused. Whoever decides about
+    /// logins hears [which one](super::job::Login::host) it was. Default: empty, and any name is taken.
+    pub hosts: Vec<String>,
     /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; in any case.
     /// `SITE` means all of its commands. Other names of a verb (`XMKD` for `MKD`) stay.
     pub disabled_commands: Vec<String>,
@@ -128,6 +131,7 @@ impl Default for Config {
             read_limit: 0,
             write_limit: 0,
             utf8: true,
+            hosts: Vec::new(),
             disabled_commands: Vec::new(),
             umask: 0o022,
             report_dialogue: false,

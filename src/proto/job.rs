@@ -89,13 +89,17 @@ pub struct Login {
     pub local: SocketAddr,
     /// Whether the control connection is under TLS.
     pub tls: bool,
+    /// What the client calls this server (HOST, RFC 7151), in lower case and without a dot at its end, or an address of this
+    /// server; `None` if it has not said so. One of [`Config::hosts`](super::config::Config::hosts), if there are any: this
+    /// is where virtual hosts part.
+    pub host: Option<String>,
 }
 
 impl Login {
     /// A login over a connection in clear text, for tests of authorizers.
     #[must_use]
     pub fn new(user: impl Into<String>, password: impl Into<Secret>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { user: user.into(), password: password.into(), peer, local, tls: false }
+        Self { user: user.into(), password: password.into(), peer, local, tls: false, host: None }
     }
 }
 

@@ -103,6 +103,7 @@ umask = "027"
 symlinks = "none"
 sandbox = "off"
 max_login_failures_per_ip = 14
+hosts = ["ftp.example.com", "files.example.com"]
 disabled_commands = ["port", "SITE CHMOD"]
 encoding = "gbk"
 
@@ -239,6 +240,10 @@ fn an_unknown_value_is_told_with_a_suggestion() {
         "engine: \"thread\" is not possible here: use \"tokio\", \"smol\", \"threads\", \"processes\"; did you mean \"threads\"?",
     );
     refused_line("symlinks = \"all\"", "symlinks: \"all\" is not possible here: use \"beneath\", \"none\"");
+    refused_line(
+        "hosts = [\"ftp.example.com:21\"]",
+        "hosts[1]: \"ftp.example.com:21\" is no host name: write it like \"ftp.example.com\"",
+    );
     refused_line(
         "disabled_commands = [\"PROT\", \"PASVE\"]",
         "disabled_commands[2]: \"PASVE\" is no command that is known; did you mean \"PASV\"?",

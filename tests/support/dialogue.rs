@@ -168,6 +168,8 @@ pub(crate) fn final_codes(verb: &str) -> &'static [u16] {
         "CCC" => &[200, 502, 533, 534],
         "CWD" | "XCWD" | "CDUP" | "XCUP" | "DELE" | "RMD" | "XRMD" | "MLST" => &[250, 450, 451, 452, 550, 552],
         "CLNT" | "CSID" | "NOOP" | "PRET" => &[200],
+        "HOST" => &[220, 503, 504],
+        "LANG" => &[200, 504],
         "EPRT" | "PORT" => &[200, 503, 504, 522],
         "EPSV" => &[200, 229, 425, 522],
         "FEAT" => &[211],

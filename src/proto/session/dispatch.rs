@@ -99,6 +99,8 @@ impl Session {
             Verb::Epsv => self.epsv(argument),
             Verb::Feat => self.feat(),
             Verb::Help => self.help(argument),
+            Verb::Host => self.host_command(argument),
+            Verb::Lang => self.lang(argument),
             Verb::List | Verb::Nlst | Verb::Mlsd => self.list(verb, argument),
             Verb::Mdtm => self.mdtm(argument),
             Verb::Mff => self.mff(argument),
@@ -136,9 +138,7 @@ impl Session {
             Verb::Type => self.type_(argument),
             Verb::User => self.user_command(argument),
             Verb::Adat | Verb::Mic | Verb::Conf | Verb::Enc => self.no_such_mechanism(verb),
-            Verb::Avbl | Verb::Comb | Verb::Cpsv | Verb::Dsiz | Verb::Hash | Verb::Host | Verb::Lang | Verb::Lprt => {
-                self.not_implemented(verb);
-            }
+            Verb::Avbl | Verb::Comb | Verb::Cpsv | Verb::Dsiz | Verb::Hash | Verb::Lprt => self.not_implemented(verb),
             Verb::Lpsv | Verb::Md5 | Verb::Mfct | Verb::Rang | Verb::Rmda | Verb::Smnt | Verb::Spsv | Verb::Sscn => {
                 self.not_implemented(verb);
             }

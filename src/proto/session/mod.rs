@@ -29,6 +29,7 @@ use zeroize::Zeroize;
 mod data;
 mod dispatch;
 mod files;
+mod host;
 mod interface;
 mod login;
 mod parameters;
@@ -85,6 +86,8 @@ pub struct Session {
     last_job: u64,
     /// The command that was carried out last.
     verb: Verb,
+    /// HOST.
+    host: Option<Box<str>>,
     login: Login,
     failed_logins: u32,
     /// In a row, before login.
@@ -172,6 +175,7 @@ impl Session {
             timers: Timers::default(),
             last_job: 0,
             verb: Verb::Noop,
+            host: None,
             login: Login::Start,
             failed_logins: 0,
             unknown_commands: 0,

@@ -91,13 +91,15 @@ impl Session {
         let config = self.config.clone();
         let tls = self.tls_is_available();
         let facts = self.parameters.facts.feat();
-        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 18] = [
+        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 20] = [
             (Some(Verb::Auth), tls, &"AUTH TLS"),
             (Some(Verb::Ccc), tls && config.tls.permit_ccc, &"CCC"),
             (Some(Verb::Clnt), true, &"CLNT"),
             (Some(Verb::Csid), true, &"CSID"),
             (Some(Verb::Eprt), true, &"EPRT"),
             (Some(Verb::Epsv), true, &"EPSV"),
+            (Some(Verb::Host), true, &"HOST"),
+            (Some(Verb::Lang), true, &"LANG EN*"),
             (Some(Verb::Mdtm), true, &"MDTM"),
             (Some(Verb::Mff), true, &"MFF modify;UNIX.mode;"),
             (Some(Verb::Mfmt), true, &"MFMT"),

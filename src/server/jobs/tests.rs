@@ -48,7 +48,7 @@ fn jobs() -> Jobs<Numbers> {
 fn login(password: &str) -> Job {
     let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
     let password = Secret::from(password);
-    Job::Login(Login { user: "user".into(), password, peer: address, local: address, tls: false })
+    Job::Login(Login::new("user", password, address, address))
 }
 
 fn path(name: &str) -> VirtualPath {

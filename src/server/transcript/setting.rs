@@ -48,6 +48,7 @@ impl Setting {
             "use_gmt_times" => config.use_gmt_times = read(value, wrong)?,
             "show_symlinks" => config.show_symlinks = read(value, wrong)?,
             "umask" => config.umask = u32::from_str_radix(value, 8).map_err(|_| wrong())?,
+            "hosts" => config.hosts = value.split(',').map(|host| host.trim().to_string()).collect::<Vec<_>>(),
             "disabled_commands" => {
                 config.disabled_commands = value.split(',').map(|verb| verb.trim().to_string()).collect::<Vec<_>>()
             }
