@@ -79,6 +79,9 @@ const TABLE: &[Row] = &[
     row("SITE UTIME {} 20240101000000 20240101000000 20240101000000 UTC", "T"),
 ];
 
+/// Commands that are not for users whose permissions differ by directory.
+const WITHOUT_OVERRIDES: &[Row] = &[row("SITE SYMLINK target {}", "w"), row("SITE SYMLINK \"a target\" {}", "w")];
+
 /// Commands on the current directory.
 const HERE: &[Row] = &[
     on_directory("CDUP", "e"),
@@ -110,6 +113,8 @@ fn is_free(verb: Verb) -> bool {
         "EPSV",
         "FEAT",
         "HELP",
+        "HOST",
+        "LANG",
         "MIC",
         "MODE",
         "NOOP",
@@ -172,7 +177,7 @@ fn done(permissions: &Permissions, row: &Row, path: &str) {
 
 #[test]
 fn every_letter_counts() {
-    for row in TABLE.iter().chain(HERE) {
+    for row in TABLE.iter().chain(HERE).chain(WITHOUT_OVERRIDES) {
         done(&Permissions::new(set(row.letters)), row, "/box/item");
         for letter in row.letters.chars() {
             // The first half of a rename already needs the letter.
@@ -187,7 +192,7 @@ fn every_letter_counts() {
 fn no_verb_is_missing_in_the_table() {
     for verb in Verb::ALL {
         let is_own = |row: &&Row| !dialogue::CUSTOM[..4].iter().any(|custom| row.command.starts_with(custom));
-        let own = || TABLE.iter().chain(HERE).filter(is_own);
+        let own = || TABLE.iter().chain(HERE).chain(WITHOUT_OVERRIDES).filter(is_own);
         let rows = || own().filter(|row| Command::parse(row.command.as_bytes()).verb == Some(*verb));
         let is_in_table = rows().next().is_some();
         assert!(is_in_table != is_free(*verb), "{verb} is to be either in the table or free");
@@ -229,6 +234,16 @@ fn overrides_count_where_they_are_meant() {
             } else if row.before.is_empty() || row.before.starts_with("REST") {
                 refused(&less, row, "/box/item");
             }
+        }
+    }
+}
+
+#[test]
+fn no_link_leads_round_an_override() {
+    for row in WITHOUT_OVERRIDES {
+        for recursive in [true, false] {
+            refused(&overridden(PermissionSet::ALL, "/box", set("el"), recursive), row, "/item");
+            refused(&overridden(set("el"), "/box", PermissionSet::ALL, recursive), row, "/box/item");
         }
     }
 }

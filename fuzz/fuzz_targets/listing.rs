@@ -29,7 +29,6 @@ fuzz_target!(|data: &[u8]| {
         2 => FileKind::Symlink,
         _ => FileKind::Special((bits >> 8) as u8),
     };
-    let role = if bits & 4 == 0 { Role::Member } else { Role::Current };
     let present = |bit: u32| bits >> bit & 1 == 0;
     let mut time = |bit: u32| present(bit).then_some(UnixTime::new(number() as i64, 0));
     let (now, modified, created) = (time(63), time(16), time(17));
@@ -47,12 +46,13 @@ fuzz_target!(|data: &[u8]| {
         unique: present(18).then_some((number(), number())),
     };
     let target = Some(target.to_vec()).filter(|target| !target.is_empty());
-    let entry = Entry { name: name.to_vec(), metadata, target };
+    let entry = Entry { name: name.to_vec(), metadata, symlink: kind == FileKind::Symlink, target };
     let clock = ListClock { now: now.unwrap_or_default(), offset: present(19).then_some(|time| time.seconds() as i32) };
 
     long(&entry, &clock);
     names(&entry);
-    facts(&entry, role);
+    let link = Role::Link(entry.target.as_deref());
+    facts(&entry, if bits & 4 != 0 { Role::Current } else if kind == FileKind::Symlink { link } else { Role::Member });
 });
 
 /// The line without its end; `None` if nothing was written, which must be so for names that would be more than one line.
@@ -95,13 +95,12 @@ fn names(entry: &Entry) {
     }
 }
 
-fn facts(entry: &Entry, role: Role) {
+fn facts(entry: &Entry, role: Role<'_>) {
     let every = FactSet::DEFAULT.feat().to_string().replace('*', "");
     let every = FactSet::parse(every.as_bytes()).expect("what FEAT shows can be asked for");
     for wanted in [FactSet::DEFAULT, every] {
         let mut output = Vec::new();
-        let target = entry.target.as_deref();
-        write_facts(wanted, &entry.metadata, role, target, PermissionSet::ALL, &entry.name, &mut output);
+        write_facts(wanted, &entry.metadata, role, PermissionSet::ALL, &entry.name, &mut output);
         let end = output.iter().position(|octet| *octet == b' ').expect("a space behind the facts");
         assert_eq!(&output[end + 1..], &entry.name);
         let facts = output[..end].strip_suffix(b";").expect("there is always a type");

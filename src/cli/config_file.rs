@@ -11,7 +11,7 @@ use encoding_rs::Encoding;
 use std::sync::Arc;
 use wharf::{
     proto::{
-        address::PassivePorts,
+        address::{PassivePorts, host_name},
         command::Verb,
         path::VirtualPath,
         user::{PermissionOverride, PermissionSet},
@@ -141,10 +141,18 @@ fn sessions(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem>
         config.passive_ports = Some(Arc::new(passive_ports(item)?));
     }
     set(top, "use_gmt_times", &mut config.use_gmt_times, Item::boolean)?;
+    set(top, "show_symlinks", &mut config.show_symlinks, Item::boolean)?;
     set(top, "read_limit", &mut config.read_limit, |item| item.number(0..=u64::MAX))?;
     set(top, "write_limit", &mut config.write_limit, |item| item.number(0..=u64::MAX))?;
     set(top, "max_line", &mut config.limits.line, |item| item.number(512..=65536))?;
     set(top, "umask", &mut config.umask, umask)?;
+    if let Some(item) = top.take("hosts") {
+        for item in item.array("an array of host names, such as [\"ftp.example.com\"]")? {
+            let text = item.text()?;
+            let problem = || item.problem(format!("{text:?} is no host name: write it like \"ftp.example.com\""));
+            config.hosts.push(host_name(text).ok_or_else(problem)?);
+        }
+    }
     if let Some(item) = top.take("disabled_commands") {
         for item in item.array("an array of commands, such as [\"PORT\", \"EPRT\"]")? {
             config.disabled_commands.push(verb(&item)?);

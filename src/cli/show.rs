@@ -47,6 +47,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
         writeln!(out, "passive_ports = {}", port_list(&ports))?;
     }
     writeln!(out, "use_gmt_times = {}", config.use_gmt_times)?;
+    writeln!(out, "show_symlinks = {}", config.show_symlinks)?;
     writeln!(out, "tcp_no_delay = {}", settings.tcp_no_delay)?;
     writeln!(out, "use_sendfile = {}", settings.use_sendfile)?;
     writeln!(out, "max_cons = {}", settings.max_cons)?;
@@ -70,6 +71,8 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     };
     writeln!(out, "sandbox = \"{sandbox}\"")?;
     writeln!(out, "max_login_failures_per_ip = {}", settings.max_login_failures_per_ip)?;
+    let hosts: Vec<_> = config.hosts.iter().map(|host| quoted(host)).collect();
+    writeln!(out, "hosts = [{}]", hosts.join(", "))?;
     let disabled: Vec<_> = config.disabled_commands.iter().map(|verb| quoted(verb)).collect();
     writeln!(out, "disabled_commands = [{}]", disabled.join(", "))?;
     let encoding = files.encoding.as_ref().map_or(encoding_rs::UTF_8, |options| options.encoding);

@@ -1,5 +1,5 @@
 //! Addresses on the wire: PORT, EPRT, PASV, EPSV, and the ports that may be used.
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -168,6 +168,27 @@ impl core::str::FromStr for PassivePorts {
         let (from, to) = (port(from)?, port(to)?);
         if from > to { Err(PassivePortsError) } else { Ok(Self(alloc::vec![from..=to])) }
     }
+}
+
+/// Reads a host name (RFC 1123 section 2.1), in any case, with or without a dot at its end: in lower case and without it. `None` if
+/// it is none.
+///
+/// ```
+/// use wharf::proto::address::host_name;
+/// assert_eq!(host_name("FTP.Example.com.").as_deref(), Some("ftp.example.com"));
+/// assert_eq!(host_name("ftp.example.com:21"), None);
+/// ```
+#[must_use]
+pub fn host_name(text: &str) -> Option<String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_inner = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'-';
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|octet| is_inner(&octet))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    (name.len() <= 255 && name.split('.').all(is_label)).then(|| name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -105,8 +105,8 @@ verbs! {
     Feat "FEAT" Forbidden Always None, Keep Some(("", "list the extensions"));
     Hash "HASH" Required LoggedIn None, Keep None;
     Help "HELP" Optional Always None, Keep Some(("[verb]", "show help"));
-    Host "HOST" Required Always None, Keep None;
-    Lang "LANG" Optional Always None, Keep None;
+    Host "HOST" Required Always None, Keep Some(("name", "name the host that is meant"));
+    Lang "LANG" Optional Always None, Keep Some(("[tag]", "choose the language of replies"));
     List "LIST" Optional LoggedIn Some(P::List), Clear Some(("[path]", "list files"));
     Lprt "LPRT" Required LoggedIn None, Keep None;
     Lpsv "LPSV" Forbidden LoggedIn None, Keep None;
@@ -144,6 +144,7 @@ verbs! {
     SiteHelp "SITE HELP" Optional Always None, Keep Some(("[command]", "show help on SITE"));
     SiteIdle "SITE IDLE" Optional LoggedIn None, Keep Some(("[seconds]", "show or set the idle timeout"));
     SiteMfmt "SITE MFMT" Required LoggedIn None, Keep Some(("time path", "set when a file was changed"));
+    SiteSymlink "SITE SYMLINK" Required LoggedIn None, Keep Some(("target name", "make a symbolic link"));
     SiteUmask "SITE UMASK" Optional LoggedIn None, Keep Some(("[mask]", "show or set the umask"));
     SiteUtime "SITE UTIME" Required LoggedIn None, Keep Some(("time path", "set when a file was changed"));
     Size "SIZE" Required LoggedIn Some(P::List), Keep Some(("path", "show the size of a file"));
@@ -173,7 +174,7 @@ verbs! {
 
 impl Verb {
     /// Octets of the longest name.
-    const LONGEST: usize = 10;
+    const LONGEST: usize = 12;
 
     /// The verb as it is written; those of SITE as `SITE CHMOD`.
     #[must_use]

@@ -52,12 +52,19 @@ pub struct Config {
     pub passive_ports: Option<Arc<PassivePorts>>,
     /// LIST in UTC; else in the local time of the server. MDTM and MLSx are in UTC always. Default: yes.
     pub use_gmt_times: bool,
+    /// Whether LIST, MLSD and MLST show symbolic links as such: `link -> target`, `type=OS.unix=slink:target`. If not, each is
+    /// shown as the file or directory that it leads to, where it leads anywhere: for clients that know no links, though one that
+    /// goes through all directories may then come by the same files again and again. Default: yes.
+    pub show_symlinks: bool,
     /// Octets a second that one data connection may receive; 0 = no limit. Default: 0.
     pub read_limit: u64,
     /// Octets a second that one data connection may send; 0 = no limit. Default: 0.
     pub write_limit: u64,
     /// Whether names are UTF-8, which FEAT then says; `false` for a file system that speaks another encoding. Default: yes.
     pub utf8: bool,
+    /// Names by which clients may call this server with HOST (RFC 7151), in any case; others are refused. Whoever decides about
+    /// logins hears [which one](super::job::Login::host) it was. Default: empty, and any name is taken.
+    pub hosts: Vec<String>,
     /// Verbs that are answered as if Wharf did not know them, such as `PORT` or `SITE CHMOD`; in any case.
     /// `SITE` means all of its commands. Other names of a verb (`XMKD` for `MKD`) stay.
     pub disabled_commands: Vec<String>,
@@ -122,9 +129,11 @@ impl Default for Config {
             masquerade_address_map: BTreeMap::new(),
             passive_ports: None,
             use_gmt_times: true,
+            show_symlinks: true,
             read_limit: 0,
             write_limit: 0,
             utf8: true,
+            hosts: Vec::new(),
             disabled_commands: Vec::new(),
             custom_verbs: Vec::new(),
             umask: 0o022,

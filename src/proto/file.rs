@@ -49,8 +49,10 @@ pub struct Metadata {
 pub struct Entry {
     /// The last component of the name, in octets, without `/` and NUL; empty for the root only.
     pub name: Vec<u8>,
-    /// Its attributes.
+    /// Its attributes; for a symbolic link they may be those of what it leads to.
     pub metadata: Metadata,
+    /// Whether it is a symbolic link, whatever `metadata` are of.
+    pub symlink: bool,
     /// Where a symbolic link leads to, if that may be shown.
     pub target: Option<Vec<u8>>,
 }

@@ -93,13 +93,17 @@ pub struct Login {
     pub local: SocketAddr,
     /// Whether the control connection is under TLS.
     pub tls: bool,
+    /// What the client calls this server (HOST, RFC 7151), in lower case and without a dot at its end, or an address of this
+    /// server; `None` if it has not said so. One of [`Config::hosts`](super::config::Config::hosts), if there are any: this
+    /// is where virtual hosts part.
+    pub host: Option<String>,
 }
 
 impl Login {
     /// A login over a connection in clear text, for tests of authorizers.
     #[must_use]
     pub fn new(user: impl Into<String>, password: impl Into<Secret>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { user: user.into(), password: password.into(), peer, local, tls: false }
+        Self { user: user.into(), password: password.into(), peer, local, tls: false, host: None }
     }
 }
 
@@ -114,6 +118,14 @@ pub enum FsOp {
         path: VirtualPath,
         /// Bits to take from 0o777.
         umask: u32,
+    },
+    /// SITE SYMLINK. Reports `Done`.
+    MakeSymlink {
+        /// The new link.
+        path: VirtualPath,
+        /// Where it leads to: relative to its directory, and nowhere with `..`, so that it stays beneath the root, wherever it or
+        /// its directory is moved.
+        target: Vec<u8>,
     },
     /// RMD: an empty directory. Reports `Done`.
     RemoveDirectory(VirtualPath),
@@ -131,8 +143,11 @@ pub enum FsOp {
         /// A directory never is.
         replace: bool,
     },
-    /// MLST, MDTM: attributes of a file or directory; links are followed. Reports `Entry`.
+    /// MDTM: attributes of a file or directory; links are followed. Reports `Entry`.
     Metadata(VirtualPath),
+    /// MLST: attributes of a name. A link is told to be one, with its target if that may be shown; its attributes are those of
+    /// what it leads to, or its own if that is nothing. Reports `Entry`.
+    Facts(VirtualPath),
     /// SIZE of a regular file. Reports `Size`.
     Size {
         /// The file.
@@ -162,8 +177,8 @@ impl FsOp {
     pub fn path(&self) -> &VirtualPath {
         match self {
             Self::ChangeDirectory(path) | Self::RemoveDirectory(path) | Self::RemoveFile(path) => path,
-            Self::Exists(path) | Self::Metadata(path) => path,
-            Self::MakeDirectory { path, .. } | Self::Size { path, .. } => path,
+            Self::Exists(path) | Self::Metadata(path) | Self::Facts(path) => path,
+            Self::MakeDirectory { path, .. } | Self::MakeSymlink { path, .. } | Self::Size { path, .. } => path,
             Self::SetModified { path, .. } | Self::SetMode { path, .. } => path,
             Self::Rename { from, .. } => from,
         }
@@ -173,9 +188,9 @@ impl FsOp {
     #[must_use]
     pub fn is_write(&self) -> bool {
         match self {
-            Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Size { .. } => false,
+            Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Facts(_) | Self::Size { .. } => false,
             Self::MakeDirectory { .. } | Self::RemoveDirectory(_) | Self::RemoveFile(_) | Self::Rename { .. } => true,
-            Self::SetModified { .. } | Self::SetMode { .. } => true,
+            Self::MakeSymlink { .. } | Self::SetModified { .. } | Self::SetMode { .. } => true,
         }
     }
 }
@@ -232,6 +247,8 @@ pub struct Listing {
     pub pattern: Option<Pattern>,
     /// How.
     pub format: ListFormat,
+    /// Whether LIST and MLSD show symbolic links as such; else as what they lead to, where they lead anywhere.
+    pub show_symlinks: bool,
     /// The user's permissions: for the `perm` fact, and because only whoever opens `path` knows whether it is a file, which
     /// then needs [`Permission::List`](super::user::Permission::List) as such.
     pub permissions: Arc<Permissions>,

@@ -361,11 +361,11 @@ impl Blocking {
             Work::Login { .. } | Work::Read { .. } => false,
             Work::Custom { is_quick, .. } => *is_quick,
             Work::Fs { files, op } => match op {
-                FsOp::ChangeDirectory(_) | FsOp::Exists(_) | FsOp::Metadata(_) | FsOp::Size { ascii: None, .. } => {
-                    files.is_quick()
-                }
+                FsOp::ChangeDirectory(_) | FsOp::Exists(_) => files.is_quick(),
+                FsOp::Metadata(_) | FsOp::Facts(_) | FsOp::Size { ascii: None, .. } => files.is_quick(),
                 FsOp::Size { ascii: Some(_), .. } | FsOp::SetModified { .. } | FsOp::SetMode { .. } => false,
-                FsOp::MakeDirectory { .. } | FsOp::RemoveDirectory(_) | FsOp::RemoveFile(_) | FsOp::Rename { .. } => false,
+                FsOp::MakeDirectory { .. } | FsOp::MakeSymlink { .. } | FsOp::RemoveDirectory(_) | FsOp::RemoveFile(_) => false,
+                FsOp::Rename { .. } => false,
             },
             Work::Open { files, open } => match open {
                 Open::Retrieve { .. } | Open::Store { .. } => files.is_quick(),

@@ -87,6 +87,7 @@ masquerade_address = "203.0.113.7"
 masquerade_address_map = { "10.0.0.1" = "203.0.113.7", "::1" = "203.0.113.8" }
 passive_ports = "60000-60009"
 use_gmt_times = false
+show_symlinks = false
 tcp_no_delay = false
 use_sendfile = false
 max_cons = 9
@@ -102,6 +103,7 @@ umask = "027"
 symlinks = "none"
 sandbox = "off"
 max_login_failures_per_ip = 14
+hosts = ["ftp.example.com", "files.example.com"]
 disabled_commands = ["port", "SITE CHMOD"]
 encoding = "gbk"
 
@@ -238,6 +240,10 @@ fn an_unknown_value_is_told_with_a_suggestion() {
         "engine: \"thread\" is not possible here: use \"tokio\", \"smol\", \"threads\", \"processes\"; did you mean \"threads\"?",
     );
     refused_line("symlinks = \"all\"", "symlinks: \"all\" is not possible here: use \"beneath\", \"none\"");
+    refused_line(
+        "hosts = [\"ftp.example.com:21\"]",
+        "hosts[1]: \"ftp.example.com:21\" is no host name: write it like \"ftp.example.com\"",
+    );
     refused_line(
         "disabled_commands = [\"PROT\", \"PASVE\"]",
         "disabled_commands[2]: \"PASVE\" is no command that is known; did you mean \"PASV\"?",

@@ -71,15 +71,37 @@ fn lftp_mirrors_links_by_mlsd() {
     let served = daemon.home().join("served");
     tree::set_time(&daemon.serve("served/file", "contents"), 1_000_000_000);
     symlink("file", served.join("link")).expect("a link below target");
+    symlink(".", served.join("circle")).expect("a link below target");
     symlink("nowhere", served.join("broken link")).expect("a link below target");
     if lftp(&daemon, &[], &["mirror served got"]).is_none() {
         return;
     }
-    // MLSD shows what a link leads to (RFC 3659 section 7.5.1.5), and the link itself where that is nothing.
+    // Links stay links, and one that leads to its own directory does not lead round in a circle.
     let got = daemon.work().join("got");
-    assert_eq!(fs::read(got.join("link")).expect("the download"), b"contents");
-    assert_eq!(tree::time(&got.join("link")), 1_000_000_000);
-    assert_eq!(fs::read_link(got.join("broken link")).expect("a link"), std::path::Path::new("nowhere"));
+    for (name, target) in [("link", "file"), ("circle", "."), ("broken link", "nowhere")] {
+        assert_eq!(fs::read_link(got.join(name)).expect("a link"), std::path::Path::new(target), "{name}");
+    }
+    assert_eq!(tree::time(&got.join("file")), 1_000_000_000);
+}
+
+#[test]
+fn lftp_makes_links() {
+    let daemon = Daemon::start("lftp_makes_links");
+    daemon.prepare("made/sub/file", "contents");
+    let made = daemon.work().join("made");
+    for (name, target) in [("link", "sub/file"), ("nowhere", "no/such")] {
+        symlink(target, made.join(name)).expect("a link below target");
+    }
+    // The second time there is nothing new.
+    let Some(outcome) =
+        lftp(&daemon, &[], &["mirror -R made stored", "mirror -R made stored", "cd stored", "ln -s sub/file other"])
+    else {
+        return;
+    };
+    for (name, target) in [("link", "sub/file"), ("nowhere", "no/such"), ("other", "sub/file")] {
+        let link = fs::read_link(daemon.home().join("stored").join(name)).expect("a link");
+        assert_eq!(link, std::path::Path::new(target), "{name}: {outcome}");
+    }
 }
 
 #[test]

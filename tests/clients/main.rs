@@ -19,9 +19,9 @@
 //! | 257 with doubled quotes, every octet but NUL, CR, LF and `/` in names, no `~`, blanks kept | `ftplib_names`, `curl_odd_names` |
 //! | 227 in parentheses, 229 as `(|||port|)` | all passive transfers; `ftplib_addresses` reads the texts |
 //! | TYPE A both ways, `A N`, `L 8`; ALLO, ACCT, SMNT, REIN, HELP, STAT; SIZE in TYPE A exact or refused | `ftplib_ascii`, `ftplib_small_commands`, `curl_ascii`, `aria2_*`, `tnftp_*` |
-//! | MLSD and MLST with type, size, modify, perm, unique and the UNIX facts; OPTS MLST | `ftplib_facts`, `lftp_mirrors`, `rclone_*`, `ncftp_*` |
-//! | FEAT, OPTS UTF8 ON, CLNT before login as well | `ftplib_before_login`, `lftp_*`, `rclone_*` |
-//! | times and modes set: MFMT, MFF, SITE UTIME in both forms, SITE CHMOD, SITE UMASK | `ftplib_facts`, `lftp_mirrors`, `rclone_*`, `ncftp_*` |
+//! | MLSD and MLST with type, size, modify, perm, unique and the UNIX facts; links as links; OPTS MLST | `ftplib_facts`, `lftp_mirrors`, `lftp_mirrors_links_by_mlsd`, `rclone_*`, `ncftp_*` |
+//! | FEAT, OPTS UTF8 ON, CLNT, HOST, LANG before login as well | `ftplib_before_login`, `lftp_*`, `rclone_*` |
+//! | times and modes set: MFMT, MFF, SITE UTIME in both forms, SITE CHMOD, SITE UMASK; links made: SITE SYMLINK | `ftplib_facts`, `lftp_mirrors`, `lftp_makes_links`, `rclone_*`, `ncftp_*` |
 //! | REST with STOR and APPE, kept over PASV, cleared by the transfer and by REST 0; 554 beyond the end | `ftplib_restart`, `curl_resumes`, `lftp_resumes`, `wget_continues`, `aria2_*`, `perl_*` |
 //! | commands pipelined | `lftp_mirrors` (sync-mode off), `curl_ranges` (ABOR and QUIT in one) |
 //! | connections dropped anywhere free their place at once; 20 logins in parallel from one address | `clients_that_vanish`, `parallel_logins` |

@@ -47,6 +47,17 @@ fn rclone_sync() {
     rclone.run(&["check", "--download", "got", ":ftp:new/stored"]).ok();
 }
 
+/// A Go library for which there are only files and directories.
+#[test]
+fn rclone_reads_linked_files() {
+    let daemon = Daemon::start("rclone_reads_linked_files");
+    daemon.serve("served/file", "contents");
+    std::os::unix::fs::symlink("file", daemon.home().join("served/link")).expect("a link below target");
+    let Some(rclone) = Rclone::new(&daemon) else { return };
+    rclone.run(&["copy", ":ftp:served", "got"]).ok();
+    assert_eq!(fs::read(daemon.work().join("got/link")).expect("a file that was copied"), b"contents");
+}
+
 #[test]
 fn rclone_commands() {
     let daemon = Daemon::start("rclone_commands");

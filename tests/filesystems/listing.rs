@@ -37,6 +37,7 @@ fn listing(name: &str, pattern: Option<&str>, format: ListFormat) -> Listing {
         path: path(name),
         pattern: pattern.map(|pattern| Pattern::new(pattern.as_bytes()).expect("a pattern")),
         format,
+        show_symlinks: true,
         permissions: Arc::new(Permissions::new(PermissionSet::ALL)),
     }
 }
@@ -160,7 +161,7 @@ fn mlsd_shows_the_directory_its_parent_and_its_entries() {
     assert_eq!(mlsd("/nosuch"), Err(FailureKind::NotFound));
     let odd = mlsd("/odd").expect("listed");
     assert_eq!(odd.len(), 6, "no device, and no name that would break the line: {odd:?}");
-    assert_eq!(odd[5], "type=dir; link", "a link is what it leads to");
+    assert_eq!(odd[5], "type=OS.unix=slink:../pub; link", "a link is a link");
     assert!(odd[2].ends_with(" broken") && odd[2].contains("slink:nosuch"), "{}", odd[2]);
     assert!(odd[3].ends_with(" forged") && odd[3].starts_with("type=OS.unix=slink"), "{}", odd[3]);
     let bare = lines(&files, listing("/pub", None, ListFormat::Facts(FactSet::parse(b"size;").expect("facts"))));
@@ -180,6 +181,7 @@ fn mlsd_tells_what_the_user_may_do() {
         path: path("/pub"),
         pattern: None,
         format: ListFormat::Facts(FactSet::parse(b"type;perm;").expect("facts")),
+        show_symlinks: true,
         permissions: Arc::new(permissions.clone()),
     };
     let listed = lines(&files, listing).expect("listed");

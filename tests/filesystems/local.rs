@@ -95,6 +95,8 @@ fn attack(files: &dyn FileSystem, name: &str) {
     }
     let _ = files.make_directory(&path(&new), 0);
     let _ = files.make_directory(&path(format!("{name}/directory")), 0);
+    let _ = files.make_symlink(&path(format!("{name}/link")), b"secret");
+    let _ = files.remove_file(&path(format!("{name}/link")));
     let _ = files.rename(&path("/bait"), &path(&new), true);
     let _ = files.rename(&path(&new), &path("/bait"), true);
     let _ = files.rename(&path(&secret), &path(format!("{name}/other")), true);
@@ -262,6 +264,7 @@ fn without_links_none_is_followed() {
     files.change_directory(&path("/d/e")).expect("entered");
     files.change_directory(&path("/")).expect("entered");
     assert_eq!(files.metadata(&path("/"), true).expect("the root").kind, FileKind::Directory);
+    assert_eq!(failed(files.make_symlink(&path("/new"), b"d")), FailureKind::Unsupported);
     for name in ["/to-d", "/to-f", "/to-d/f", "/to-d/e/x"] {
         let at = path(name);
         assert_eq!(failed(read(&files, name)), FailureKind::LinkRefused, "{name}");

@@ -13,6 +13,7 @@ try_on_all!(
     things_are_renamed,
     a_file_is_replaced_only_if_so_asked,
     a_directory_is_never_replaced,
+    links_are_made,
     links_are_removed_and_renamed_themselves,
     times_are_set,
     modes_are_set,
@@ -57,6 +58,24 @@ fn directories_are_made(g: &Ground) {
     assert_eq!(failed(make("/nosuch/d")), FailureKind::NoParent);
     assert_eq!(failed(make("/f/d")), FailureKind::NoParent);
     assert_eq!(failed(make(&"d".repeat(300))), FailureKind::InvalidName);
+}
+
+fn links_are_made(g: &Ground) {
+    g.directory("/d");
+    g.directory("/d/deep");
+    g.store("/d/deep/f", "x");
+    g.link("/broken", "nosuch");
+    let make = |name: &str, target: &str| g.files.make_symlink(&path(name), target.as_bytes());
+    make("/d/to-f", "deep/f").expect("made");
+    make("/d/to-nothing", "nothing \\ \"é\"").expect("made");
+    assert_eq!(g.content("/d/to-f"), b"x");
+    assert_eq!(g.files.read_link(&path("/d/to-nothing")).expect("a link"), Some("nothing \\ \"é\"".into()));
+    for taken in ["/d", "/d/deep/f", "/", "/broken", "/d/to-f"] {
+        assert_eq!(failed(make(taken, "x")), FailureKind::Exists, "{taken}");
+    }
+    assert_eq!(failed(make("/nosuch/l", "x")), FailureKind::NoParent);
+    assert_eq!(failed(make("/d/deep/f/l", "x")), FailureKind::NoParent);
+    assert_eq!(failed(make(&"l".repeat(300), "x")), FailureKind::InvalidName);
 }
 
 fn directories_are_removed(g: &Ground) {
@@ -344,7 +363,17 @@ fn listings_show_what_links_lead_to(g: &Ground) {
             link("root", Some("..")),
         ]
     );
-    let facts: Vec<_> = g.entries("/d", Detail::Facts).into_iter().map(|e| (e.name, e.metadata.kind, e.target)).collect();
+    let entries = g.entries("/d", Detail::Facts);
+    assert!(entries.iter().all(|entry| entry.symlink == (entry.name != b"f")));
+    for entry in &entries {
+        let at = path([b"/d/".as_slice(), &entry.name].concat());
+        match g.files.read_link(&at) {
+            Ok(target) => assert_eq!(target, entry.target, "{at}"),
+            Err(failure) => assert_eq!((failure.kind(), entry.symlink), (FailureKind::InvalidName, false), "{at}"),
+        }
+    }
+    assert_eq!(failed(g.files.read_link(&path("/d/none"))), FailureKind::NotFound);
+    let facts: Vec<_> = entries.into_iter().map(|e| (e.name, e.metadata.kind, e.target)).collect();
     assert_eq!(
         facts,
         [
@@ -352,8 +381,8 @@ fn listings_show_what_links_lead_to(g: &Ground) {
             link("absolute", None),
             link("broken", Some("../nosuch")),
             file,
-            (b"file".to_vec(), FileKind::File, None),
-            (b"root".to_vec(), FileKind::Directory, None),
+            (b"file".to_vec(), FileKind::File, Some(b"f".to_vec())),
+            (b"root".to_vec(), FileKind::Directory, Some(b"..".to_vec())),
         ]
     );
 }

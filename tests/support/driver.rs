@@ -129,9 +129,9 @@ impl Driver {
             Job::Fs { op: FsOp::Metadata(path), .. } if path.as_bytes().contains(&b' ') => {
                 Report::Failed(FailureKind::NotFound.into())
             }
-            Job::Fs { op: FsOp::Metadata(path), .. } => {
+            Job::Fs { op: FsOp::Metadata(path) | FsOp::Facts(path), .. } => {
                 let metadata = Metadata { modified: Some(UnixTime::EPOCH), ..Metadata::default() };
-                Report::Entry(Box::new(Entry { name: path.name().to_vec(), metadata, target: None }))
+                Report::Entry(Box::new(Entry { name: path.name().to_vec(), metadata, ..Entry::default() }))
             }
             Job::Fs { op: FsOp::Size { .. }, .. } => Report::Size(7),
             Job::Fs { .. } => Report::Done,

@@ -33,7 +33,7 @@ pub fn fits_line(octets: &[u8]) -> bool {
 /// let metadata = Metadata { mode: 0o644, links: 1, size: 36, modified: Some(UnixTime::parse(b"20260310123456")?), ..Metadata::default() };
 /// let clock = ListClock { now: UnixTime::parse(b"20260401000000")?, offset: None };
 /// let mut line = Vec::new();
-/// write_long(&Entry { name: b"readme.txt".to_vec(), metadata, target: None }, &clock, &mut line);
+/// write_long(&Entry { name: b"readme.txt".to_vec(), metadata, ..Entry::default() }, &clock, &mut line);
 /// assert_eq!(line, b"-rw-r--r--   1 0        0              36 Mar 10 12:34 readme.txt\r\n");
 /// # Ok::<(), wharf::proto::time::TimeError>(())
 /// ```
@@ -185,7 +185,7 @@ mod tests {
             group: Some("ftp".into()),
             ..Metadata::default()
         };
-        let mut entry = Entry { name: b" pub".to_vec(), metadata, target: Some(b"../x y".to_vec()) };
+        let mut entry = Entry { name: b" pub".to_vec(), metadata, symlink: true, target: Some(b"../x y".to_vec()) };
         for (kind, letter, target) in [
             (FileKind::File, '-', ""),
             (FileKind::Directory, 'd', ""),

@@ -153,18 +153,23 @@ impl fmt::Display for Feat {
 
 /// What an entry of a listing is to the directory that is listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
+pub enum Role<'a> {
     /// Something in it; for MLST anything.
     #[default]
     Member,
+    /// A symbolic link in it, with its target, if that may be shown: `type=OS.unix=slink:target`.
+    Link(Option<&'a [u8]>),
     /// The directory itself: `type=cdir`.
     Current,
     /// Its parent: `type=pdir`.
     Parent,
 }
 
-/// Appends the facts, one space, and `name`; no CR LF. `permissions` are the user's for this very name; `target` is shown for a
-/// link that leads nowhere (`OS.unix=slink:target`).
+/// Appends the facts, one space, and `name`; no CR LF. `permissions` are the user's for this very name.
+///
+/// The type of a [link](Role::Link) says that it is one, in the form of the examples of RFC 3659 section 7.7.4, which clients look
+/// for; the other facts are those of `metadata`, which should be of what it leads to: a client that does not know the type takes
+/// it for a file, and knows its size.
 ///
 /// `name` is taken as it is: one with CR or LF in it ([`fits_line`](super::list::fits_line)) has to be left out of MLSD. Facts
 /// that do not apply or cannot be written are left out: the size of what is no regular file, a time whose year has not four
@@ -173,22 +178,21 @@ pub enum Role {
 pub fn write_facts(
     facts: FactSet,
     metadata: &Metadata,
-    role: Role,
-    target: Option<&[u8]>,
+    role: Role<'_>,
     permissions: PermissionSet,
     name: &[u8],
     output: &mut Vec<u8>,
 ) {
     // What is not listed itself but as a directory is one, whatever its metadata say.
     let kind = match role {
-        Role::Member => metadata.kind,
+        Role::Member | Role::Link(_) => metadata.kind,
         Role::Current | Role::Parent => FileKind::Directory,
     };
     let latest = metadata.modified.map_or(i64::MAX, UnixTime::seconds);
     let created = metadata.created.filter(|created| created.seconds() <= latest);
 
     let mut facts = Facts { wanted: facts, output };
-    facts.put(Fact::Type, Some(kind), |kind, output| write_type(kind, role, target, output));
+    facts.put(Fact::Type, Some(kind), |kind, output| write_type(kind, role, output));
     facts.put(Fact::Size, Some(metadata.size).filter(|_| kind == FileKind::File), |size, output| {
         digits::decimal(size, 1, output)
     });
@@ -222,20 +226,20 @@ impl Facts<'_> {
     }
 }
 
-fn write_type(kind: FileKind, role: Role, target: Option<&[u8]>, output: &mut Vec<u8>) {
+fn write_type(kind: FileKind, role: Role<'_>, output: &mut Vec<u8>) {
     let text: &[u8] = match (kind, role) {
+        (FileKind::Symlink, _) | (_, Role::Link(_)) => b"OS.unix=slink",
         (FileKind::Directory, Role::Member) => b"dir",
         (FileKind::Directory, Role::Current) => b"cdir",
         (FileKind::Directory, Role::Parent) => b"pdir",
         (FileKind::File, _) => b"file",
-        (FileKind::Symlink, _) => b"OS.unix=slink",
         (FileKind::Special(b'b'), _) => b"OS.unix=blkdev",
         (FileKind::Special(b'c'), _) => b"OS.unix=chrdev",
         (FileKind::Special(b'p'), _) => b"OS.unix=fifo",
         (FileKind::Special(_), _) => b"OS.unix=socket",
     };
     output.extend_from_slice(text);
-    if let (FileKind::Symlink, Some(target)) = (kind, target)
+    if let Role::Link(Some(target)) = role
         && is_word(target)
     {
         output.push(b':');
@@ -321,9 +325,9 @@ mod tests {
         }
     }
 
-    fn facts(facts: FactSet, metadata: &Metadata, role: Role, target: Option<&[u8]>) -> String {
+    fn facts(facts: FactSet, metadata: &Metadata, role: Role<'_>) -> String {
         let mut output = Vec::new();
-        write_facts(facts, metadata, role, target, PermissionSet::ALL, b"a name", &mut output);
+        write_facts(facts, metadata, role, PermissionSet::ALL, b"a name", &mut output);
         String::from_utf8(output).unwrap()
     }
 
@@ -333,7 +337,7 @@ mod tests {
             "unique=801g3fb2;unix.mode=0644;unix.uid=1000;unix.gid=4294967295;unix.ownername=jane;unix.groupname=users; a name";
         let times = "modify=19991231235959;create=19991231235959;";
         assert_eq!(
-            facts(all(), &metadata(FileKind::File), Role::Member, None),
+            facts(all(), &metadata(FileKind::File), Role::Member),
             alloc::format!("type=file;size=18446744073709551615;{times}perm=adfrw;{rest}")
         );
         for (role, kind, name) in [
@@ -341,14 +345,14 @@ mod tests {
             (Role::Current, FileKind::Directory, "cdir"),
             (Role::Parent, FileKind::File, "pdir"),
         ] {
-            assert_eq!(facts(all(), &metadata(kind), role, None), alloc::format!("type={name};{times}perm=cdeflmp;{rest}"));
+            assert_eq!(facts(all(), &metadata(kind), role), alloc::format!("type={name};{times}perm=cdeflmp;{rest}"));
         }
     }
 
     #[test]
     fn facts_that_are_not_known_are_left_out() {
         let nothing = Metadata { kind: FileKind::Directory, ..Metadata::default() };
-        assert_eq!(facts(FactSet::DEFAULT, &nothing, Role::Member, None), "type=dir;perm=cdeflmp; a name");
+        assert_eq!(facts(FactSet::DEFAULT, &nothing, Role::Member), "type=dir;perm=cdeflmp; a name");
         let odd = Metadata {
             modified: Some(UnixTime::new(i64::MAX, 0)),
             created: Some(UnixTime::new(i64::MIN, 0)),
@@ -357,8 +361,8 @@ mod tests {
             ..Metadata::default()
         };
         let expected = "type=file;size=0;perm=adfrw;unix.mode=0000;unix.uid=0;unix.gid=0; a name";
-        assert_eq!(facts(all(), &odd, Role::Member, None), expected);
-        assert_eq!(facts(FactSet::parse(b"").unwrap(), &odd, Role::Member, None), " a name");
+        assert_eq!(facts(all(), &odd, Role::Member), expected);
+        assert_eq!(facts(FactSet::parse(b"").unwrap(), &odd, Role::Member), " a name");
     }
 
     #[test]
@@ -366,31 +370,43 @@ mod tests {
         let set = FactSet::parse(b"modify;create").unwrap();
         let mut metadata =
             Metadata { modified: Some(UnixTime::EPOCH), created: Some(UnixTime::new(1, 0)), ..Metadata::default() };
-        assert_eq!(facts(set, &metadata, Role::Member, None), "modify=19700101000000; a name");
+        assert_eq!(facts(set, &metadata, Role::Member), "modify=19700101000000; a name");
         metadata.modified = None;
-        assert_eq!(facts(set, &metadata, Role::Member, None), "create=19700101000001; a name");
+        assert_eq!(facts(set, &metadata, Role::Member), "create=19700101000001; a name");
     }
 
     #[test]
     fn what_is_no_file() {
         let set = FactSet::parse(b"type;size;perm").unwrap();
-        for (kind, target, expected) in [
-            (FileKind::Symlink, Some(&b"gone/\xc3\xa9"[..]), "slink:gone/é"),
-            (FileKind::Symlink, None, "slink"),
-            (FileKind::Symlink, Some(b""), "slink"),
-            (FileKind::Symlink, Some(b"a b"), "slink"),
-            (FileKind::Symlink, Some(b"a;b"), "slink"),
-            (FileKind::Symlink, Some(b"a\nb"), "slink"),
-            (FileKind::Symlink, Some(b"a\xff"), "slink"),
-            (FileKind::Special(b'b'), Some(b"x"), "blkdev"),
-            (FileKind::Special(b'c'), None, "chrdev"),
-            (FileKind::Special(b'p'), None, "fifo"),
-            (FileKind::Special(b's'), None, "socket"),
-            (FileKind::Special(b';'), None, "socket"),
+        for (kind, role, expected) in [
+            (FileKind::Symlink, Role::Link(Some(b"gone/\xc3\xa9")), "slink:gone/é"),
+            (FileKind::Symlink, Role::Link(None), "slink"),
+            (FileKind::Symlink, Role::Member, "slink"),
+            (FileKind::Symlink, Role::Link(Some(b"")), "slink"),
+            (FileKind::Symlink, Role::Link(Some(b"a b")), "slink"),
+            (FileKind::Symlink, Role::Link(Some(b"a;b")), "slink"),
+            (FileKind::Symlink, Role::Link(Some(b"a\nb")), "slink"),
+            (FileKind::Symlink, Role::Link(Some(b"a\xff")), "slink"),
+            (FileKind::Special(b'b'), Role::Member, "blkdev"),
+            (FileKind::Special(b'b'), Role::Link(Some(b"device")), "slink:device"),
+            (FileKind::Special(b'c'), Role::Member, "chrdev"),
+            (FileKind::Special(b'p'), Role::Member, "fifo"),
+            (FileKind::Special(b's'), Role::Member, "socket"),
+            (FileKind::Special(b';'), Role::Member, "socket"),
         ] {
             let expected = alloc::format!("type=OS.unix={expected};perm=df; a name");
-            assert_eq!(facts(set, &metadata(kind), Role::Member, target), expected);
+            assert_eq!(facts(set, &metadata(kind), role), expected);
         }
+    }
+
+    #[test]
+    fn a_link_has_the_facts_of_what_it_leads_to() {
+        let set = FactSet::parse(b"type;size;perm;unique").unwrap();
+        let file = Metadata { size: 5, ..metadata(FileKind::File) };
+        let role = Role::Link(Some(b"../a"));
+        assert_eq!(facts(set, &file, role), "type=OS.unix=slink:../a;size=5;perm=adfrw;unique=801g3fb2; a name");
+        let expected = "type=OS.unix=slink;perm=cdeflmp;unique=801g3fb2; a name";
+        assert_eq!(facts(set, &metadata(FileKind::Directory), Role::Link(None)), expected);
     }
 
     #[test]

@@ -27,6 +27,22 @@ impl Tree {
         Ok(())
     }
 
+    /// Makes a symbolic link, whose target need not exist.
+    ///
+    /// # Errors
+    /// `Exists`, `NoParent`, `InvalidName`, `LinkRefused`.
+    pub fn make_symlink(&mut self, path: &VirtualPath, target: &[u8], now: UnixTime) -> Result<()> {
+        if path.is_root() {
+            return Err(FailureKind::Exists.into());
+        }
+        let parent = self.parent_of_new(path)?;
+        if self.directory(parent)?.1.contains_key(path.name()) {
+            return Err(FailureKind::Exists.into());
+        }
+        self.insert(parent, path.name(), Node::new(Kind::Symlink(target.to_vec()), now), now);
+        Ok(())
+    }
+
     /// Removes an empty directory.
     ///
     /// # Errors

@@ -33,6 +33,18 @@ impl Tree {
         Ok(self.describe(id, self.node(id)?))
     }
 
+    /// What the symbolic link `path` says; `None` if that leads out of the tree, and so is not to be shown.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidName` if it is no link, `NotADirectory` (something on the way), `LinkRefused`.
+    pub fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        let (directory, _, id) = self.find_name(path)?.ok_or(FailureKind::InvalidName)?;
+        match &self.node(id)?.kind {
+            Kind::Symlink(target) => Ok(path::stays_beneath(self.depth(directory), target).then(|| target.clone())),
+            Kind::Directory { .. } | Kind::File(_) | Kind::Special(_) => Err(FailureKind::InvalidName.into()),
+        }
+    }
+
     /// Opens a directory for [`Tree::read_directory`].
     ///
     /// # Errors
@@ -44,7 +56,7 @@ impl Tree {
     }
 
     /// Up to `limit` entries of a directory, in the order of their names' octets, from the first one behind `after` on.
-    /// With `follow` a link that leads anywhere has the attributes of what it leads to, and no target.
+    /// With `follow` a link that leads anywhere has the attributes of what it leads to.
     ///
     /// # Errors
     /// `NotADirectory`.
@@ -54,12 +66,11 @@ impl Tree {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let entry = |(name, id): (&Vec<u8>, &NodeId)| {
             let end = if follow { self.find_from(handle.0, name, true).unwrap_or(*id) } else { *id };
-            let node = self.node(end)?;
-            let target = match &node.kind {
-                Kind::Symlink(target) if path::stays_beneath(depth, target) => Some(target.clone()),
-                Kind::Symlink(_) | Kind::Directory { .. } | Kind::File(_) | Kind::Special(_) => None,
+            let (symlink, target) = match &self.node(*id)?.kind {
+                Kind::Symlink(target) => (true, path::stays_beneath(depth, target).then(|| target.clone())),
+                Kind::Directory { .. } | Kind::File(_) | Kind::Special(_) => (false, None),
             };
-            Ok(Entry { name: name.clone(), metadata: self.describe(end, node), target })
+            Ok(Entry { name: name.clone(), metadata: self.describe(end, self.node(end)?), symlink, target })
         };
         names.range::<[u8], _>((begin, Bound::Unbounded)).take(limit).map(entry).collect()
     }

@@ -107,6 +107,8 @@ impl Session {
             Verb::Epsv => self.epsv(argument),
             Verb::Feat => self.feat(),
             Verb::Help => self.help(argument),
+            Verb::Host => self.host_command(argument),
+            Verb::Lang => self.lang(argument),
             Verb::List | Verb::Nlst | Verb::Mlsd => self.list(verb, argument),
             Verb::Mdtm => self.mdtm(argument),
             Verb::Mff => self.mff(argument),
@@ -133,6 +135,7 @@ impl Session {
             Verb::SiteChmod => self.site_chmod(argument),
             Verb::SiteHelp => self.site_help(argument),
             Verb::SiteIdle => self.site_idle(argument),
+            Verb::SiteSymlink => self.site_symlink(argument),
             Verb::SiteUmask => self.site_umask(argument),
             Verb::SiteUtime => self.site_utime(argument),
             Verb::Size => self.size(argument),
@@ -143,9 +146,7 @@ impl Session {
             Verb::Type => self.type_(argument),
             Verb::User => self.user_command(argument),
             Verb::Adat | Verb::Mic | Verb::Conf | Verb::Enc => self.no_such_mechanism(verb),
-            Verb::Avbl | Verb::Comb | Verb::Cpsv | Verb::Dsiz | Verb::Hash | Verb::Host | Verb::Lang | Verb::Lprt => {
-                self.not_implemented(verb);
-            }
+            Verb::Avbl | Verb::Comb | Verb::Cpsv | Verb::Dsiz | Verb::Hash | Verb::Lprt => self.not_implemented(verb),
             Verb::Lpsv | Verb::Md5 | Verb::Mfct | Verb::Rang | Verb::Rmda | Verb::Smnt | Verb::Spsv | Verb::Sscn => {
                 self.not_implemented(verb);
             }
@@ -203,7 +204,7 @@ impl Session {
         self.permit_if(path, |permissions| permissions.allow_tree(Permission::Rename, path, false))
     }
 
-    fn permit_if(&mut self, path: &VirtualPath, may: impl FnOnce(&Permissions) -> bool) -> bool {
+    pub(super) fn permit_if(&mut self, path: &VirtualPath, may: impl FnOnce(&Permissions) -> bool) -> bool {
         let allowed = self.login.user().is_some_and(|user| may(&user.grant.permissions));
         if !allowed {
             let failure = Some(Failure::new(FailureKind::PermissionDenied).with_text("Not enough privileges."));

@@ -10,7 +10,7 @@ use crate::proto::{
     path::VirtualPath,
     reply,
     time::UnixTime,
-    user::Permission,
+    user::{Permission, Permissions},
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt::Write;
@@ -41,7 +41,7 @@ enum Then {
         facts: Vec<u8>,
         mode: Option<u32>,
     },
-    /// SITE UTIME, SITE CHMOD: 200.
+    /// SITE UTIME, SITE CHMOD, SITE SYMLINK: 200.
     Okay(&'static str),
 }
 
@@ -144,7 +144,8 @@ impl Session {
     pub(super) fn mlst(&mut self, argument: &[u8]) {
         let path = self.resolve(argument);
         if self.permit_verb(Verb::Mlst, &path, false) {
-            self.files(Verb::Mlst, FsOp::Metadata(path), Then::ShowFacts);
+            let op = if self.config.show_symlinks { FsOp::Facts(path) } else { FsOp::Metadata(path) };
+            self.files(Verb::Mlst, op, Then::ShowFacts);
         }
     }
 
@@ -217,6 +218,29 @@ impl Session {
                 }
             }
             _ => self.reply(501, "SITE CHMOD, three octal digits (or 0 and three), and a path."),
+        }
+    }
+
+    /// SITE SYMLINK, in the form of ProFTPD and lftp; the target is what `ln -s` takes for one, or an absolute path.
+    pub(super) fn site_symlink(&mut self, argument: &[u8]) {
+        let Some((target, name)) = two_names(argument) else {
+            return self.reply(501, "SITE SYMLINK, a target, and a name; in double quotes, if there are spaces in it.");
+        };
+        let path = self.resolve(&name);
+        // A link gives what it leads to a second name, which the overrides of its directory would not count for.
+        let may = |permissions: &Permissions| {
+            permissions.allow(Permission::Store, &path, false) && permissions.overrides().next().is_none()
+        };
+        if !self.permit_if(&path, may) {
+            return;
+        }
+        // A way up could lead out of the root once the link is renamed: not for this server, but for others that see the files.
+        match downwards(&path.parent(), &target) {
+            Some(target) => {
+                let op = FsOp::MakeSymlink { path, target };
+                self.files(Verb::SiteSymlink, op, Then::Okay("SITE SYMLINK successful."));
+            }
+            None => self.reply(550, "A link can lead only to what lies beneath its own directory."),
         }
     }
 
@@ -341,8 +365,8 @@ impl Session {
         let permissions = user.grant.permissions.of(path, directory);
         let (mut name, mut line) = (Vec::new(), Vec::new());
         reply::name(&mut name, path.as_bytes());
-        let (facts, target) = (self.parameters.facts, entry.target.as_deref());
-        write_facts(facts, &entry.metadata, Role::Member, target, permissions, &name, &mut line);
+        let role = if entry.symlink { Role::Link(entry.target.as_deref()) } else { Role::Member };
+        write_facts(self.parameters.facts, &entry.metadata, role, permissions, &name, &mut line);
         let start = self.unsent.len();
         let _ = write!(reply::Writer(&mut self.unsent), "250-Facts:\r\n ");
         self.unsent.extend_from_slice(&line);
@@ -390,6 +414,54 @@ fn octal(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |bits, digit| matches!(digit, b'0'..=b'7').then(|| bits * 8 + u32::from(digit - b'0')))
 }
 
+/// Two names behind each other. One in double quotes may hold spaces, and double quotes that are doubled; elsewhere a space may
+/// stand behind a backslash.
+fn two_names(argument: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (first, rest) = one_name(argument)?;
+    let (second, rest) = one_name(rest)?;
+    (!first.is_empty() && !second.is_empty() && rest.is_empty()).then_some((first, second))
+}
+
+/// The first name, and what stands behind the space that ends it.
+fn one_name(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (mut name, mut rest, quoted) = match text {
+        [b'"', rest @ ..] => (Vec::new(), rest, true),
+        _ => (Vec::new(), text, false),
+    };
+    loop {
+        rest = match (rest, quoted) {
+            ([b'"', b'"', rest @ ..], true) => {
+                name.push(b'"');
+                rest
+            }
+            ([b'"', b' ', rest @ ..], true) | ([b' ', rest @ ..], false) => return Some((name, rest)),
+            ([b'"'], true) | ([], false) => return Some((name, b"")),
+            ([b'"', ..] | [], true) => return None,
+            ([b'\\', b' ', rest @ ..], false) => {
+                name.push(b' ');
+                rest
+            }
+            ([octet, rest @ ..], _) => {
+                name.push(*octet);
+                rest
+            }
+        };
+    }
+}
+
+/// The target of a link in `directory`, relative to that; `None` if it does not lie beneath it.
+fn downwards(directory: &VirtualPath, target: &[u8]) -> Option<Vec<u8>> {
+    if target.first() != Some(&b'/') {
+        return (!target.split(|octet| *octet == b'/').any(|component| component == b"..")).then(|| target.to_vec());
+    }
+    let target = VirtualPath::root().join(target).ok()?;
+    if !target.is_within(directory) || target == *directory {
+        return None;
+    }
+    let below = &target.as_bytes()[directory.as_bytes().len()..];
+    Some(below.strip_prefix(b"/").unwrap_or(below).to_vec())
+}
+
 /// A time-val, with seconds or with minutes and seconds left out.
 fn short_time(text: &[u8]) -> Option<UnixTime> {
     let zeros: &[u8] = match text.len() {
@@ -408,4 +480,56 @@ fn long_utime(argument: &[u8]) -> Option<(UnixTime, &[u8])> {
     let name = words.next().filter(|name| !name.is_empty())?;
     zone.eq_ignore_ascii_case(b"UTC").then_some(())?;
     Some((short_time(modified)?, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_names_are_told_apart() {
+        for (argument, expected) in [
+            ("a b", Some(("a", "b"))),
+            ("\"a\" b", Some(("a", "b"))),
+            ("a \"b c\"", Some(("a", "b c"))),
+            ("\"a\"\"b\" \"c d\"", Some(("a\"b", "c d"))),
+            ("a\\ b c", Some(("a b", "c"))),
+            ("a\\b \\", Some(("a\\b", "\\"))),
+            ("a\"b c", Some(("a\"b", "c"))),
+            ("a b c", None),
+            ("a b ", Some(("a", "b"))),
+            ("a  b", None),
+            ("a", None),
+            ("\"a\"", None),
+            ("\"a b", None),
+            ("\"a\"b c", None),
+            ("\"\" b", None),
+            ("", None),
+        ] {
+            let names = two_names(argument.as_bytes());
+            let expected = expected.map(|(first, second)| (first.as_bytes().to_vec(), second.as_bytes().to_vec()));
+            assert_eq!(names, expected, "{argument}");
+        }
+    }
+
+    #[test]
+    fn targets_lie_beneath_the_directory_of_the_link() {
+        for (directory, target, expected) in [
+            ("/", "a/b", Some("a/b")),
+            ("/", "/a/b", Some("a/b")),
+            ("/a", "/a/b/c", Some("b/c")),
+            ("/a", "./b", Some("./b")),
+            ("/a", "/ab", None),
+            ("/a", "/a", None),
+            ("/a", "/a/b/../../c", None),
+            ("/a", "b/../c", None),
+            ("/a", "..", None),
+            ("/", "/", None),
+            ("/a", "..b", Some("..b")),
+        ] {
+            let directory = VirtualPath::root().join(directory.as_bytes()).unwrap();
+            let found = downwards(&directory, target.as_bytes());
+            assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{target} in {directory}");
+        }
+    }
 }

@@ -78,6 +78,7 @@ impl Session {
                     peer: self.connection.peer,
                     local: self.connection.local,
                     tls: self.security.tls,
+                    host: self.host.as_deref().map(String::from),
                 }));
                 self.login = Login::Checking { job, user };
             }
@@ -172,6 +173,7 @@ impl Session {
     /// command has waited for its end.
     pub(super) fn rein(&mut self) {
         self.begin_anew();
+        self.host = None;
         let config = self.config.clone();
         self.reply(220, &config.banner);
         if self.security.tls && self.connection.tls == super::Tls::Explicit {
@@ -179,7 +181,7 @@ impl Session {
         }
     }
 
-    /// Logged out, and every parameter as it was at first.
+    /// Logged out, and every parameter as it was at first, but for the host: it precedes AUTH (RFC 7151 section 3.2.2).
     pub(super) fn begin_anew(&mut self) {
         self.log_out();
         self.drop_data();

@@ -33,6 +33,7 @@ mod custom;
 mod data;
 mod dispatch;
 mod files;
+mod host;
 mod interface;
 mod login;
 mod parameters;
@@ -90,6 +91,8 @@ pub struct Session {
     /// The command that was carried out last.
     verb: Verb,
     last: LastCommand,
+    /// HOST.
+    host: Option<Box<str>>,
     login: Login,
     failed_logins: u32,
     /// In a row, before login.
@@ -216,6 +219,7 @@ impl Session {
             last_job: 0,
             verb: Verb::Noop,
             last: LastCommand::default(),
+            host: None,
             login: Login::Start,
             failed_logins: 0,
             unknown_commands: 0,

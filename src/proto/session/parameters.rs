@@ -93,13 +93,15 @@ impl Session {
         let config = self.config.clone();
         let tls = self.tls_is_available();
         let facts = self.parameters.facts.feat();
-        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 17] = [
+        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 20] = [
             (Some(Verb::Auth), tls, &"AUTH TLS"),
             (Some(Verb::Ccc), tls && config.tls.permit_ccc, &"CCC"),
             (Some(Verb::Clnt), true, &"CLNT"),
             (Some(Verb::Csid), true, &"CSID"),
             (Some(Verb::Eprt), true, &"EPRT"),
             (Some(Verb::Epsv), true, &"EPSV"),
+            (Some(Verb::Host), true, &"HOST"),
+            (Some(Verb::Lang), true, &"LANG EN*"),
             (Some(Verb::Mdtm), true, &"MDTM"),
             (Some(Verb::Mff), true, &"MFF modify;UNIX.mode;"),
             (Some(Verb::Mfmt), true, &"MFMT"),
@@ -108,6 +110,7 @@ impl Session {
             (Some(Verb::Prot), tls, &"PROT"),
             (Some(Verb::Rest), true, &"REST STREAM"),
             (Some(Verb::SiteChmod), true, &"SITE CHMOD"),
+            (Some(Verb::SiteSymlink), true, &"SITE SYMLINK"),
             (Some(Verb::Size), true, &"SIZE"),
             (None, true, &"TVFS"),
             (None, config.utf8, &"UTF8"),

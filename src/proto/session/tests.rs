@@ -260,3 +260,19 @@ fn reports_of_the_wrong_kind_end_the_command_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn the_host_that_the_client_named_reaches_whoever_decides() {
+    let host = |dialogue: &str| {
+        let mut talk = Talk::new(Config { hosts: vec!["ftp.example.com".into()], ..Config::default() });
+        talk.say(dialogue);
+        let Job::Login(login) = talk.job().1 else { panic!("no login") };
+        login.host.clone()
+    };
+    assert_eq!(host("USER alice\r\nPASS secret\r\n"), None);
+    assert_eq!(host("HOST FTP.Example.COM.\r\nUSER alice\r\nPASS secret\r\n").as_deref(), Some("ftp.example.com"));
+    assert_eq!(host("HOST nosuch\r\nUSER alice\r\nPASS secret\r\n"), None);
+    // The connection is IPv4 that is mapped to IPv6.
+    assert_eq!(host("HOST 192.0.2.1\r\nUSER alice\r\nPASS secret\r\n").as_deref(), Some("192.0.2.1"));
+    assert_eq!(host("HOST ftp.example.com\r\nREIN\r\nUSER alice\r\nPASS secret\r\n"), None);
+}

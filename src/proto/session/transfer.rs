@@ -72,6 +72,9 @@ impl Session {
         if !self.permit_verb(verb, &path, false) || (offset > 0 && !self.permit(Permission::Store, &path, false)) {
             return;
         }
+        // RFC 3659 section 5.2: in TYPE A the marker counts octets of the transfer. Where they would go in a file whose ends of lines
+        // differ from them depends on all that is stored before, a part of which may have ended between CR and LF: a guess would
+        // spoil the file in silence. Clients resume uploads in TYPE I.
         let mode = match (verb, offset) {
             (_, 1..) if self.parameters.ascii => return self.reply(554, "Uploads in TYPE A cannot be resumed: say TYPE I."),
             (_, 1..) => StoreMode::At(offset),
@@ -126,7 +129,7 @@ impl Session {
 
     pub(super) fn listing(&self, path: VirtualPath, pattern: Option<Pattern>, format: ListFormat) -> Listing {
         let permissions = self.login.user().map(|user| user.grant.permissions.clone()).unwrap_or_default();
-        Listing { path, pattern, format, permissions }
+        Listing { path, pattern, format, show_symlinks: self.config.show_symlinks, permissions }
     }
 
     fn begin_transfer(&mut self, verb: Verb, path: VirtualPath, offset: u64, open: Open) {

@@ -40,6 +40,7 @@ enum Style {
 
 struct Facts {
     facts: FactSet,
+    show_symlinks: bool,
     permissions: Arc<Permissions>,
     directory: VirtualPath,
     /// What comes first: the directory itself and its parent.
@@ -53,7 +54,7 @@ impl Lister {
     /// `NotFound` if there is no such name and nothing that matches the pattern; `NotADirectory` if facts of a file are wanted;
     /// and whatever the file system says.
     pub fn open(files: &dyn FileSystem, listing: Listing) -> Result<Self> {
-        let Listing { path, pattern, format, permissions } = listing;
+        let Listing { path, pattern, format, show_symlinks, permissions } = listing;
         match format {
             ListFormat::Facts(facts) => {
                 let directory = files.list(&path, Detail::Facts)?;
@@ -61,11 +62,12 @@ impl Lister {
                     Ok(heads) if !path.is_root() && facts.shows_type() => Some(Box::new(heads)),
                     Ok(_) | Err(_) => None,
                 };
-                let style = Style::Facts(Facts { facts, permissions, directory: path, heads });
+                let style = Style::Facts(Facts { facts, show_symlinks, permissions, directory: path, heads });
                 Ok(Self { entries: Entries::Directory(directory), pattern: None, style })
             }
             ListFormat::Long { gmt } => {
-                let (entries, pattern) = open_entries(files, &path, pattern, Detail::Long, &permissions)?;
+                let detail = if show_symlinks { Detail::Long } else { Detail::Facts };
+                let (entries, pattern) = open_entries(files, &path, pattern, detail, &permissions)?;
                 Ok(Self { entries, pattern, style: Style::Long(clock::list_clock(gmt)) })
             }
             ListFormat::Names { prefix } => {
@@ -137,30 +139,27 @@ impl Facts {
             FileKind::Special(_) => return,
         };
         let permissions = self.permissions.of_child(&self.directory, &entry.name, directory);
-        self.write_line(&entry.metadata, Role::Member, entry.target.as_deref(), permissions, &entry.name, output);
+        let leads_nowhere = entry.metadata.kind == FileKind::Symlink;
+        let role = if leads_nowhere || entry.symlink && self.show_symlinks {
+            Role::Link(entry.target.as_deref())
+        } else {
+            Role::Member
+        };
+        self.write_line(&entry.metadata, role, permissions, &entry.name, output);
     }
 
     fn write_heads(&mut self, output: &mut Vec<u8>) {
         if let Some(heads) = self.heads.take() {
             let (own, parent) = *heads;
-            self.write_line(&own, Role::Current, None, self.permissions.of(&self.directory, true), b".", output);
+            self.write_line(&own, Role::Current, self.permissions.of(&self.directory, true), b".", output);
             let permissions = self.permissions.of(&self.directory.parent(), true);
-            self.write_line(&parent, Role::Parent, None, permissions, b"..", output);
+            self.write_line(&parent, Role::Parent, permissions, b"..", output);
         }
     }
 
-    fn write_line(
-        &self,
-        metadata: &Metadata,
-        role: Role,
-        target: Option<&[u8]>,
-        permissions: PermissionSet,
-        name: &[u8],
-        output: &mut Vec<u8>,
-    ) {
+    fn write_line(&self, metadata: &Metadata, role: Role<'_>, permissions: PermissionSet, name: &[u8], output: &mut Vec<u8>) {
         if list::fits_line(name) {
-            let target = target.filter(|target| list::fits_line(target));
-            mlsx::write_facts(self.facts, metadata, role, target, permissions, name, output);
+            mlsx::write_facts(self.facts, metadata, role, permissions, name, output);
             output.extend_from_slice(b"\r\n");
         }
     }
@@ -191,7 +190,7 @@ fn open_entries(
             return Err(FailureKind::PermissionDenied.into());
         }
         let name = path.name().to_vec();
-        return Ok((Entries::Single(Some(Box::new(Entry { name, metadata, target: None }))), None));
+        return Ok((Entries::Single(Some(Box::new(Entry { name, metadata, ..Entry::default() }))), None));
     }
     let Some(pattern) = pattern else {
         return Err(failure);

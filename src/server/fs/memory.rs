@@ -75,6 +75,10 @@ impl FileSystem for Memory {
         self.tree().metadata(path, follow)
     }
 
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        self.tree().read_link(path)
+    }
+
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
         let follow = match detail {
             Detail::Facts => true,
@@ -110,6 +114,10 @@ impl FileSystem for Memory {
 
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         self.tree().make_directory(path, umask, (self.now)())
+    }
+
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        self.tree().make_symlink(path, target, (self.now)())
     }
 
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {

@@ -23,7 +23,7 @@ use crate::proto::{
     path::VirtualPath,
     time::UnixTime,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
 
@@ -58,6 +58,16 @@ pub trait FileSystem: Send + Sync {
     /// `NotFound`, `PermissionDenied`.
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata>;
 
+    /// What the symbolic link `path` says; `None` if nobody is to see it, as it would tell of what lies outside of the root. This
+    /// is what it comes to unless it is overridden.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidName` if it is no link, `PermissionDenied`.
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        let _ = path;
+        Ok(None)
+    }
+
     /// The names in the directory `path`, without `.` and `..`, each once, in order of their octets as far as memory allows.
     ///
     /// # Errors
@@ -84,6 +94,16 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// `Exists`, `NoParent`, `InvalidName`, `PermissionDenied`, `NoSpace`.
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()>;
+
+    /// Makes a symbolic link. `target` is relative and has no `..` in it; whether there is anything does not matter.
+    ///
+    /// # Errors
+    /// `Exists`, `NoParent`, `InvalidName`, `PermissionDenied`, `NoSpace`; `Unsupported` if there are no links here, or none is
+    /// followed, and unless it is overridden.
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        let _ = (path, target);
+        Err(FailureKind::Unsupported.into())
+    }
 
     /// Removes an empty directory.
     ///
@@ -133,7 +153,7 @@ pub enum Detail {
     Name,
     /// The link itself, its target, and the names of owner and group (LIST).
     Long,
-    /// What the link leads to, if it leads anywhere (MLSD); the link itself else.
+    /// The same, but the metadata are of what the link leads to, if it leads anywhere (MLSD).
     Facts,
 }
 

@@ -29,6 +29,7 @@ pub fn perform(files: &dyn FileSystem, op: &FsOp) -> Report {
     let done = match op {
         FsOp::ChangeDirectory(path) => files.change_directory(path),
         FsOp::MakeDirectory { path, umask } => files.make_directory(path, *umask),
+        FsOp::MakeSymlink { path, target } => files.make_symlink(path, target),
         FsOp::RemoveDirectory(path) => files.remove_directory(path),
         FsOp::RemoveFile(path) => files.remove_file(path),
         FsOp::Exists(path) => files.metadata(path, false).map(|_| ()),
@@ -36,9 +37,10 @@ pub fn perform(files: &dyn FileSystem, op: &FsOp) -> Report {
         FsOp::SetModified { path, modified } => files.set_modified(path, *modified),
         FsOp::SetMode { path, mode } => files.set_mode(path, *mode),
         FsOp::Metadata(path) => {
-            let entry = |metadata| Entry { name: path.name().to_vec(), metadata, target: None };
+            let entry = |metadata| Entry { name: path.name().to_vec(), metadata, ..Entry::default() };
             return files.metadata(path, true).map_or_else(Report::Failed, |found| Report::Entry(Box::new(entry(found))));
         }
+        FsOp::Facts(path) => return facts(files, path).map_or_else(Report::Failed, |entry| Report::Entry(Box::new(entry))),
         FsOp::Size { path, ascii } => {
             let size = match ascii {
                 None => image_size(files, path),
@@ -74,6 +76,14 @@ fn try_open(files: &dyn FileSystem, open: Open) -> Result<(Report, Opened)> {
             (Report::Opened { size: None, path: None }, Opened::List(lister))
         }
     })
+}
+
+fn facts(files: &dyn FileSystem, path: &VirtualPath) -> Result<Entry> {
+    let own = files.metadata(path, false)?;
+    let symlink = own.kind == FileKind::Symlink;
+    let (metadata, target) =
+        if symlink { (files.metadata(path, true).unwrap_or(own), files.read_link(path)?) } else { (own, None) };
+    Ok(Entry { name: path.name().to_vec(), metadata, symlink, target })
 }
 
 fn image_size(files: &dyn FileSystem, path: &VirtualPath) -> Result<u64> {

@@ -114,6 +114,11 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
         self.files.metadata(&*self.below(path)?, follow)
     }
 
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        let target = self.files.read_link(&*self.below(path)?)?;
+        Ok(target.and_then(|target| encode(self.encoding, &target)))
+    }
+
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
         let directory = self.files.list(&*self.below(path)?, detail)?;
         Ok(Box::new(RecodedDirectory { directory, encoding: self.encoding }))
@@ -137,6 +142,12 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
 
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         self.files.make_directory(&*self.below(path)?, umask)
+    }
+
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        let components = target.split(|octet| *octet == b'/').map(|component| self.decode(component));
+        let components: Vec<_> = components.collect::<Result<_>>()?;
+        self.files.make_symlink(&*self.below(path)?, components.join("/").as_bytes())
     }
 
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
@@ -178,7 +189,7 @@ impl Directory for RecodedDirectory {
             };
             if let Some(name) = encode(self.encoding, &entry.name) {
                 let target = entry.target.and_then(|target| encode(self.encoding, &target));
-                return Some(Ok(Entry { name, target, ..entry }));
+                return Some(Ok(Entry { name, target, metadata: entry.metadata, symlink: entry.symlink }));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A file system that is shared is one, so that wrappers take either.
 use super::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile};
 use crate::proto::{file::Metadata, job::StoreMode, path::VirtualPath, time::UnixTime};
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
     fn change_directory(&self, path: &VirtualPath) -> Result<()> {
@@ -10,6 +10,10 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
 
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata> {
         (**self).metadata(path, follow)
+    }
+
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        (**self).read_link(path)
     }
 
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
@@ -26,6 +30,10 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
 
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         (**self).make_directory(path, umask)
+    }
+
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        (**self).make_symlink(path, target)
     }
 
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {

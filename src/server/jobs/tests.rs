@@ -51,7 +51,7 @@ fn jobs() -> Jobs<Numbers> {
 fn login(password: &str) -> Job {
     let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
     let password = Secret::from(password);
-    Job::Login(Login { user: "user".into(), password, peer: address, local: address, tls: false })
+    Job::Login(Login::new("user", password, address, address))
 }
 
 fn path(name: &str) -> VirtualPath {
@@ -183,6 +183,7 @@ fn a_listing_is_lent_to_be_read() {
         path: VirtualPath::root(),
         pattern: None,
         format: ListFormat::Names { prefix: Vec::new() },
+        show_symlinks: true,
         permissions: Arc::default(),
     };
     done(&mut jobs, JobId(2), Job::Open { login: LOGIN, open: Open::List(listing) });

@@ -207,6 +207,7 @@ fn listings_go_as_they_are() {
         path: VirtualPath::root(),
         pattern: None,
         format: ListFormat::Names { prefix: Vec::new() },
+        show_symlinks: true,
         permissions: Arc::default(),
     };
     let opened = perform::open(&Memory::new(tree), Open::List(listing)).1.unwrap();

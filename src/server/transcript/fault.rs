@@ -7,7 +7,7 @@ use crate::proto::{
     path::VirtualPath,
     time::UnixTime,
 };
-use alloc::{boxed::Box, format, string::String, sync::Arc};
+use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 
 /// What is to fail, how, and after how many octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,11 @@ impl FileSystem for Faulty {
         self.files.metadata(path, follow)
     }
 
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        self.faults.check(Place::Name)?;
+        self.files.read_link(path)
+    }
+
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
         self.faults.check(Place::Open)?;
         let files = self.files.list(path, detail)?;
@@ -167,6 +172,11 @@ impl FileSystem for Faulty {
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         self.faults.check(Place::Name)?;
         self.files.make_directory(path, umask)
+    }
+
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        self.faults.check(Place::Name)?;
+        self.files.make_symlink(path, target)
     }
 
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {

@@ -46,7 +46,9 @@ impl Setting {
             "masquerade_address" => config.masquerade_address = Some(read(value, wrong)?),
             "passive_ports" => config.passive_ports = Some(Arc::new(read(value, wrong)?)),
             "use_gmt_times" => config.use_gmt_times = read(value, wrong)?,
+            "show_symlinks" => config.show_symlinks = read(value, wrong)?,
             "umask" => config.umask = u32::from_str_radix(value, 8).map_err(|_| wrong())?,
+            "hosts" => config.hosts = value.split(',').map(|host| host.trim().to_string()).collect::<Vec<_>>(),
             "disabled_commands" => {
                 config.disabled_commands = value.split(',').map(|verb| verb.trim().to_string()).collect::<Vec<_>>()
             }

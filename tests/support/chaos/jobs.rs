@@ -82,7 +82,7 @@ impl<C: Choices> Chaos<'_, C> {
                 let held = Held::Login(Arc::clone(&grant.permissions));
                 (Report::Granted(Box::new(grant)), Some(held))
             }
-            Job::Fs { op: FsOp::Metadata(path), .. } => (Report::Entry(Box::new(self.entry(&path))), None),
+            Job::Fs { op: FsOp::Metadata(path) | FsOp::Facts(path), .. } => (Report::Entry(Box::new(self.entry(&path))), None),
             Job::Fs { op: FsOp::Size { .. }, .. } => (Report::Size(self.choices.below(1000) as u64), None),
             Job::Fs { .. } => (Report::Done, None),
             Job::Open { open, .. } => match open {
@@ -109,9 +109,16 @@ impl<C: Choices> Chaos<'_, C> {
     }
 
     fn entry(&mut self, path: &VirtualPath) -> Entry {
-        let kind = *self.choices.pick(&[FileKind::File, FileKind::Directory, FileKind::Special(b'c')]);
+        let kind = *self.choices.pick(&[FileKind::File, FileKind::Directory, FileKind::Special(b'c'), FileKind::Symlink]);
         let modified = (!self.choices.one_in(4)).then(|| UnixTime::new(self.choices.below(1 << 40) as i64, 0));
-        Entry { name: path.name().to_vec(), metadata: Metadata { kind, modified, ..Metadata::default() }, target: None }
+        let metadata = Metadata { kind, modified, ..Metadata::default() };
+        let symlink = kind == FileKind::Symlink || self.choices.one_in(4);
+        let target = if symlink {
+            self.choices.pick(&[None, Some(b"a b\r\n250 c;".to_vec()), Some(b"x".to_vec())]).clone()
+        } else {
+            None
+        };
+        Entry { name: path.name().to_vec(), metadata, symlink, target }
     }
 
     fn failure(&mut self) -> Failure {

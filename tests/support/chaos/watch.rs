@@ -278,6 +278,11 @@ impl<C: Choices> Chaos<'_, C> {
         match op {
             FsOp::ChangeDirectory(path) => need(Permission::Enter, path),
             FsOp::MakeDirectory { path, .. } => need(Permission::MakeDirectory, path),
+            FsOp::MakeSymlink { path, target } => {
+                need(Permission::Store, path);
+                assert!(permissions.overrides().next().is_none(), "{op:?} with {permissions:?}");
+                assert!(target.first() != Some(&b'/') && target.split(|o| *o == b'/').all(|name| name != b".."), "{op:?}");
+            }
             FsOp::RemoveDirectory(path) | FsOp::RemoveFile(path) => need(Permission::Delete, path),
             FsOp::Exists(path) => need(Permission::Rename, path),
             FsOp::Rename { from, to, replace } => {
@@ -286,7 +291,7 @@ impl<C: Choices> Chaos<'_, C> {
                 let over = permissions.of(to, false);
                 assert!(!replace || over.contains(Permission::Delete) || over.contains(Permission::Store), "{op:?}");
             }
-            FsOp::Metadata(path) | FsOp::Size { path, .. } => need(Permission::List, path),
+            FsOp::Metadata(path) | FsOp::Facts(path) | FsOp::Size { path, .. } => need(Permission::List, path),
             FsOp::SetModified { path, .. } => need(Permission::ChangeTime, path),
             FsOp::SetMode { path, mode } => {
                 need(Permission::ChangeMode, path);

@@ -70,7 +70,7 @@ fn user(name: &str, password: &str) -> User {
 
 fn login(table: &UserTable, name: &str, password: &str) -> Result<Account, Denied> {
     let address = ([127, 0, 0, 1], 2121).into();
-    table.authenticate(&Login { user: name.into(), password: password.into(), peer: address, local: address, tls: false })
+    table.authenticate(&Login::new(name, password, address, address))
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_shared_table_can_be_changed() {
     let authorizer: Arc<dyn Authorizer> = table.clone();
     table.add(user("late", "1")).unwrap();
     let address = ([127, 0, 0, 1], 2121).into();
-    let login = Login { user: "late".into(), password: "1".into(), peer: address, local: address, tls: false };
+    let login = Login::new("late", "1", address, address);
     assert!(authorizer.authenticate(&login).is_ok());
 }
 

@@ -56,19 +56,20 @@ impl Listing {
     fn describe(&self, name: &[u8], kind: FileType) -> Option<Entry> {
         if self.detail == Detail::Name {
             let metadata = Metadata { kind: stat::kind(kind), ..Metadata::default() };
-            return Some(Entry { name: name.to_vec(), metadata, target: None });
+            return Some(Entry { name: name.to_vec(), metadata, ..Entry::default() });
         }
         let directory = self.rest.fd().ok()?;
         let mut metadata = stat::entry(directory, OsStr::from_bytes(name)).ok()?;
         let mut target = None;
-        if metadata.kind == FileKind::Symlink {
-            match self.end_of_link(name) {
-                Some(end) => metadata = end,
-                None => target = self.shown_target(name),
+        let symlink = metadata.kind == FileKind::Symlink;
+        if symlink {
+            target = self.shown_target(name);
+            if let Some(end) = self.end_of_link(name) {
+                metadata = end;
             }
         }
         self.names.fill(&mut metadata);
-        Some(Entry { name: name.to_vec(), metadata, target })
+        Some(Entry { name: name.to_vec(), metadata, symlink, target })
     }
 
     /// What the link leads to, if that is wanted and it leads anywhere.

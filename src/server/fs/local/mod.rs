@@ -28,7 +28,7 @@ use crate::proto::{
     path::VirtualPath,
     time::UnixTime,
 };
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use rustix::{
     fs::{AtFlags, Mode, OFlags, RawMode, Timespec, Timestamps},
     io::Errno,
@@ -162,6 +162,10 @@ impl FileSystem for Local {
         Ok(metadata)
     }
 
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        self.root.read_link(path).map_err(failure)
+    }
+
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
         let listing = list::Listing::open(Arc::clone(&self.root), path, detail, self.settings.names.clone());
         listing.map(|listing| Box::new(listing) as Box<dyn Directory>).map_err(failure)
@@ -190,6 +194,17 @@ impl FileSystem for Local {
             let _ = set_mode(&made, FileKind::Directory, mode);
         }
         Ok(())
+    }
+
+    fn make_symlink(&self, path: &VirtualPath, target: &[u8]) -> Result<()> {
+        if path.is_root() {
+            return Err(FailureKind::Exists.into());
+        }
+        if !self.root.follows_links() {
+            return Err(Failure::new(FailureKind::Unsupported).with_text("Links are not followed here."));
+        }
+        let place = self.root.place(path).map_err(error::no_parent)?;
+        Ok(rustix::fs::symlinkat(target, &place.directory, &place.name)?)
     }
 
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {

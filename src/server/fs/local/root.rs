@@ -2,7 +2,7 @@
 use super::{stat, std};
 use crate::proto::{
     file::{FileKind, Metadata},
-    path::VirtualPath,
+    path::{self, VirtualPath},
 };
 use alloc::{sync::Arc, vec::Vec};
 use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
@@ -133,6 +133,12 @@ impl Root {
     /// Where the file is that `path` leads to by whatever links.
     pub(super) fn place_of_end(&self, path: &VirtualPath) -> io::Result<Place> {
         self.follow(path).map(|(place, _)| place)
+    }
+
+    /// What the link says, if it stays beneath the root as far as its text tells.
+    pub(super) fn read_link(&self, path: &VirtualPath) -> io::Result<Option<Vec<u8>>> {
+        let target = self.place(path)?.link_target()?;
+        Ok(path::stays_beneath(path.parent().components().count(), &target).then_some(target))
     }
 
     pub(super) fn metadata(&self, path: &VirtualPath, follow: bool) -> io::Result<Metadata> {
