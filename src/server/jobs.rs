@@ -330,11 +330,12 @@ fn nothing_held<E>() -> Task<E> {
 
 impl Blocking {
     /// Whether it may be done in place by an engine that must not block: if files are asked for a bounded amount of what the
-    /// system most likely knows, and their file system is quick. Hashing passwords, and reading or changing directories, is
-    /// not of that kind.
+    /// system most likely knows, and their file system is quick; and logins whose authorizer is quick. Hashing passwords, and
+    /// reading or changing directories, is not of that kind.
     pub(super) fn is_quick(&self) -> bool {
         match &self.work {
-            Work::Login { .. } | Work::Read { .. } => false,
+            Work::Login { setup, .. } => setup.authorizer.is_quick(),
+            Work::Read { .. } => false,
             Work::Fs { files, op } => match op {
                 FsOp::ChangeDirectory(_) | FsOp::Exists(_) | FsOp::Metadata(_) | FsOp::Size { ascii: None, .. } => {
                     files.is_quick()
