@@ -1,20 +1,18 @@
 //! Writing that nobody waits for.
-use core::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use core::{mem, time::Duration};
 use std::{
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 use tracing::warn;
 
-/// Pieces that wait to be written; beyond them they are lost.
-const QUEUE: usize = 4096;
+/// Octets that wait to be written; pieces beyond them are lost.
+const ROOM: usize = 512 * 1024;
+
+/// How long the thread leaves what comes alone after it has written: a busy server wakes it a hundred times a second so, and not
+/// for each line, which would cost a login more than all that the session itself does.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long the end of the daemon waits for what is still to be written.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,8 +22,8 @@ pub(super) trait Sink: Send + 'static {
     /// What it is called in the log.
     const NAME: &'static str;
 
-    /// Writes one piece, whole.
-    fn write(&mut self, octets: &[u8]) -> io::Result<()>;
+    /// Writes one or more pieces, whole.
+    fn write(&mut self, pieces: &[u8]) -> io::Result<()>;
 
     /// Begins anew.
     fn reopen(&mut self) -> io::Result<()> {
@@ -36,94 +34,158 @@ pub(super) trait Sink: Send + 'static {
 /// Writes in a thread of its own: whoever has something to write never waits for it, and never fails with it. Pieces that
 /// cannot be written, or not fast enough, are lost, and counted.
 #[derive(Clone)]
-pub(super) struct Background {
-    orders: SyncSender<Order>,
-    lost: Arc<AtomicU64>,
-    /// Disconnected when the thread has ended.
-    ended: Arc<Mutex<Receiver<()>>>,
+pub(super) struct Background(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to do for a thread that waits.
+    work: Condvar,
+    ended: Condvar,
 }
 
-enum Order {
-    Write(Vec<u8>),
-    Reopen,
-    End,
+#[derive(Default)]
+struct State {
+    batch: Batch,
+    /// What is to be written once the sink has begun anew; `None` if it need not.
+    behind: Option<Batch>,
+    /// Pieces that were lost, and not told of yet.
+    lost: u64,
+    /// The thread waits for work.
+    idle: bool,
+    phase: Phase,
+}
+
+/// What is written at one go.
+#[derive(Default)]
+struct Batch {
+    octets: Vec<u8>,
+    pieces: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Running,
+    /// What is there is written, and nothing more.
+    Ending,
+    Ended,
 }
 
 impl Background {
     /// Starts the thread.
     pub(super) fn start<S: Sink>(sink: S) -> io::Result<Self> {
-        let lost = Arc::new(AtomicU64::new(0));
-        let (orders, queue) = sync_channel(QUEUE);
-        let (ending, ended) = sync_channel::<()>(0);
-        let worker = Worker { sink, lost: lost.clone(), failing: false };
-        let run = move || {
-            worker.run(queue);
-            drop(ending);
-        };
-        thread::Builder::new().name(S::NAME.into()).spawn(run)?;
-        Ok(Self { orders, lost, ended: Arc::new(Mutex::new(ended)) })
+        let shared = Arc::<Shared>::default();
+        let mut worker = Worker { shared: shared.clone(), sink, failing: false };
+        thread::Builder::new().name(S::NAME.into()).spawn(move || worker.run())?;
+        Ok(Self(shared))
     }
 
-    /// Has this written some time.
-    pub(super) fn write(&self, octets: Vec<u8>) {
-        if self.orders.try_send(Order::Write(octets)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Has this piece written some time.
+    pub(super) fn write(&self, piece: &[u8]) {
+        let mut state = self.0.lock();
+        let State { batch, behind, lost, phase, .. } = &mut *state;
+        let batch = behind.as_mut().unwrap_or(batch);
+        if *phase != Phase::Running || batch.octets.len() + piece.len() > ROOM {
+            *lost += 1;
+            return;
         }
+        batch.octets.extend_from_slice(piece);
+        batch.pieces += 1;
+        self.0.wake(state);
     }
 
     /// Has the sink begin anew, once all is written that was given before.
     pub(super) fn reopen(&self) {
-        // A queue that is full will be followed by another signal, if it matters.
-        let _ = self.orders.try_send(Order::Reopen);
+        let mut state = self.0.lock();
+        state.behind.get_or_insert_default();
+        self.0.wake(state);
     }
 
     /// Writes what is waiting, as far as that is possible in a moment. Nothing is written after that.
     pub(super) fn finish(&self) {
-        const STEP: Duration = Duration::from_millis(10);
-        let mut tries = PATIENCE.as_millis() / STEP.as_millis();
-        while let Err(TrySendError::Full(_)) = self.orders.try_send(Order::End) {
-            if tries == 0 {
-                return;
-            }
-            tries -= 1;
-            thread::sleep(STEP);
+        let mut state = self.0.lock();
+        if state.phase == Phase::Running {
+            state.phase = Phase::Ending;
         }
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = ended.recv_timeout(PATIENCE);
+        self.0.work.notify_one();
+        let waited = self.0.ended.wait_timeout_while(state, PATIENCE, |state| state.phase != Phase::Ended);
+        drop(waited);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if mem::take(&mut state.idle) {
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        self.batch.pieces > 0 || self.behind.is_some() || self.phase != Phase::Running
     }
 }
 
 struct Worker<S> {
+    shared: Arc<Shared>,
     sink: S,
-    lost: Arc<AtomicU64>,
     failing: bool,
 }
 
 impl<S: Sink> Worker<S> {
-    fn run(mut self, queue: Receiver<Order>) {
-        for order in queue {
-            match order {
-                Order::Write(octets) => self.write(&octets),
-                Order::Reopen => {
-                    if let Err(error) = self.sink.reopen() {
-                        self.complain(&error);
-                    }
-                }
-                Order::End => return,
+    fn run(&mut self) {
+        let shared = self.shared.clone();
+        let mut batch = Batch::default();
+        loop {
+            let mut state = shared.lock();
+            while !state.has_work() {
+                state.idle = true;
+                state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            // Its memory is used again, in turns with the other one's.
+            mem::swap(&mut batch, &mut state.batch);
+            let behind = state.behind.take();
+            if batch.pieces == 0 && behind.is_none() {
+                state.phase = Phase::Ended;
+                shared.ended.notify_all();
+                return;
+            }
+            drop(state);
+            self.write(&mut batch);
+            if let Some(mut behind) = behind {
+                if let Err(error) = self.sink.reopen() {
+                    self.complain(&error);
+                }
+                self.write(&mut behind);
+            }
+            let state = shared.lock();
+            drop(shared.work.wait_timeout_while(state, PAUSE, |state| state.phase == Phase::Running));
         }
     }
 
-    fn write(&mut self, octets: &[u8]) {
-        if let Err(error) = self.sink.write(octets) {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    fn write(&mut self, batch: &mut Batch) {
+        if batch.pieces == 0 {
+            return;
+        }
+        let written = self.sink.write(&batch.octets);
+        let pieces = mem::take(&mut batch.pieces);
+        batch.octets.clear();
+        if let Err(error) = written {
+            self.shared.lock().lost += pieces;
             self.complain(&error);
             return;
         }
         self.failing = false;
-        match self.lost.swap(0, Ordering::Relaxed) {
-            0 => {}
-            lost => warn!("{lost} lines of the {} were lost", S::NAME),
+        let lost = mem::take(&mut self.shared.lock().lost);
+        if lost > 0 {
+            warn!("{lost} lines of the {} were lost", S::NAME);
         }
     }
 
@@ -139,7 +201,7 @@ impl<S: Sink> Worker<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// Waits for leave before each piece, and tells what it got.
     struct Slow {
@@ -157,47 +219,72 @@ mod tests {
         }
     }
 
+    fn wait_until(background: &Background, holds: fn(&State) -> bool) {
+        let start = std::time::Instant::now();
+        while !holds(&background.0.lock()) {
+            assert!(start.elapsed() < Duration::from_secs(20), "it never comes to that");
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_sink_that_hangs_holds_nobody_up_and_its_losses_are_counted() {
         let ((allow, leave), (written, got)) = (channel(), channel());
         let background = Background::start(Slow { leave, written }).unwrap();
-        for piece in 0..QUEUE + 100 {
-            background.write(piece.to_string().into_bytes());
+        wait_until(&background, |state| state.idle);
+        let piece = [b'x'; 1024];
+        for _ in 0..3 * ROOM / piece.len() {
+            background.write(&piece);
         }
-        // One piece may be with the sink already.
-        let lost = background.lost.load(Ordering::Relaxed);
-        assert!((99..=100).contains(&lost), "{lost}");
+        // At first some may be with the sink already.
+        let lost = background.0.lock().lost;
+        let pieces = ROOM / piece.len();
+        assert!((pieces as u64..=2 * pieces as u64).contains(&lost), "{lost}");
         drop(allow);
         background.finish();
-        let got: Vec<_> = got.iter().collect();
-        assert_eq!(got.len() as u64 + lost, QUEUE as u64 + 100);
-        assert_eq!((got[0].as_slice(), got[4000].as_slice()), (&b"0"[..], &b"4000"[..]));
-        assert_eq!(background.lost.load(Ordering::Relaxed), 0);
+        let got: usize = got.iter().map(|octets| octets.len()).sum();
+        assert_eq!(got as u64 / 1024 + lost, 3 * pieces as u64);
+        assert_eq!(background.0.lock().lost, 0);
     }
 
     #[test]
     fn a_sink_that_fails_loses_pieces_and_recovers() {
         let ((allow, leave), (written, got)) = (channel(), channel());
-        let lost = Arc::new(AtomicU64::new(0));
-        let mut worker = Worker { sink: Slow { leave, written }, lost: lost.clone(), failing: false };
+        let shared = Arc::<Shared>::default();
+        let mut worker = Worker { shared: shared.clone(), sink: Slow { leave, written }, failing: false };
+        let batch = |octets: &[u8], pieces| Batch { octets: octets.into(), pieces };
         for _ in 0..2 {
             allow.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
-            worker.write(b"lost");
+            worker.write(&mut batch(b"lost, lost", 2));
         }
-        assert!(worker.failing && lost.load(Ordering::Relaxed) == 2);
+        assert!(worker.failing && shared.lock().lost == 4);
         allow.send(Ok(())).unwrap();
-        worker.write(b"written");
-        assert!(!worker.failing && lost.load(Ordering::Relaxed) == 0);
+        worker.write(&mut batch(b"written", 1));
+        assert!(!worker.failing && shared.lock().lost == 0);
         assert_eq!(got.try_iter().collect::<Vec<_>>(), [b"written"]);
+    }
+
+    #[test]
+    fn what_comes_while_the_thread_is_at_work_is_written_at_one_go() {
+        let ((allow, leave), (written, got)) = (channel(), channel());
+        let background = Background::start(Slow { leave, written }).unwrap();
+        wait_until(&background, |state| state.idle);
+        background.write(b"one,");
+        wait_until(&background, |state| state.batch.pieces == 0);
+        background.write(b"two,");
+        background.write(b"three");
+        drop(allow);
+        background.finish();
+        assert_eq!(got.iter().collect::<Vec<_>>(), [&b"one,"[..], b"two,three"]);
     }
 
     #[test]
     fn what_comes_after_the_end_is_lost_at_no_cost() {
         let ((_, leave), (written, got)) = (channel(), channel());
         let background = Background::start(Slow { leave, written }).unwrap();
-        background.write(b"one".to_vec());
+        background.write(b"one");
         background.finish();
-        background.write(b"two".to_vec());
+        background.write(b"two");
         background.reopen();
         background.finish();
         assert_eq!(got.iter().collect::<Vec<_>>(), [b"one"]);

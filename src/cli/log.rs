@@ -64,7 +64,7 @@ struct Piece(Background);
 
 impl io::Write for Piece {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.write(octets.to_vec());
+        self.0.write(octets);
         Ok(octets.len())
     }
 

@@ -47,7 +47,7 @@ impl TransferLog {
             user: info.user.as_deref().unwrap_or_default(),
             complete: transfer.result.is_ok(),
         };
-        self.0.write(line.to_string().into_bytes());
+        self.0.write(line.to_string().as_bytes());
     }
 
     /// Opens the file anew, in case that it was moved away.
@@ -167,12 +167,12 @@ mod tests {
         let folder = folder("reopen");
         let path = folder.join("xferlog");
         let log = TransferLog::open(&path, "").unwrap();
-        log.0.write(Vec::from("one\n"));
+        log.0.write(b"one\n");
         let moved = folder.join("xferlog.1");
         fs::rename(&path, &moved).unwrap();
-        log.0.write(Vec::from("two\n"));
+        log.0.write(b"two\n");
         log.reopen();
-        log.0.write(Vec::from("three\n"));
+        log.0.write(b"three\n");
         log.finish();
         assert_eq!(fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");

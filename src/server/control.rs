@@ -123,10 +123,14 @@ impl<E: Endpoint> Control<E> {
         true
     }
 
-    /// Says that nothing more will come. `true`: it is worth waiting until the peer has heard it, since what it may still send
-    /// would make the system forget what was said.
-    pub(super) fn say_end(&mut self) -> bool {
-        !self.broken && sockets::end(&self.socket) && sockets::drain(&self.socket) != Drained::Ended
+    /// Says that nothing more will come, if it is worth waiting until the peer has heard it (`true`), since what it may still
+    /// send would make the system forget what was said. Of a peer that took its `leave` nothing more is to be expected: to
+    /// close the connection tells it the same, and saves being woken once more.
+    pub(super) fn say_end(&mut self, leave: bool) -> bool {
+        if self.broken || leave && sockets::drain(&self.socket) == Drained::Empty {
+            return false;
+        }
+        sockets::end(&self.socket) && sockets::drain(&self.socket) != Drained::Ended
     }
 
     /// Throws away what has come.

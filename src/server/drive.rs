@@ -513,7 +513,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let _ = catch_unwind(AssertUnwindSafe(|| member.farewell(reason)));
         let place = slot.linger()?;
         let end = member.shared().clock.now() + LINGER;
-        control.say_end().then_some(Linger { control, member, end, _place: place })
+        control.say_end(reason == Reason::Quit).then_some(Linger { control, member, end, _place: place })
     }
 }
 

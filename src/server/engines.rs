@@ -59,7 +59,7 @@ impl Server {
     /// last session has ended. If the future is dropped before, all sessions are ended as by [`Handle::close_all`](super::Handle::close_all).
     ///
     /// Event hooks are called by tasks and must not block. What file systems and authorizers do is done in the runtime's pool
-    /// of threads, but for file systems that are [quick](super::fs::FileSystem::is_quick).
+    /// of threads, but for file systems and authorizers that are [quick](super::fs::FileSystem::is_quick).
     ///
     /// # Errors
     /// If the runtime cannot watch a listener. All else, such as a lack of descriptors, is waited out.

@@ -354,11 +354,13 @@ fn nothing_held<E>() -> Task<E> {
 
 impl Blocking {
     /// Whether it may be done in place by an engine that must not block: if files are asked for a bounded amount of what the
-    /// system most likely knows, and their file system is quick. Hashing passwords, and reading or changing directories, is
-    /// not of that kind.
+    /// system most likely knows, and their file system is quick; and logins whose authorizer is quick. Hashing passwords, and
+    /// reading or changing directories, is not of that kind.
     pub(super) fn is_quick(&self) -> bool {
         match &self.work {
-            Work::Login { .. } | Work::Read { .. } => false,
+            // What decides after it may take its time.
+            Work::Login { shared, setup, .. } => setup.authorizer.is_quick() && shared.hooks.permit_login.is_none(),
+            Work::Read { .. } => false,
             Work::Custom { is_quick, .. } => *is_quick,
             Work::Fs { files, op } => match op {
                 FsOp::ChangeDirectory(_) | FsOp::Exists(_) => files.is_quick(),

@@ -23,11 +23,22 @@ pub trait Authorizer: Send + Sync {
     /// # Errors
     /// [`Denied`]. The session delays its reply and counts the attempt.
     fn authenticate(&self, login: &Login) -> Result<Account, Denied>;
+
+    /// Whether [`Authorizer::authenticate`] answers at once, from memory. Engines with one task per connection call it in place
+    /// then, where others wait for it; else in a thread made for waiting, which costs several times as much as a session does
+    /// all in all. Default: no.
+    fn is_quick(&self) -> bool {
+        false
+    }
 }
 
 impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
     fn authenticate(&self, login: &Login) -> Result<Account, Denied> {
         (**self).authenticate(login)
+    }
+
+    fn is_quick(&self) -> bool {
+        (**self).is_quick()
     }
 }
 

@@ -3,8 +3,9 @@
 //! A task goes on as far as it can, and then waits for all that its session waits for at once. What may block goes through the
 //! runtime's pool of threads, and comes back into the task's mailbox:
 //!
-//! - logins (hashing a password takes its time), and whatever changes or lists directories;
-//! - everything that concerns a file system that does not call itself [quick](FileSystem::is_quick);
+//! - logins, unless their authorizer calls itself [quick](Authorizer::is_quick): hashing a password takes its time;
+//! - whatever changes or lists directories, and all that concerns a file system that does not call itself
+//!   [quick](FileSystem::is_quick);
 //! - transfers that have grown to [`BULK`], in turns of bounded length: one thread that moves octets as fast as they come is the
 //!   fastest there is, and does not let others wait for the disk.
 //!
@@ -13,6 +14,7 @@
 //!
 //! **Invariant:** there is no command and no reply in here, and nothing that blocks for longer than a call to a quick file system.
 //!
+//! [`Authorizer::is_quick`]: super::auth::Authorizer::is_quick
 //! [`FileSystem::is_quick`]: super::fs::FileSystem::is_quick
 mod accept;
 mod link;

@@ -252,4 +252,17 @@ mod hashed {
         assert_eq!(cost("hashed", "pleaseletmein"), (true, 1));
         assert_eq!(cost("plain", "1"), (true, 0));
     }
+
+    #[test]
+    fn a_table_is_quick_while_no_login_of_it_costs_a_hash() {
+        let table = UserTable::new();
+        assert!(table.is_quick());
+        table.add(user("plain", "1")).unwrap();
+        table.add_anonymous(files()).unwrap();
+        assert!(table.is_quick() && Arc::new(UserTable::new()).is_quick());
+        table.add(hashed("hashed")).unwrap();
+        assert!(!table.is_quick());
+        table.remove("hashed").unwrap();
+        assert!(table.is_quick());
+    }
 }
