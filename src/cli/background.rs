@@ -39,9 +39,14 @@ pub(super) trait Sink: Send + 'static {
 pub(super) struct Background {
     orders: SyncSender<Order>,
     lost: Arc<AtomicU64>,
+    /// What the thread is to do, until it is started.
+    work: Arc<Mutex<Option<Work>>>,
+    name: &'static str,
     /// Disconnected when the thread has ended.
     ended: Arc<Mutex<Receiver<()>>>,
 }
+
+type Work = Box<dyn FnOnce() + Send>;
 
 enum Order {
     Write(Vec<u8>),
@@ -50,18 +55,26 @@ enum Order {
 }
 
 impl Background {
-    /// Starts the thread.
-    pub(super) fn start<S: Sink>(sink: S) -> io::Result<Self> {
+    /// Keeps what is to be written until [`Background::start`].
+    pub(super) fn new<S: Sink>(sink: S) -> Self {
         let lost = Arc::new(AtomicU64::new(0));
         let (orders, queue) = sync_channel(QUEUE);
         let (ending, ended) = sync_channel::<()>(0);
         let worker = Worker { sink, lost: lost.clone(), failing: false };
-        let run = move || {
+        let work: Work = Box::new(move || {
             worker.run(queue);
             drop(ending);
-        };
-        thread::Builder::new().name(S::NAME.into()).spawn(run)?;
-        Ok(Self { orders, lost, ended: Arc::new(Mutex::new(ended)) })
+        });
+        Self { orders, lost, work: Arc::new(Mutex::new(Some(work))), name: S::NAME, ended: Arc::new(Mutex::new(ended)) }
+    }
+
+    /// Starts the thread, unless it was started before. It has what the calling thread has: its sandbox, for example.
+    pub(super) fn start(&self) -> io::Result<()> {
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match work {
+            Some(work) => thread::Builder::new().name(self.name.into()).spawn(work).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Has this written some time.
@@ -80,6 +93,9 @@ impl Background {
     /// Writes what is waiting, as far as that is possible in a moment. Nothing is written after that.
     pub(super) fn finish(&self) {
         const STEP: Duration = Duration::from_millis(10);
+        if self.start().is_err() {
+            return;
+        }
         let mut tries = PATIENCE.as_millis() / STEP.as_millis();
         while let Err(TrySendError::Full(_)) = self.orders.try_send(Order::End) {
             if tries == 0 {
@@ -160,7 +176,8 @@ mod tests {
     #[test]
     fn a_sink_that_hangs_holds_nobody_up_and_its_losses_are_counted() {
         let ((allow, leave), (written, got)) = (channel(), channel());
-        let background = Background::start(Slow { leave, written }).unwrap();
+        let background = Background::new(Slow { leave, written });
+        background.start().unwrap();
         for piece in 0..QUEUE + 100 {
             background.write(piece.to_string().into_bytes());
         }
@@ -194,8 +211,9 @@ mod tests {
     #[test]
     fn what_comes_after_the_end_is_lost_at_no_cost() {
         let ((_, leave), (written, got)) = (channel(), channel());
-        let background = Background::start(Slow { leave, written }).unwrap();
+        let background = Background::new(Slow { leave, written });
         background.write(b"one".to_vec());
+        assert!(got.try_recv().is_err(), "nothing is written before the thread is started");
         background.finish();
         background.write(b"two".to_vec());
         background.reopen();

@@ -10,8 +10,6 @@ pub(super) enum Missing {
     Engine(Engine),
     /// Accounts of the system.
     SystemUsers,
-    /// Landlock, seccomp, dropping of privileges.
-    Sandbox,
 }
 
 impl fmt::Display for Missing {
@@ -22,7 +20,6 @@ impl fmt::Display for Missing {
             Self::SystemUsers => {
                 f.write_str("this version cannot let accounts of the system in yet: list the users as [[user]]")
             }
-            Self::Sandbox => f.write_str("this version cannot confine itself to a sandbox yet: use \"auto\" or \"off\""),
         }
     }
 }
