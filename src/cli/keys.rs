@@ -113,6 +113,7 @@ pub(super) const HINTS: &Hints = &[
     ("homedir", HOME),
     ("write", "use perm, such as perm = \"elradfmwMT\", in [anonymous] or a [[user]]"),
     ("username", "use name in a [[user]]"),
+    ("password_fd", "use password_hash in a [[user]]"),
     ("range", "use passive_ports, such as passive_ports = \"60000-60999\""),
     ("nat_address", "use masquerade_address"),
     ("debug", "use level = \"debug\" in [log]"),

@@ -190,6 +190,9 @@ impl Options {
         if options.users.iter().any(|user| user.is_anonymous() && user.can_write()) {
             options.warnings.push("anonymous users can write: anybody can store, change or delete files".into());
         }
+        if options.settings.workers != 0 && !options.engine.has_workers() {
+            options.warnings.push(format!("workers counts for nothing with the engine {:?}", options.engine.to_string()));
+        }
         options.config.utf8 = options.files.encoding.is_none();
         options.report_dialogue_to(options.log.level);
         Ok(options)
@@ -232,7 +235,8 @@ impl Options {
                 return Err(Problem::new("--username", "a name is not empty and has no control characters"));
             }
             Some((_, password)) if password.expose().is_empty() => {
-                return Err(Problem::new("--password", "the password is empty: choose one"));
+                let flag = if args.password_fd.is_some() { "--password-fd" } else { "--password" };
+                return Err(Problem::new(flag, "the password is empty: choose one"));
             }
             Some((name, password)) => {
                 let password = Password::plain(password.clone());

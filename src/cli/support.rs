@@ -39,6 +39,14 @@ impl Engine {
     pub(super) const NAMES: [(&'static str, Self); 4] =
         [("tokio", Self::Tokio), ("smol", Self::Smol), ("threads", Self::Threads), ("processes", Self::Processes)];
 
+    /// Whether it has threads that run tasks.
+    pub(super) fn has_workers(self) -> bool {
+        match self {
+            Self::Tokio | Self::Smol => true,
+            Self::Threads | Self::Processes => false,
+        }
+    }
+
     /// This engine, if this build has it.
     pub(super) fn available(self) -> Result<Self, Missing> {
         match self {

@@ -47,7 +47,7 @@ pub struct SessionInfo {
     pub local: SocketAddr,
     /// When it connected.
     pub since: UnixTime,
-    /// The user who is logged in.
+    /// The user who is logged in; at the end ([`Event::Disconnected`]), who was.
     pub user: Option<Arc<str>>,
 }
 
@@ -150,6 +150,8 @@ struct EntryState {
     info: SessionInfo,
     order: Order,
     transfer: Option<TransferState>,
+    /// Who was logged in before.
+    last_user: Option<Arc<str>>,
     /// The hook was told of its end.
     ended: bool,
 }
@@ -220,7 +222,7 @@ impl Shared {
         let id = SessionId(state.next_id);
         state.next_id += 1;
         let info = SessionInfo { id, peer, local, since, user: None };
-        let inner = EntryState { info, order: Order::Serve, transfer: None, ended: false };
+        let inner = EntryState { info, order: Order::Serve, transfer: None, last_user: None, ended: false };
         let entry = Arc::new(Entry { wake, state: Mutex::new(inner) });
         state.sessions.insert(id, entry.clone());
         Some(Membership { shared: self.clone(), id, entry })
@@ -360,11 +362,16 @@ impl Membership {
             | Event::Reply(_) => {}
         }
         if let Some(hook) = &self.shared.hooks.event {
-            let info = lock(&self.entry.state).info.clone();
+            let info = {
+                let state = lock(&self.entry.state);
+                let last = state.last_user.as_ref().filter(|_| matches!(event, Event::Disconnected(_)));
+                SessionInfo { user: state.info.user.as_ref().or(last).cloned(), ..state.info.clone() }
+            };
             hook(&info, event);
         }
         if let Event::LoggedOut { .. } = event {
-            lock(&self.entry.state).info.user = None;
+            let mut state = lock(&self.entry.state);
+            state.last_user = state.info.user.take();
         }
     }
 

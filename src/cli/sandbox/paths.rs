@@ -11,7 +11,7 @@ use std::{
 pub(super) struct Paths {
     pub(super) read: Vec<PathBuf>,
     pub(super) write: Vec<PathBuf>,
-    /// Programs, and what they are linked with.
+    /// Programs, and what links them.
     pub(super) exec: Vec<PathBuf>,
 }
 
@@ -58,7 +58,7 @@ impl Paths {
         paths.read.extend(if root { ETC } else { &["/etc"] }.iter().map(PathBuf::from));
         if needs_exec(options.engine) {
             paths.exec.extend(std::env::current_exe());
-            paths.exec.extend(LIBRARIES.iter().map(PathBuf::from));
+            paths.exec.extend(linkers());
         }
         paths
     }
@@ -76,6 +76,13 @@ pub(super) fn needs_exec(engine: Engine) -> bool {
         Engine::Processes => true,
         Engine::Tokio | Engine::Smol | Engine::Threads => false,
     }
+}
+
+/// The programs that link others when they are started.
+fn linkers() -> Vec<PathBuf> {
+    let places = LIBRARIES.iter().filter_map(|place| fs::read_dir(place).ok());
+    let files = places.flatten().filter_map(|entry| entry.ok());
+    files.filter(|file| file.file_name().as_encoded_bytes().starts_with(b"ld-")).map(|file| file.path()).collect()
 }
 
 type Identity = (u64, u64);
