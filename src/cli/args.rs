@@ -55,10 +55,14 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "U")]
     pub(super) username: Option<String>,
 
-    /// The user's password. Everybody on this host can see it in the list of processes: better leave it out, to be asked for
-    /// it, or put its hash into a file (--config)
+    /// The user's password. On Linux it is taken out of the list of processes at once, but everybody on this host may have seen it
+    /// by then, and the shell remembers it: better leave it out, to be asked for it, or put its hash into a file (--config)
     #[arg(short = 'P', long, value_name = "P", requires = "username")]
     pub(super) password: Option<OsString>,
+
+    /// The number of an open descriptor to read the user's password from, such as 3 with `3<FILE`
+    #[arg(long, value_name = "N", requires = "username", conflicts_with = "password")]
+    pub(super) password_fd: Option<u32>,
 
     /// The ports for passive data connections [default: the system's choice]
     #[arg(short, long, value_name = "FROM-TO")]

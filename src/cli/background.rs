@@ -34,7 +34,14 @@ pub(super) trait Sink: Send + 'static {
 /// Writes in a thread of its own: whoever has something to write never waits for it, and never fails with it. Pieces that
 /// cannot be written, or not fast enough, are lost, and counted.
 #[derive(Clone)]
-pub(super) struct Background(Arc<Shared>);
+pub(super) struct Background {
+    shared: Arc<Shared>,
+    /// What the thread is to do, until it is started.
+    work: Arc<Mutex<Option<Work>>>,
+    name: &'static str,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct Shared {
@@ -73,17 +80,26 @@ enum Phase {
 }
 
 impl Background {
-    /// Starts the thread.
-    pub(super) fn start<S: Sink>(sink: S) -> io::Result<Self> {
+    /// Keeps what is to be written until [`Background::start`].
+    pub(super) fn new<S: Sink>(sink: S) -> Self {
         let shared = Arc::<Shared>::default();
         let mut worker = Worker { shared: shared.clone(), sink, failing: false };
-        thread::Builder::new().name(S::NAME.into()).spawn(move || worker.run())?;
-        Ok(Self(shared))
+        let work: Work = Box::new(move || worker.run());
+        Self { shared, work: Arc::new(Mutex::new(Some(work))), name: S::NAME }
+    }
+
+    /// Starts the thread, unless it was started before. It has what the calling thread has: its sandbox, for example.
+    pub(super) fn start(&self) -> io::Result<()> {
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match work {
+            Some(work) => thread::Builder::new().name(self.name.into()).spawn(work).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Has this piece written some time.
     pub(super) fn write(&self, piece: &[u8]) {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         let State { batch, behind, lost, phase, .. } = &mut *state;
         let batch = behind.as_mut().unwrap_or(batch);
         if *phase != Phase::Running || batch.octets.len() + piece.len() > ROOM {
@@ -92,24 +108,27 @@ impl Background {
         }
         batch.octets.extend_from_slice(piece);
         batch.pieces += 1;
-        self.0.wake(state);
+        self.shared.wake(state);
     }
 
     /// Has the sink begin anew, once all is written that was given before.
     pub(super) fn reopen(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         state.behind.get_or_insert_default();
-        self.0.wake(state);
+        self.shared.wake(state);
     }
 
     /// Writes what is waiting, as far as that is possible in a moment. Nothing is written after that.
     pub(super) fn finish(&self) {
-        let mut state = self.0.lock();
+        if self.start().is_err() {
+            return;
+        }
+        let mut state = self.shared.lock();
         if state.phase == Phase::Running {
             state.phase = Phase::Ending;
         }
-        self.0.work.notify_one();
-        let waited = self.0.ended.wait_timeout_while(state, PATIENCE, |state| state.phase != Phase::Ended);
+        self.shared.work.notify_one();
+        let waited = self.shared.ended.wait_timeout_while(state, PATIENCE, |state| state.phase != Phase::Ended);
         drop(waited);
     }
 }
@@ -221,7 +240,7 @@ mod tests {
 
     fn wait_until(background: &Background, holds: fn(&State) -> bool) {
         let start = std::time::Instant::now();
-        while !holds(&background.0.lock()) {
+        while !holds(&background.shared.lock()) {
             assert!(start.elapsed() < Duration::from_secs(20), "it never comes to that");
             thread::yield_now();
         }
@@ -230,21 +249,22 @@ mod tests {
     #[test]
     fn a_sink_that_hangs_holds_nobody_up_and_its_losses_are_counted() {
         let ((allow, leave), (written, got)) = (channel(), channel());
-        let background = Background::start(Slow { leave, written }).unwrap();
+        let background = Background::new(Slow { leave, written });
+        background.start().unwrap();
         wait_until(&background, |state| state.idle);
         let piece = [b'x'; 1024];
         for _ in 0..3 * ROOM / piece.len() {
             background.write(&piece);
         }
         // At first some may be with the sink already.
-        let lost = background.0.lock().lost;
+        let lost = background.shared.lock().lost;
         let pieces = ROOM / piece.len();
         assert!((pieces as u64..=2 * pieces as u64).contains(&lost), "{lost}");
         drop(allow);
         background.finish();
         let got: usize = got.iter().map(|octets| octets.len()).sum();
         assert_eq!(got as u64 / 1024 + lost, 3 * pieces as u64);
-        assert_eq!(background.0.lock().lost, 0);
+        assert_eq!(background.shared.lock().lost, 0);
     }
 
     #[test]
@@ -267,7 +287,8 @@ mod tests {
     #[test]
     fn what_comes_while_the_thread_is_at_work_is_written_at_one_go() {
         let ((allow, leave), (written, got)) = (channel(), channel());
-        let background = Background::start(Slow { leave, written }).unwrap();
+        let background = Background::new(Slow { leave, written });
+        background.start().unwrap();
         wait_until(&background, |state| state.idle);
         background.write(b"one,");
         wait_until(&background, |state| state.batch.pieces == 0);
@@ -281,8 +302,9 @@ mod tests {
     #[test]
     fn what_comes_after_the_end_is_lost_at_no_cost() {
         let ((_, leave), (written, got)) = (channel(), channel());
-        let background = Background::start(Slow { leave, written }).unwrap();
+        let background = Background::new(Slow { leave, written });
         background.write(b"one");
+        assert!(got.try_recv().is_err(), "nothing is written before the thread is started");
         background.finish();
         background.write(b"two");
         background.reopen();

@@ -2,7 +2,7 @@
 use super::{
     document::{Document, Item, Section},
     keys::{HINTS, SECTIONS},
-    options::{EncodingOptions, LogFormat, Options, Sandbox, TransferOptions, UserOptions},
+    options::{EncodingOptions, LogFormat, Options, RunAs, Sandbox, TransferOptions, UserOptions},
     problem::{Problem, did_you_mean},
     support::{Engine, Missing},
 };
@@ -30,6 +30,7 @@ pub(super) fn read(document: &Document, options: &mut Options) -> Result<(), Pro
     sessions(&mut top, options)?;
     server(&mut top, options)?;
     files(&mut top, options)?;
+    confinement(&mut top, options)?;
     if let Some(log) = top.take("log") {
         read_log(log.table("a section [log]")?, options)?;
     }
@@ -221,10 +222,25 @@ fn files(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
         let encoding = Encoding::for_label(label.as_bytes()).ok_or_else(unknown)?;
         Ok((encoding != encoding_rs::UTF_8).then(|| EncodingOptions { encoding, place: item.place() }))
     })?;
-    set(top, "sandbox", &mut options.sandbox, |item| {
-        let choices = [("auto", Some(Sandbox::Auto)), ("required", None), ("off", Some(Sandbox::Off))];
-        item.choice(&choices)?.ok_or_else(|| item.problem(Missing::Sandbox))
-    })
+    Ok(())
+}
+
+fn confinement(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    let sandbox = &mut options.sandbox;
+    if let Some(item) = top.take("sandbox") {
+        let choices = [("auto", Sandbox::Auto), ("required", Sandbox::Required), ("off", Sandbox::Off)];
+        (sandbox.sandbox, sandbox.place) = (item.choice(&choices)?, item.place());
+    }
+    if let Some(item) = top.take("sandbox_paths") {
+        for item in item.array("an array of directories, such as [\"/srv/ftp\"]")? {
+            let path = item.path()?;
+            if !path.is_dir() {
+                return Err(item.problem(format!("{} is no directory: name one that is there", path.display())));
+            }
+            sandbox.paths.push(path);
+        }
+    }
+    set(top, "run_as", &mut options.run_as, |item| Ok(Some(RunAs { name: text(item)?, place: item.place() })))
 }
 
 fn read_log(mut section: Section<'_>, options: &mut Options) -> Result<(), Problem> {

@@ -41,6 +41,8 @@ pub(super) const SECTIONS: &Sections = &[
             "umask",
             "symlinks",
             "sandbox",
+            "sandbox_paths",
+            "run_as",
             "max_login_failures_per_ip",
             "hosts",
             "disabled_commands",
@@ -113,16 +115,21 @@ pub(super) const HINTS: &Hints = &[
     ("homedir", HOME),
     ("write", "use perm, such as perm = \"elradfmwMT\", in [anonymous] or a [[user]]"),
     ("username", "use name in a [[user]]"),
+    ("password_fd", "use password_hash in a [[user]]"),
     ("range", "use passive_ports, such as passive_ports = \"60000-60999\""),
     ("nat_address", "use masquerade_address"),
     ("debug", "use level = \"debug\" in [log]"),
     ("cert", "use certfile in [tls]"),
     ("key", "use keyfile in [tls]"),
     ("use_localtime", "use use_gmt_times = false"),
+    ("user_id", RUN_AS),
+    ("group", RUN_AS),
+    ("setuid", RUN_AS),
     ("disable_sendfile", "use use_sendfile = false"),
 ];
 
 const LISTEN: &str = "use listen, with the port, such as listen = [\"127.0.0.1:2121\"]";
+const RUN_AS: &str = "use run_as, such as run_as = \"ftp\"";
 const HOME: &str = "use home in [anonymous] or a [[user]]";
 
 #[cfg(test)]

@@ -29,9 +29,10 @@ use wharf::{
     server::SessionInfo,
 };
 
-/// Begins to log. What cannot be written is lost: a log never holds up or ends a session.
-pub(super) fn init(options: &LogOptions) -> io::Result<Background> {
-    let background = Background::start(StandardError)?;
+/// Begins to log; lines are kept until the thread that writes them is started. What cannot be written is lost: a log never holds
+/// up or ends a session.
+pub(super) fn init(options: &LogOptions) -> Background {
+    let background = Background::new(StandardError);
     let lines = background.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(options.level)
@@ -46,7 +47,7 @@ pub(super) fn init(options: &LogOptions) -> io::Result<Background> {
             tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).with_target(false).finish())
         }
     };
-    Ok(background)
+    background
 }
 
 struct StandardError;

@@ -11,9 +11,12 @@ mod local_time;
 mod log;
 mod options;
 mod owners;
+mod password;
+mod privileges;
 mod problem;
 mod process;
 mod refusals;
+mod sandbox;
 mod serve;
 mod show;
 mod support;
@@ -29,7 +32,6 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
-use wharf::proto::secret::Secret;
 
 /// Why the daemon ends otherwise than as asked.
 #[derive(Debug)]
@@ -66,8 +68,7 @@ impl fmt::Display for Failure {
 pub(crate) fn run() -> ExitCode {
     let outcome = execute(Args::parse());
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
-    // Nothing can be done about a standard error that is closed.
-    let _ = writeln!(io::stderr(), "wharf: {failure}");
+    complain(&failure);
     match failure {
         Failure::Running(_) => ExitCode::from(1),
         Failure::Usage(_) => ExitCode::from(2),
@@ -84,24 +85,26 @@ fn execute(args: Args) -> Result<(), Failure> {
         }
         None => {}
     }
-    let password = password(&args)?;
-    let options = Options::read(&args, password.as_ref())?;
+    let hidden = password::hide(&args);
+    let password = password::read(&args)?;
+    let mut options = Options::read(&args, password.as_ref())?;
+    if !hidden {
+        options.warnings.push(password::VISIBLE.into());
+    }
     // The homes of all users are opened, too.
     process::raise_limit_of_descriptors();
     let users = users::open(&options)?;
     if args.check {
+        // Whoever checks it may be another user than whoever starts it: that is not remarked on.
+        options.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         return print(show::toml(&options).as_bytes());
     }
     serve::run(args, password, options, users)
 }
 
-/// The password of `--username`: from the flag, or asked for.
-fn password(args: &Args) -> Result<Option<Secret>, Failure> {
-    match (&args.username, &args.password) {
-        (None, _) => Ok(None),
-        (Some(_), Some(password)) => Ok(Some(Secret::new(password.as_encoded_bytes().to_vec()))),
-        (Some(name), None) => hash::ask(&format!("Password of {name}: ")).map(Some),
-    }
+fn complain(message: &impl fmt::Display) {
+    // Nothing can be done about a standard error that is closed.
+    let _ = writeln!(io::stderr(), "wharf: {message}");
 }
 
 fn print(octets: &[u8]) -> Result<(), Failure> {

@@ -28,7 +28,9 @@ pub(super) struct Options {
     pub(super) config: Config,
     pub(super) settings: Settings,
     pub(super) files: FileOptions,
-    pub(super) sandbox: Sandbox,
+    pub(super) sandbox: SandboxOptions,
+    /// Whom to go on as, once all is bound.
+    pub(super) run_as: Option<RunAs>,
     pub(super) log: LogOptions,
     pub(super) users: Vec<UserOptions>,
     /// Whether a password stands in the file as it is.
@@ -54,11 +56,32 @@ pub(super) struct EncodingOptions {
     pub(super) place: String,
 }
 
+/// How the daemon confines itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SandboxOptions {
+    pub(super) sandbox: Sandbox,
+    /// What named it, for the case that it cannot be had.
+    pub(super) place: String,
+    /// Directories that are needed beside those of the other options.
+    pub(super) paths: Vec<PathBuf>,
+}
+
 /// Whether the daemon confines itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sandbox {
+    /// As far as the system can.
     Auto,
+    /// Or it does not serve.
+    Required,
     Off,
+}
+
+/// An account of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RunAs {
+    pub(super) name: String,
+    /// What named it, for the case that there is no such account.
+    pub(super) place: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +141,11 @@ impl UserOptions {
     pub(super) fn is_anonymous(&self) -> bool {
         self.name == ANONYMOUS
     }
+
+    /// Whether there is anything that the user may change, anywhere.
+    pub(super) fn can_write(&self) -> bool {
+        self.permissions.can_write() || self.overrides.iter().any(|other| other.permissions.can_write())
+    }
 }
 
 impl Default for Options {
@@ -128,7 +156,8 @@ impl Default for Options {
             config: Config::default(),
             settings: Settings::default(),
             files: FileOptions { atomic_uploads: false, symlinks: Symlinks::Beneath, encoding: None },
-            sandbox: Sandbox::Auto,
+            sandbox: SandboxOptions { sandbox: Sandbox::Auto, place: String::new(), paths: Vec::new() },
+            run_as: None,
             log: LogOptions { level: tracing::Level::INFO, format: LogFormat::Text, transfers: None },
             users: Vec::new(),
             plain_passwords: false,
@@ -158,11 +187,11 @@ impl Options {
             let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             return Err(Problem::new(file, "nobody could log in: add a [[user]], or [anonymous] with a home"));
         }
-        let can_write = |user: &UserOptions| {
-            user.permissions.can_write() || user.overrides.iter().any(|other| other.permissions.can_write())
-        };
-        if options.users.iter().any(|user| user.is_anonymous() && can_write(user)) {
+        if options.users.iter().any(|user| user.is_anonymous() && user.can_write()) {
             options.warnings.push("anonymous users can write: anybody can store, change or delete files".into());
+        }
+        if options.settings.workers != 0 && !options.engine.has_workers() {
+            options.warnings.push(format!("workers counts for nothing with the engine {:?}", options.engine.to_string()));
         }
         options.config.utf8 = options.files.encoding.is_none();
         options.report_dialogue_to(options.log.level);
@@ -206,7 +235,8 @@ impl Options {
                 return Err(Problem::new("--username", "a name is not empty and has no control characters"));
             }
             Some((_, password)) if password.expose().is_empty() => {
-                return Err(Problem::new("--password", "the password is empty: choose one"));
+                let flag = if args.password_fd.is_some() { "--password-fd" } else { "--password" };
+                return Err(Problem::new(flag, "the password is empty: choose one"));
             }
             Some((name, password)) => {
                 let password = Password::plain(password.clone());

@@ -4,19 +4,23 @@ use super::{
     args::Args,
     background::Background,
     log,
-    options::{LogFormat, Options},
+    options::{LogFormat, Options, Sandbox},
+    privileges::{self, Account},
+    problem::Problem,
     process::survive_large_files,
     refusals::Refusals,
+    sandbox::{Confined, Prepared},
     support::Engine,
     users,
     xferlog::TransferLog,
 };
-use core::{net::SocketAddr, time::Duration};
+use core::{net::SocketAddr, num::NonZero, time::Duration};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use std::{
+    fs,
     io::{self, Write},
     path::PathBuf,
     process,
@@ -37,12 +41,12 @@ const HURRY: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop. All is validated by now, and nothing is bound yet.
 pub(super) fn run(args: Args, password: Option<Secret>, options: Options, users: Vec<User>) -> Result<(), Failure> {
-    let transfers = match &options.log.transfers {
-        Some(transfers) => Some(TransferLog::open(&transfers.path, &transfers.place)?),
-        None => None,
-    };
-    let log = log::init(&options.log).map_err(|error| Failure::Running(format!("cannot start a thread: {error}")))?;
-    let outcome = serve(args, password, options, users, transfers.clone(), &log);
+    let account = options.run_as.as_ref().map(Account::find).transpose()?.flatten();
+    let sandbox = Prepared::new(&args, &options)?;
+    let transfers = open_transfer_log(&options, account.as_ref())?;
+    let log = log::init(&options.log);
+    let start = Start { args, password, options, users, account, sandbox };
+    let outcome = start.serve(transfers.clone(), &log);
     if let Some(transfers) = transfers {
         transfers.finish();
     }
@@ -50,46 +54,91 @@ pub(super) fn run(args: Args, password: Option<Secret>, options: Options, users:
     outcome
 }
 
-fn serve(
+fn open_transfer_log(options: &Options, account: Option<&Account>) -> Result<Option<TransferLog>, Problem> {
+    let Some(transfers) = &options.log.transfers else { return Ok(None) };
+    let new = !transfers.path.exists();
+    let log = TransferLog::open(&transfers.path, &transfers.place)?;
+    if let (true, Some(account)) = (new, account) {
+        // Else it could not be opened again.
+        account.own(&transfers.path).map_err(|error| Problem::new(&transfers.place, error.to_string()))?;
+    }
+    Ok(Some(log))
+}
+
+/// What serving starts with.
+struct Start {
     args: Args,
     password: Option<Secret>,
     options: Options,
     users: Vec<User>,
-    transfers: Option<TransferLog>,
-    log: &Background,
-) -> Result<(), Failure> {
-    // From here on a signal waits until the server can obey it.
-    let signals = survive_large_files()
-        .and_then(|()| Signals::new([SIGTERM, SIGINT, SIGHUP]))
-        .map_err(|error| Failure::Running(format!("cannot wait for signals: {error}")))?;
-    options.warnings.iter().for_each(|warning| warn!("{warning}"));
-    warn_of_root();
+    account: Option<Account>,
+    sandbox: Prepared,
+}
 
-    let table = Arc::new(UserTable::new());
-    table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
-    let server = bind(&options, &table, transfers.as_ref()).map_err(|error| Failure::Running(error.to_string()))?;
-    announce(&options, server.addresses());
+impl Start {
+    fn serve(self, transfers: Option<TransferLog>, log: &Background) -> Result<(), Failure> {
+        let Self { args, password, options, users, account, sandbox } = self;
+        let cannot_start = |error: io::Error| Failure::Running(format!("cannot start a thread: {error}"));
+        // From here on a signal waits until the server can obey it.
+        let signals = survive_large_files()
+            .and_then(|()| Signals::new([SIGTERM, SIGINT, SIGHUP]))
+            .map_err(|error| Failure::Running(format!("cannot wait for signals: {error}")))?;
+        options.warnings.iter().for_each(|warning| warn!("{warning}"));
 
-    let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
-    let running = Running { args, password, fixed, table, handle, transfers, log };
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || running.obey(signals))
-        .map_err(|error| Failure::Running(format!("cannot start a thread: {error}")))?;
+        let table = Arc::new(UserTable::new());
+        table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
+        let server = bind(&options, &table, transfers.as_ref()).map_err(|error| Failure::Running(error.to_string()))?;
 
-    let served = match options.engine {
-        Engine::Tokio => server.serve_tokio(),
-        Engine::Smol => server.serve_smol(),
-        // Options::read lets none through that this build lacks.
-        Engine::Threads | Engine::Processes => server.serve(),
+        // All is bound and opened: less will do from here on. No thread was started before, since it would be left out.
+        assume(account.as_ref(), &options)?;
+        let confined = sandbox.enter()?;
+        log.start().map_err(cannot_start)?;
+        transfers.as_ref().map_or(Ok(()), TransferLog::start).map_err(cannot_start)?;
+        announce(&options, server.addresses());
+
+        let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
+        let running = Running { args, password, fixed, confined, table, handle, transfers, log };
+        thread::Builder::new().name("signals".into()).spawn(move || running.obey(signals)).map_err(cannot_start)?;
+
+        let served = match options.engine {
+            Engine::Tokio => server.serve_tokio(),
+            Engine::Smol => server.serve_smol(),
+            // Options::read lets none through that this build lacks.
+            Engine::Threads | Engine::Processes => server.serve(),
+        };
+        served.map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
+        info!(">>> stopped <<<");
+        Ok(())
+    }
+}
+
+/// Goes on as another account, if one is named.
+fn assume(account: Option<&Account>, options: &Options) -> Result<(), Failure> {
+    let Some(account) = account else {
+        if privileges::is_root() {
+            let remedy = "name another user in run_as, or start it as one (ports from 1024 on need no privileges)";
+            warn!("running as root: whoever breaks in is root too; {remedy}");
+        }
+        return Ok(());
     };
-    served.map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
-    info!(">>> stopped <<<");
+    let name = account.name();
+    account.assume().map_err(|error| Failure::Running(format!("cannot go on as {name:?}: {error}")))?;
+    info!("running as {name:?} from here on");
+    for user in &options.users {
+        if let Err(error) = fs::read_dir(&user.home) {
+            warn!("{name:?} cannot read {}: {error}", user.home.display());
+        }
+    }
     Ok(())
 }
 
 /// Binds all addresses, or all but those that may be missing.
 fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLog>) -> Result<Server, BindError> {
+    let mut settings = options.settings.clone();
+    if settings.workers == 0 {
+        // Within the sandbox it could not be found out how much of the processor this process may have.
+        settings.workers = thread::available_parallelism().map_or(1, NonZero::get);
+    }
     let build = |without: Option<SocketAddr>| {
         let (transfers, refusals) = (transfers.cloned(), Refusals::default());
         let hook = move |info: &SessionInfo, event: &Event| {
@@ -100,7 +149,7 @@ fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLo
         };
         let builder = Server::builder()
             .config(options.config.clone())
-            .settings(options.settings.clone())
+            .settings(settings.clone())
             .authorizer(table.clone())
             .on_event(hook)
             .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
@@ -140,20 +189,12 @@ fn announce(options: &Options, addresses: &[SocketAddr]) {
     }
 }
 
-fn warn_of_root() {
-    #[cfg(unix)]
-    if rustix::process::geteuid().is_root() {
-        warn!(
-            "running as root: whoever breaks in is root too; start it as another user (ports from 1024 on need no privileges)"
-        );
-    }
-}
-
 /// What the signals work on.
 struct Running {
     args: Args,
     password: Option<Secret>,
     fixed: Fixed,
+    confined: Confined,
     table: Arc<UserTable>,
     handle: Handle,
     transfers: Option<TransferLog>,
@@ -168,6 +209,8 @@ struct Fixed {
     log: (Level, LogFormat, Option<PathBuf>),
     backlog: u32,
     workers: usize,
+    sandbox: (Sandbox, Vec<PathBuf>),
+    run_as: Option<String>,
 }
 
 impl Fixed {
@@ -182,6 +225,8 @@ impl Fixed {
             ),
             backlog: options.settings.backlog,
             workers: options.settings.workers,
+            sandbox: (options.sandbox.sandbox, options.sandbox.paths.clone()),
+            run_as: options.run_as.as_ref().map(|run_as| run_as.name.clone()),
         }
     }
 }
@@ -218,7 +263,8 @@ impl Running {
             info!("there is no configuration file to read again (--config)");
             return;
         }
-        let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|options| {
+        let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|mut options| {
+            options.warnings.extend(self.confined.check(&options)?);
             let users = users::open(&options)?;
             Ok((options, users))
         });
@@ -231,7 +277,7 @@ impl Running {
     fn apply(&self, mut options: Options, users: Vec<User>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
-            warn!("listen, engine, workers, backlog and [log] stay as they were until a restart");
+            warn!("listen, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
         }
         options.report_dialogue_to(self.fixed.log.0);
         if let Err(error) = self.table.replace(users) {

@@ -15,7 +15,7 @@ pub(super) fn toml(options: &Options) -> String {
 }
 
 fn top(out: &mut String, options: &Options) -> fmt::Result {
-    let Options { listen, engine, config, settings, files, sandbox, .. } = options;
+    let Options { listen, engine, config, settings, files, sandbox, run_as, .. } = options;
     let listen: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
     writeln!(out, "listen = [{}]", listen.join(", "))?;
     writeln!(out, "engine = \"{engine}\"")?;
@@ -65,11 +65,17 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
         Symlinks::None => "none",
     };
     writeln!(out, "symlinks = \"{symlinks}\"")?;
-    let sandbox = match sandbox {
+    let mode = match sandbox.sandbox {
         Sandbox::Auto => "auto",
+        Sandbox::Required => "required",
         Sandbox::Off => "off",
     };
-    writeln!(out, "sandbox = \"{sandbox}\"")?;
+    writeln!(out, "sandbox = \"{mode}\"")?;
+    let paths: Vec<_> = sandbox.paths.iter().map(|path| quoted(&path.to_string_lossy())).collect();
+    writeln!(out, "sandbox_paths = [{}]", paths.join(", "))?;
+    if let Some(run_as) = run_as {
+        writeln!(out, "run_as = {}", quoted(&run_as.name))?;
+    }
     writeln!(out, "max_login_failures_per_ip = {}", settings.max_login_failures_per_ip)?;
     let hosts: Vec<_> = config.hosts.iter().map(|host| quoted(host)).collect();
     writeln!(out, "hosts = [{}]", hosts.join(", "))?;

@@ -10,8 +10,6 @@ pub(super) enum Missing {
     Engine(Engine),
     /// Accounts of the system.
     SystemUsers,
-    /// Landlock, seccomp, dropping of privileges.
-    Sandbox,
 }
 
 impl fmt::Display for Missing {
@@ -22,7 +20,6 @@ impl fmt::Display for Missing {
             Self::SystemUsers => {
                 f.write_str("this version cannot let accounts of the system in yet: list the users as [[user]]")
             }
-            Self::Sandbox => f.write_str("this version cannot confine itself to a sandbox yet: use \"auto\" or \"off\""),
         }
     }
 }
@@ -41,6 +38,14 @@ impl Engine {
 
     pub(super) const NAMES: [(&'static str, Self); 4] =
         [("tokio", Self::Tokio), ("smol", Self::Smol), ("threads", Self::Threads), ("processes", Self::Processes)];
+
+    /// Whether it has threads that run tasks.
+    pub(super) fn has_workers(self) -> bool {
+        match self {
+            Self::Tokio | Self::Smol => true,
+            Self::Threads | Self::Processes => false,
+        }
+    }
 
     /// This engine, if this build has it.
     pub(super) fn available(self) -> Result<Self, Missing> {

@@ -27,7 +27,12 @@ impl TransferLog {
             Problem::new(place, format!("cannot open {}: {error}; {remedy}", path.display()))
         };
         let file = append_to(path).map_err(problem)?;
-        Background::start(LogFile { path: path.into(), file: Some(file) }).map(Self).map_err(problem)
+        Ok(Self(Background::new(LogFile { path: path.into(), file: Some(file) })))
+    }
+
+    /// Starts the thread that writes; what is recorded before is kept for it.
+    pub(super) fn start(&self) -> io::Result<()> {
+        self.0.start()
     }
 
     /// Notes that a file was transferred; listings are not noted.

@@ -37,9 +37,11 @@ impl Handle {
         self.0.end(Order::Drain(self.0.clock.now() + time));
     }
 
-    /// [`Handle::drain_within`] the time that [`Settings::shutdown_timeout`] says.
+    /// [`Handle::drain_within`] the time that [`Settings::shutdown_timeout`] says, or without a limit if it is 0.
     pub fn drain(&self) {
-        self.drain_within(self.0.setup().settings.shutdown_timeout);
+        let limit = self.0.setup().settings.shutdown_timeout;
+        // Centuries are as good as never.
+        self.drain_within(if limit.is_zero() { Duration::MAX } else { limit });
     }
 
     /// All sessions, in the order in which they connected.

@@ -52,7 +52,7 @@ pub struct SessionInfo {
     pub local: SocketAddr,
     /// When it connected.
     pub since: UnixTime,
-    /// The user who is logged in.
+    /// The user who is logged in; at the end ([`Event::Disconnected`]), who was.
     pub user: Option<Arc<str>>,
 }
 
@@ -231,6 +231,8 @@ struct EntryState {
     /// When that was carried out, or the last transfer ended.
     active: Instant,
     transfer: Option<TransferState>,
+    /// Who was logged in before.
+    last_user: Option<Arc<str>>,
     /// The hook was told of its end.
     ended: bool,
 }
@@ -311,6 +313,7 @@ impl Shared {
             verb: 0,
             active: self.clock.now(),
             transfer: None,
+            last_user: None,
             ended: false,
         };
         let entry = Arc::new(Entry { wake, state: Mutex::new(inner) });
@@ -496,11 +499,16 @@ impl Membership {
             | Event::Reply(_) => {}
         }
         if let Some(hook) = &self.shared.hooks.event {
-            let info = lock(&self.entry.state).info.clone();
+            let info = {
+                let state = lock(&self.entry.state);
+                let last = state.last_user.as_ref().filter(|_| matches!(event, Event::Disconnected(_)));
+                SessionInfo { user: state.info.user.as_ref().or(last).cloned(), ..state.info.clone() }
+            };
             hook(&info, event);
         }
         if let Event::LoggedOut { .. } = event {
-            lock(&self.entry.state).info.user = None;
+            let mut state = lock(&self.entry.state);
+            state.last_user = state.info.user.take();
         }
     }
 

@@ -34,7 +34,7 @@ pub struct Settings {
     /// Threads that run the tasks of asynchronous engines which Wharf starts itself: 0 = one for each core, 1 = one event loop
     /// alone. What blocks has threads of its own beside them. Default: 0.
     pub workers: usize,
-    /// How long [`Handle::drain`](super::Handle::drain) lets running transfers go on. Default: 10 s.
+    /// How long [`Handle::drain`](super::Handle::drain) lets running transfers go on; 0 = until they end. Default: 10 s.
     pub shutdown_timeout: Duration,
 }
 

@@ -39,7 +39,8 @@ fn without_flags_anybody_may_read_the_current_folder() {
 fn what_check_prints_is_a_configuration_and_gives_the_same() {
     let folder = Folder::new();
     let first = check(&folder, ALL_KEYS);
-    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    const WARNING: &str = "wharf: warning: workers counts for nothing with the engine \"threads\"\n";
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), WARNING));
     for expected in [
         "listen = [\"127.0.0.1:2121\", \"[::1]:0\"]",
         "banner = \"line one\\nline \\\"two\\\"\"",
@@ -56,12 +57,12 @@ fn what_check_prints_is_a_configuration_and_gives_the_same() {
     }
     // Line by line, but for what needs a feature that this build lacks, what is set another way, and what is an address or path.
     let rest = ALL_KEYS.split_once("[tls]").map_or("", |(rest, _)| rest);
-    let written_otherwise = ["listen_ftps", "tls_timeout", "disabled_commands", "transfers"];
+    let written_otherwise = ["listen_ftps", "tls_timeout", "disabled_commands", "transfers", "sandbox_paths"];
     for line in rest.lines().filter(|line| !written_otherwise.iter().any(|key| line.starts_with(key))) {
         assert!(first.stdout.lines().any(|shown| shown == line), "{line} is missing in\n{}", first.stdout);
     }
     let second = check(&folder, &first.stdout);
-    assert_eq!((second.code, second.stderr.as_str()), (Some(0), ""));
+    assert_eq!((second.code, second.stderr.as_str()), (Some(0), WARNING));
     assert_eq!(first.stdout, second.stdout);
 }
 
@@ -102,6 +103,8 @@ atomic_uploads = true
 umask = "027"
 symlinks = "none"
 sandbox = "off"
+sandbox_paths = ["home"]
+run_as = "nobody"
 max_login_failures_per_ip = 14
 hosts = ["ftp.example.com", "files.example.com"]
 disabled_commands = ["port", "SITE CHMOD"]
@@ -188,6 +191,7 @@ fn the_name_of_a_flag_leads_to_the_key() {
     refused_line("host = \"::\"", "host: unknown key; use listen, with the port, such as listen = [\"127.0.0.1:2121\"]");
     refused_line("directory = \".\"", "directory: unknown key; use home in [anonymous] or a [[user]]");
     refused_line("nat-address = \"192.0.2.1\"", "nat-address: unknown key; use masquerade_address");
+    refused_line("group = \"x\"", "group: unknown key; use run_as, such as run_as = \"ftp\"");
     refused_line("username = \"x\"", "username: unknown key; use name in a [[user]]");
 }
 
@@ -239,6 +243,7 @@ fn an_unknown_value_is_told_with_a_suggestion() {
         "engine = \"thread\"",
         "engine: \"thread\" is not possible here: use \"tokio\", \"smol\", \"threads\", \"processes\"; did you mean \"threads\"?",
     );
+    refused_line("sandbox = \"on\"", "sandbox: \"on\" is not possible here: use \"auto\", \"required\", \"off\"");
     refused_line("symlinks = \"all\"", "symlinks: \"all\" is not possible here: use \"beneath\", \"none\"");
     refused_line(
         "hosts = [\"ftp.example.com:21\"]",
@@ -296,10 +301,6 @@ fn what_this_build_lacks_is_told_by_name() {
     refused(&format!("{USER}[tls]\ncertfile = \"c.pem\""), &format!("wharf.toml:6: tls.certfile: {TLS}"));
     refused(&format!("{USER}[tls]\ntls_control_required = true"), &format!("wharf.toml:6: tls.tls_control_required: {TLS}"));
     refused_line("engine = \"processes\"", "engine: this build has no engine \"processes\": use \"tokio\"");
-    refused_line(
-        "sandbox = \"required\"",
-        "sandbox: this version cannot confine itself to a sandbox yet: use \"auto\" or \"off\"",
-    );
     refused(
         &format!("{USER}[unix]\nenabled = true"),
         "wharf.toml:6: unix.enabled: this version cannot let accounts of the system in yet: list the users as [[user]]",
@@ -397,6 +398,7 @@ fn a_missing_home_is_told_with_its_line() {
         "wharf.toml:4: user[1].home: cannot open the folder FOLDER/nowhere: No such file or directory (os error 2); name an existing \
          folder that this process may enter",
     );
+    refused_line("sandbox_paths = [\"nowhere\"]", "sandbox_paths[1]: FOLDER/nowhere is no directory: name one that is there");
     let folder = Folder::new();
     let outcome = folder.run(&["-d", "nowhere"]);
     assert_eq!(outcome.code, Some(2));

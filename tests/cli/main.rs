@@ -4,5 +4,7 @@
 
 mod configuration;
 mod example;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod serving;
 mod support;

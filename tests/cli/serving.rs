@@ -48,6 +48,30 @@ fn every_engine_serves() {
 }
 
 #[test]
+fn a_password_may_come_from_a_descriptor() {
+    let folder = Folder::new();
+    let mut command = std::process::Command::new("sh");
+    let script = "exec \"$0\" -i 127.0.0.1 -p 0 -u me --password-fd 3 3<secret";
+    fs::write(folder.path().join("secret"), "pa ss\r\n").unwrap();
+    command.args(["-c", script, env!("CARGO_BIN_EXE_wharf")]).current_dir(folder.path());
+    let daemon = Daemon::spawn(command, 1);
+    Client::log_in(daemon.addresses[0], "me", "pa ss");
+    let outcome = daemon.stop(Signal::TERM);
+    assert!(outcome.code == Some(0) && !outcome.stderr.contains("can see the password"), "{}", outcome.stderr);
+    let closed = folder.run(&["-u", "me", "--password-fd", "99"]);
+    assert_eq!(closed.code, Some(2));
+    assert!(closed.stderr.starts_with("wharf: --password-fd: cannot read it: "), "{}", closed.stderr);
+}
+
+#[test]
+fn a_password_that_cannot_be_taken_out_of_sight_is_told() {
+    let folder = Folder::new();
+    let outcome = folder.run(&["-u", "me", "-P", &"x".repeat(5000), "--check"]);
+    assert_eq!(outcome.code, Some(0));
+    assert!(outcome.stderr.starts_with("wharf: warning: everybody on this host can see the password"), "{}", outcome.stderr);
+}
+
+#[test]
 fn an_address_that_is_taken_is_told_and_nothing_is_printed() {
     let folder = Folder::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -69,6 +93,13 @@ fn flags_alone_make_a_server() {
     anonymous.stop(Signal::TERM);
 
     let user = Daemon::start(&folder, &["-i", "127.0.0.1", "-p", "0", "-d", "home", "-w", "-u", "me", "-P", "pa ss"], 1);
+    #[cfg(target_os = "linux")]
+    {
+        let process = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", user.id())).unwrap();
+        assert!(!process("cmdline").contains("pa ss") && process("cmdline").contains("\0--password-fd="));
+        assert!(!process("environ").contains("pa ss"));
+        assert_eq!(process("comm"), "wharf\n");
+    }
     assert_eq!(Client::try_log_in(user.addresses[0], "anonymous", "").1, "530 Authentication failed.");
     let mut client = Client::log_in(user.addresses[0], "me", "pa ss");
     assert_eq!(client.command("MKD new"), "257 \"/new\" directory created.");
@@ -137,7 +168,7 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
     // What cannot be changed is told, too.
     folder.write(&fresh.replace("127.0.0.1:0", "127.0.0.2:0"));
     daemon.signal(Signal::HUP);
-    daemon.wait_for_log("listen, engine, workers, backlog and [log] stay as they were until a restart");
+    daemon.wait_for_log("listen, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
     assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
 }
 
@@ -186,17 +217,19 @@ fn stopping_tells_idle_clients_and_lets_transfers_end() {
 
 #[test]
 fn a_second_signal_stops_at_once() {
-    let folder = with_user("shutdown_timeout = 600");
-    fs::File::create(folder.path().join("home/large")).unwrap().set_len(64 << 20).unwrap();
-    let mut daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
-    let mut busy = Client::log_in(daemon.addresses[0], "user", "12345");
-    // Nobody reads it: it never ends.
-    let _data = busy.begin_to_retrieve("large");
-    daemon.signal(Signal::TERM);
-    daemon.wait_for_log("stopping: ");
-    assert!(daemon.is_running());
-    daemon.signal(Signal::TERM);
-    assert_eq!(daemon.wait().code, Some(0));
+    for limit in [600, 0] {
+        let folder = with_user(&format!("shutdown_timeout = {limit}"));
+        fs::File::create(folder.path().join("home/large")).unwrap().set_len(64 << 20).unwrap();
+        let mut daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+        let mut busy = Client::log_in(daemon.addresses[0], "user", "12345");
+        // Nobody reads it: it never ends.
+        let _data = busy.begin_to_retrieve("large");
+        daemon.signal(Signal::TERM);
+        daemon.wait_for_log("stopping: ");
+        assert!(daemon.is_running());
+        daemon.signal(Signal::TERM);
+        assert_eq!(daemon.wait().code, Some(0));
+    }
 }
 
 #[test]
@@ -241,6 +274,9 @@ fn the_log_tells_what_happens_and_no_password() {
         assert!(!outcome.stderr.contains('\x1b'));
         let login = outcome.stderr.lines().find(|line| line.contains("logged in.")).unwrap();
         let peer = client.address();
+        let closed = outcome.stderr.lines().filter(|line| line.contains("FTP session closed"));
+        let whose = if format == "text" { format!("{peer}-[user]") } else { format!("\"peer\":\"{peer}\",\"user\":\"user\"") };
+        assert_eq!(closed.filter(|line| line.contains(&whose)).count(), 1, "{}", outcome.stderr);
         if format == "text" {
             assert!(
                 login.starts_with("[I 2") && login.ends_with(&format!("] {peer}-[user] USER 'user' logged in.")),

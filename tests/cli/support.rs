@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::{
@@ -34,9 +35,11 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a configuration.
+    /// Writes a configuration, for its owner's eyes alone: there may be passwords in it.
     pub(crate) fn write(&self, toml: &str) {
-        fs::write(self.0.join("wharf.toml"), toml).unwrap();
+        let path = self.0.join("wharf.toml");
+        fs::write(&path, toml).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Runs `wharf` in this folder to its end.
@@ -117,7 +120,8 @@ impl Daemon {
         Self::spawn(command, addresses)
     }
 
-    fn spawn(mut command: Command, addresses: usize) -> Self {
+    /// The same as this command.
+    pub(crate) fn spawn(mut command: Command, addresses: usize) -> Self {
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -132,6 +136,12 @@ impl Daemon {
             daemon.addresses.push(address);
         }
         daemon
+    }
+
+    /// The number of its process.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -267,8 +277,13 @@ impl Client {
 
     /// The octets of MLSD.
     pub(crate) fn list(&mut self) -> Vec<u8> {
+        self.list_with("MLSD")
+    }
+
+    /// The octets of this command.
+    pub(crate) fn list_with(&mut self, command: &str) -> Vec<u8> {
         let data = self.passive();
-        assert_eq!(self.command("MLSD").get(..3), Some("150"));
+        assert_eq!(self.command(command).get(..3), Some("150"));
         let octets = Self::read_all(data);
         assert_eq!(self.reply().get(..3), Some("226"));
         octets
@@ -294,7 +309,10 @@ impl Client {
     /// Stores a file, and gives the final reply.
     pub(crate) fn try_store(&mut self, name: &str, data: &[u8]) -> String {
         let mut connection = self.passive();
-        assert_eq!(self.command(&format!("STOR {name}")).get(..3), Some("150"));
+        let reply = self.command(&format!("STOR {name}"));
+        if !reply.starts_with("150") {
+            return reply;
+        }
         connection.write_all(data).unwrap();
         drop(connection);
         self.reply()

@@ -17,6 +17,7 @@ with_each_engine! {
     idle_sessions_end_at_once_by_a_drain
     running_transfers_may_finish
     transfers_that_take_too_long_are_cut
+    a_shutdown_timeout_of_0_is_none
     a_second_shutdown_may_be_shorter
     clients_that_do_not_read_do_not_hold_up_the_end
     a_server_without_sessions_ends_at_once
@@ -155,6 +156,22 @@ fn transfers_that_take_too_long_are_cut(engine: Engine) {
         client.expect_end();
     }
     drop(data);
+}
+
+fn a_shutdown_timeout_of_0_is_none(engine: Engine) {
+    let server = TestServer::with(engine, |options| options.settings.shutdown_timeout = Duration::ZERO);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    let mut data = client.begin(Via::Epsv, "STOR new");
+    let mut idle = Client::login(server.address());
+    server.handle.drain();
+    idle.expect(421);
+    data.write_all(b"content").unwrap();
+    drop(data);
+    client.expect(226);
+    client.expect(421);
+    server.expect_end();
+    assert_eq!(server.stored("new").unwrap(), b"content");
 }
 
 fn a_second_shutdown_may_be_shorter(engine: Engine) {
