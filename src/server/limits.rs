@@ -1,5 +1,5 @@
 //! What sessions of a server may take together: connections, failed logins, bandwidth of a user.
-use super::{Settings, registry::lock, std};
+use super::{Settings, registry::lock, sync::Mutex};
 use crate::proto::{address::canonical, codec::rate::TokenBucket, session::refusal::Refusal, time::Instant};
 use alloc::{
     collections::BTreeMap,
@@ -11,7 +11,6 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
-use std::sync::Mutex;
 
 /// Within this time failed logins of an address are added up, and for as long it is shut out then.
 const FAILURES_WINDOW: Duration = Duration::from_secs(600);
@@ -272,6 +271,9 @@ impl Drop for Rate {
         }
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod interleavings;
 
 #[cfg(test)]
 mod tests {

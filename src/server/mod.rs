@@ -65,6 +65,7 @@ mod smol;
     allow(dead_code, unreachable_pub, reason = "not every engine needs all of it")
 )]
 mod sockets;
+mod sync;
 #[cfg(all(unix, feature = "threads"))]
 mod threads;
 #[cfg(all(unix, feature = "tokio"))]

@@ -5,6 +5,7 @@ use super::{
     clock::{Clock, unix_time},
     limits::Limits,
     std,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     verb::Verbs,
 };
 use crate::proto::{
@@ -24,11 +25,7 @@ use core::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use std::{
-    io::PipeWriter,
-    panic::catch_unwind,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-};
+use std::{io::PipeWriter, panic::catch_unwind};
 
 /// Names a session of a server. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -327,17 +324,18 @@ impl Shared {
 
     /// Lets the acceptor stop; sessions go on.
     pub(super) fn stop_accepting(&self) {
-        lock(&self.state).stop_accepting();
+        let stopped = lock(&self.state).stop_accepting();
+        stopped.wake();
     }
 
     /// Stops accepting, and gives an order to all sessions. An order for an earlier end than one given before counts.
     pub(super) fn end(&self, order: Order) {
-        let entries: Vec<_> = {
+        let (stopped, entries): (_, Vec<_>) = {
             let mut state = lock(&self.state);
-            state.stop_accepting();
             state.order = state.order.sooner(order);
-            state.sessions.values().cloned().collect()
+            (state.stop_accepting(), state.sessions.values().cloned().collect())
         };
+        stopped.wake();
         entries.iter().for_each(|entry| entry.order(order));
     }
 
@@ -398,11 +396,14 @@ impl Shared {
     }
 
     fn poll(&self, context: &Context<'_>, holds: fn(&State) -> bool) -> Poll<()> {
-        let mut state = lock(&self.state);
-        if holds(&state) {
-            return Poll::Ready(());
-        }
-        state.waiting = Some(context.waker().clone());
+        let earlier = {
+            let mut state = lock(&self.state);
+            if holds(&state) {
+                return Poll::Ready(());
+            }
+            state.waiting.replace(context.waker().clone())
+        };
+        drop(earlier);
         Poll::Pending
     }
 
@@ -416,14 +417,25 @@ impl Shared {
 }
 
 impl State {
-    fn stop_accepting(&mut self) {
+    fn stop_accepting(&mut self) -> Waiting {
         self.accepting = None;
-        self.wake();
+        self.waiting()
     }
 
-    /// To be called when something may have come to its end.
-    fn wake(&mut self) {
-        if let Some(waiting) = self.waiting.take() {
+    /// Whom to wake when something may have come to its end.
+    fn waiting(&mut self) -> Waiting {
+        Waiting(self.waiting.take())
+    }
+}
+
+/// Whoever waits in a task, to be woken once the state is unlocked: a waker is the runtime's code, and may even end its task,
+/// which closes the server.
+#[must_use]
+struct Waiting(Option<Waker>);
+
+impl Waiting {
+    fn wake(self) {
+        if let Some(waiting) = self.0 {
             waiting.wake();
         }
     }
@@ -571,11 +583,63 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared.state);
-        state.sessions.remove(&self.id);
-        if state.sessions.is_empty() {
+        let waiting = {
+            let mut state = lock(&self.shared.state);
+            state.sessions.remove(&self.id);
+            if !state.sessions.is_empty() {
+                return;
+            }
             self.shared.ended.notify_all();
-            state.wake();
+            state.waiting()
+        };
+        waiting.wake();
+    }
+}
+
+#[cfg(all(test, shuttle))]
+mod interleavings;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{auth::table::UserTable, std};
+    use alloc::task::Wake;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A waker whose runtime looks at the server at once.
+    struct Curious(Arc<Shared>, AtomicUsize);
+
+    impl Wake for Curious {
+        fn wake(self: Arc<Self>) {
+            assert!(self.0.state.try_lock().is_ok(), "the registry is locked while a task is woken");
+            self.1.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn tasks_are_woken_without_a_lock() {
+        let setup = Setup {
+            config: Arc::new(Config::default()),
+            settings: Settings::default(),
+            authorizer: Arc::new(UserTable::new()),
+        };
+        let (_, accepting) = std::io::pipe().unwrap();
+        let shared = Arc::new(Shared::new(setup, Vec::new(), Hooks::default(), accepting));
+        let address = SocketAddr::from(([127, 0, 0, 1], 21));
+        let join = || shared.join(address, address, Box::new(|| {})).unwrap();
+        let curious = Arc::new(Curious(shared.clone(), AtomicUsize::new(0)));
+        let waker = curious.clone().into();
+        let context = Context::from_waker(&waker);
+
+        let member = join();
+        assert!(shared.poll_end(&context).is_pending());
+        drop(member);
+        assert!(shared.poll_end(&context).is_ready() && shared.poll_stop(&context).is_pending());
+        shared.stop_accepting();
+        assert!(shared.poll_stop(&context).is_ready());
+        let _member = join();
+        assert!(shared.poll_end(&context).is_pending());
+        shared.end(Order::Cut);
+        assert_eq!(curious.1.load(Ordering::Relaxed), 3);
     }
 }

@@ -1,6 +1,5 @@
 //! A bound on how much of something runs at once.
-use crate::server::std;
-use std::sync::{Condvar, Mutex, PoisonError};
+use crate::server::sync::{Condvar, Mutex, PoisonError};
 
 /// So many may run at once; the others wait.
 #[derive(Debug)]
@@ -46,9 +45,13 @@ impl Drop for Taken<'_> {
     }
 }
 
+#[cfg(all(test, shuttle))]
+mod interleavings;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::std;
     use core::sync::atomic::{AtomicUsize, Ordering};
     use std::{panic, sync::Barrier, thread};
 

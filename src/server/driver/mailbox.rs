@@ -1,11 +1,10 @@
 //! What reaches the task of a session from elsewhere.
-use super::super::{jobs::Finished, lent::Returned, registry::lock, std};
+use super::super::{jobs::Finished, lent::Returned, registry::lock, sync::Mutex};
 use alloc::vec::Vec;
 use core::{
     mem,
     task::{Context, Waker},
 };
-use std::sync::Mutex;
 
 /// Where other threads leave what a task waits for, and wake it.
 #[derive(Default)]
@@ -62,3 +61,6 @@ impl Mailbox {
         drop(inner);
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod interleavings;

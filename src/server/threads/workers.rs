@@ -1,12 +1,12 @@
 //! Threads that are used again: to start one costs more than all else of a short session.
-use crate::server::{registry::lock, std};
+use crate::server::{
+    registry::lock,
+    std,
+    sync::{Condvar, Mutex, PoisonError, thread},
+};
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
 use core::time::Duration;
-use std::{
-    io,
-    sync::{Condvar, Mutex, PoisonError},
-    thread,
-};
+use std::io;
 
 /// Octets of a stack, of which a session touches few: file systems and authorizers of the embedder run on it too.
 const STACK: usize = 256 * 1024;
@@ -87,6 +87,9 @@ impl Shared {
         state.tasks.pop_front()
     }
 }
+
+#[cfg(all(test, shuttle))]
+mod interleavings;
 
 #[cfg(test)]
 mod tests {
