@@ -197,6 +197,7 @@ fn verb(item: &Item<'_>) -> Result<String, Problem> {
 fn server(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
     let settings = &mut options.settings;
     set(top, "shutdown_timeout", &mut settings.shutdown_timeout, Item::seconds)?;
+    set(top, "tcp_keep_alive", &mut settings.tcp_keep_alive, Item::seconds)?;
     set(top, "tcp_no_delay", &mut settings.tcp_no_delay, Item::boolean)?;
     set(top, "use_sendfile", &mut settings.use_sendfile, Item::boolean)?;
     set(top, "max_cons", &mut settings.max_cons, |item| item.number(0..=usize::MAX))?;

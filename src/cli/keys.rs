@@ -28,6 +28,7 @@ pub(super) const SECTIONS: &Sections = &[
             "use_gmt_times",
             "show_symlinks",
             "tcp_no_delay",
+            "tcp_keep_alive",
             "use_sendfile",
             "max_cons",
             "max_cons_per_ip",

@@ -49,6 +49,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     writeln!(out, "use_gmt_times = {}", config.use_gmt_times)?;
     writeln!(out, "show_symlinks = {}", config.show_symlinks)?;
     writeln!(out, "tcp_no_delay = {}", settings.tcp_no_delay)?;
+    writeln!(out, "tcp_keep_alive = {}", seconds(settings.tcp_keep_alive))?;
     writeln!(out, "use_sendfile = {}", settings.use_sendfile)?;
     writeln!(out, "max_cons = {}", settings.max_cons)?;
     writeln!(out, "max_cons_per_ip = {}", settings.max_cons_per_ip)?;

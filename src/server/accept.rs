@@ -3,7 +3,7 @@ use super::{
     Settings,
     limits::Slot,
     registry::{Admission, Membership, Setup, Shared},
-    sockets::{self, Endpoint, Interest},
+    sockets::{self, ControlOptions, Endpoint, Interest},
     std,
 };
 use crate::proto::session::refusal::Refusal;
@@ -103,7 +103,7 @@ fn admit(
     shared: &Arc<Shared>,
     control: OwnedFd,
     peer: SocketAddr,
-    prepare: impl FnOnce(&OwnedFd, &Settings, bool) -> io::Result<()>,
+    prepare: impl FnOnce(&OwnedFd, &Settings, ControlOptions) -> io::Result<()>,
 ) -> Result<Guest, Refusal> {
     if let Some(permit) = &shared.hooks.permit_connection {
         let permitted = sockets::local_address(&control).map_or(Admission::Drop, |local| {
@@ -126,7 +126,8 @@ fn admit(
     let setup = shared.setup();
     let admitted = shared.limits.admit(peer.ip(), &setup.settings, shared.clock.now());
     let prepared = admitted.and_then(|slot| {
-        let prepared = prepare(&control, &setup.settings, shared.no_delay).and_then(|()| Ok(sockets::local_address(&control)?));
+        let prepared =
+            prepare(&control, &setup.settings, shared.inherited).and_then(|()| Ok(sockets::local_address(&control)?));
         prepared.map(|local| (slot, local)).map_err(|_| Refusal::Resources)
     });
     match prepared {

@@ -4,6 +4,7 @@ use super::{
     auth::{Authorizer, Denied},
     clock::{Clock, unix_time},
     limits::Limits,
+    sockets::ControlOptions,
     std,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     verb::Verbs,
@@ -181,8 +182,8 @@ pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
     pub(super) addresses: Vec<SocketAddr>,
-    /// What the listeners were prepared with: `tcp_no_delay`.
-    pub(super) no_delay: bool,
+    /// What the listeners were prepared with.
+    pub(super) inherited: ControlOptions,
     pub(super) limits: Arc<Limits>,
     pub(super) hooks: Hooks,
     refused: AtomicU64,
@@ -256,7 +257,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     pub(super) fn new(setup: Setup, addresses: Vec<SocketAddr>, hooks: Hooks, accepting: PipeWriter) -> Self {
-        let no_delay = setup.settings.tcp_no_delay;
+        let inherited = ControlOptions::of(&setup.settings);
         let state = State {
             setup: Arc::new(setup),
             accepting: Some(accepting),
@@ -268,7 +269,7 @@ impl Shared {
         Self {
             clock: Clock::start(),
             addresses,
-            no_delay,
+            inherited,
             limits: Arc::new(Limits::default()),
             hooks,
             refused: AtomicU64::new(0),

@@ -20,8 +20,12 @@ pub struct Settings {
     pub max_cons_per_ip: usize,
     /// Connections that the system keeps waiting until they are accepted; it may keep fewer. Default: 1024.
     pub backlog: u32,
-    /// Send small segments at once (`TCP_NODELAY`). Default: yes.
+    /// Send small segments at once (`TCP_NODELAY`), on control and data connections. Default: yes.
     pub tcp_no_delay: bool,
+    /// How long nothing may come over a control connection before the system asks whether the client is still there
+    /// (`SO_KEEPALIVE`, in whole seconds): it tells of clients that vanished, and keeps the way through NAT open during long
+    /// transfers. 0 = never. Default: 60 s.
+    pub tcp_keep_alive: Duration,
     /// Let the system copy from file to connection where that is possible (`sendfile`). Default: yes.
     pub use_sendfile: bool,
     /// Octets of the buffer for receiving data, at least; a larger one may be used, but none beyond 1 MiB. Default: 65536.
@@ -45,6 +49,7 @@ impl Default for Settings {
             max_cons_per_ip: 0,
             backlog: 1024,
             tcp_no_delay: true,
+            tcp_keep_alive: Duration::from_secs(60),
             use_sendfile: true,
             ac_in_buffer_size: 65536,
             ac_out_buffer_size: 65536,

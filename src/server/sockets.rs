@@ -61,9 +61,22 @@ pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> i
     Ok(())
 }
 
-/// Makes an accepted control connection ready; its listener was prepared with `no_delay`.
-pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, no_delay: bool) -> io::Result<()> {
-    if cfg!(target_os = "linux") && settings.tcp_no_delay == no_delay {
+/// Options of control connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ControlOptions {
+    no_delay: bool,
+    keep_alive: Duration,
+}
+
+impl ControlOptions {
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self { no_delay: settings.tcp_no_delay, keep_alive: settings.tcp_keep_alive }
+    }
+}
+
+/// Makes an accepted control connection ready; its listener was prepared with `inherited`.
+pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, inherited: ControlOptions) -> io::Result<()> {
+    if cfg!(target_os = "linux") && ControlOptions::of(settings) == inherited {
         return Ok(());
     }
     set_control_options(control, settings)
@@ -79,8 +92,14 @@ pub(super) fn adopt(control: &OwnedFd, settings: &Settings) -> io::Result<()> {
 
 fn set_control_options(socket: impl AsFd, settings: &Settings) -> io::Result<()> {
     let socket = socket.as_fd();
-    sockopt::set_tcp_nodelay(socket, settings.tcp_no_delay)?;
-    sockopt::set_socket_keepalive(socket, true)?;
+    let ControlOptions { no_delay, keep_alive } = ControlOptions::of(settings);
+    sockopt::set_tcp_nodelay(socket, no_delay)?;
+    sockopt::set_socket_keepalive(socket, !keep_alive.is_zero())?;
+    #[cfg(not(target_os = "openbsd"))]
+    if !keep_alive.is_zero() {
+        // Linux takes no more.
+        sockopt::set_tcp_keepidle(socket, keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(32767)))?;
+    }
     // The Telnet data mark that comes as urgent data before ABOR has its place in the stream (RFC 854): there it must stay.
     sockopt::set_socket_oobinline(socket, true)?;
     Ok(())
@@ -278,14 +297,26 @@ mod tests {
 
     #[test]
     fn control_connections_are_as_the_settings_say_even_if_the_listener_is_not() {
-        let settings = |tcp_no_delay| Settings { tcp_no_delay, ..Settings::default() };
-        for (before, now) in [(true, true), (true, false), (false, true), (false, false)] {
-            let listener = listen("127.0.0.1:0".parse().unwrap(), false, &settings(before)).unwrap();
-            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let settings = |tcp_no_delay, seconds| {
+            let tcp_keep_alive = Duration::from_secs(seconds);
+            Settings { tcp_no_delay, tcp_keep_alive, ..Settings::default() }
+        };
+        let choices = [(true, 60), (true, 0), (false, 60), (false, 7)];
+        for (before, now) in choices.iter().flat_map(|before| choices.iter().map(move |now| (before, now))) {
+            let before = settings(before.0, before.1);
+            let listener = listen("127.0.0.1:0".parse().unwrap(), false, &before).unwrap();
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (control, _) = accept(&listener).unwrap();
-            prepare_control(&control, &settings(now), before).unwrap();
-            assert_eq!(sockopt::tcp_nodelay(&control).unwrap(), now);
-            assert!(sockopt::socket_keepalive(&control).unwrap() && sockopt::socket_oobinline(&control).unwrap());
+            prepare_control(&control, &settings(now.0, now.1), ControlOptions::of(&before)).unwrap();
+            let adopted = OwnedFd::from(client);
+            adopt(&adopted, &settings(now.0, now.1)).unwrap();
+            for socket in [control, adopted] {
+                assert_eq!(sockopt::tcp_nodelay(&socket).unwrap(), now.0);
+                assert_eq!(sockopt::socket_keepalive(&socket).unwrap(), now.1 != 0);
+                #[cfg(not(target_os = "openbsd"))]
+                assert!(now.1 == 0 || sockopt::tcp_keepidle(&socket).unwrap() == Duration::from_secs(now.1));
+                assert!(sockopt::socket_oobinline(&socket).unwrap());
+            }
         }
     }
 

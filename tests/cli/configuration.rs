@@ -90,6 +90,7 @@ passive_ports = "60000-60009"
 use_gmt_times = false
 show_symlinks = false
 tcp_no_delay = false
+tcp_keep_alive = 17
 use_sendfile = false
 max_cons = 9
 max_cons_per_ip = 10
