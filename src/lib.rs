@@ -4,6 +4,8 @@
 
 extern crate alloc;
 
+#[cfg(all(doc, feature = "cli"))]
+pub mod coming_from_pyftpdlib;
 pub mod proto;
 #[cfg(feature = "std")]
 pub mod server;
