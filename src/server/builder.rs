@@ -23,7 +23,10 @@ use std::{
 };
 
 /// An FTP server that listens, and serves once it is told by what: by a thread for each connection (`serve`), or by tasks of a
-/// runtime (`serve_tokio`, `serve_smol`, or `serve_on` one of your own).
+/// runtime (`serve_tokio`, `serve_smol`, or `serve_on` one of your own). Connections that you accepted yourself are served one by
+/// one (`serve_connection`, `serve_connection_on`).
+///
+/// A program may have several, each with settings, users and hooks of its own: they share nothing.
 ///
 #[allow(clippy::needless_doctest_main, reason = "it is an example as a whole")]
 #[doc = "```no_run"]
@@ -62,7 +65,22 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Describes a server: who may log in, where it listens, how it behaves.
+/// Describes a server: who may log in, where it listens, how it behaves, and what your program is asked and told.
+///
+/// # Where your code is called
+///
+/// | | by threads (`serve`) | by tasks (`serve_tokio`, `serve_smol`, `serve_on`) |
+/// |---|---|---|
+/// | [`Builder::permit_connection`], [`Builder::on_refusal`] | the thread that accepts: *do not block* | the task that accepts: *do not block* |
+/// | [`Authorizer`], [`FileSystem`](super::fs::FileSystem) | the session's thread | the pool of threads; the task, if `is_quick` |
+/// | [`Builder::permit_login`] | the session's thread | the pool of threads |
+/// | [`Builder::on_event`] | the session's thread | the session's task: *do not block* |
+/// | [`Builder::verb`] | a thread of its own | the pool of threads |
+/// | [`Builder::quick_verb`] | the session's thread | the session's task: *do not block* |
+///
+/// Where it is not said otherwise it may block, and holds up its own session alone. A panic ends the session that it comes from, as
+/// [`Reason::Failed`](crate::Reason::Failed), and nothing else; of a client who has no session yet it closes the connection. All of it
+/// may be called by several threads at once.
 #[derive(Default)]
 pub struct Builder {
     config: Config,
@@ -241,8 +259,8 @@ impl Builder {
         self
     }
 
-    /// Listens on `address` too; port 0 lets the system choose. `[::]` serves IPv4 as well, unless an IPv4 address is bound to
-    /// the same port.
+    /// Listens on `address` too, as often as this is called; port 0 lets the system choose. `[::]` serves IPv4 as well, unless an
+    /// IPv4 address is bound to the same port.
     #[must_use]
     pub fn bind(mut self, address: SocketAddr) -> Self {
         self.sources.push(Source::Address(address));
