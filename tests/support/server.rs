@@ -60,7 +60,8 @@ impl Engine {
         self.name() == "threads"
     }
 
-    fn workers(self) -> usize {
+    /// Threads that run tasks.
+    pub fn workers(self) -> usize {
         match self {
             #[cfg(feature = "threads")]
             Self::Threads => 0,
@@ -101,6 +102,8 @@ pub struct Options {
     pub bind: Vec<SocketAddr>,
     /// Put before the files in memory.
     pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
+    /// What serves, in place of the engine.
+    pub serve: Box<dyn FnOnce(Server) -> std::io::Result<()> + Send>,
     /// In place of the one user.
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// Octets a second of all of the user's connections: received, sent.
@@ -111,15 +114,18 @@ pub struct Options {
     pub build: Box<dyn FnOnce(Builder) -> Builder>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    fn new(engine: Engine) -> Self {
         let mut config = Config::default();
         config.auth_failed_timeout = Duration::ZERO;
+        let mut settings = Settings::default();
+        settings.workers = engine.workers();
         Self {
             config,
-            settings: Settings::default(),
+            settings,
             bind: vec!["127.0.0.1:0".parse().unwrap()],
             wrap: Box::new(|files| Arc::new(files)),
+            serve: Box::new(move |server| engine.serve(server)),
             authorizer: None,
             limits: (0, 0),
             hook: Box::new(|_, _| {}),
@@ -158,8 +164,7 @@ impl TestServer {
 
     /// Starts a server with one user, `user`, whose password is `12345`.
     pub fn with(engine: Engine, change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options::default();
-        options.settings.workers = engine.workers();
+        let mut options = Options::new(engine);
         change(&mut options);
         let files = Memory::new(tree());
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
@@ -180,7 +185,7 @@ impl TestServer {
         let handle = server.handle();
         let (end, ended) = mpsc::channel();
         let thread = thread::spawn(move || {
-            engine.serve(server).expect("a server that ends as it should");
+            (options.serve)(server).expect("a server that ends as it should");
             let _ = end.send(());
         });
         Self { handle, files, events, ended, thread: Some(thread) }
@@ -209,6 +214,11 @@ impl TestServer {
     /// All events so far.
     pub fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
+    }
+
+    /// Lets go of the events so far.
+    pub fn forget_events(&self) {
+        *self.events.lock().unwrap() = Vec::new();
     }
 
     /// Waits until `true`.
