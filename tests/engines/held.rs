@@ -162,18 +162,18 @@ fn counted(engine: Engine, running: &Running) -> TestServer {
             Engine::Threads => {}
             #[cfg(feature = "tokio")]
             Engine::Tokio(workers) => {
-                options.serve = Box::new(move |server| {
+                options.serve = Some(Box::new(move |server| {
                     use tokio::runtime::Builder;
                     let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
                     let builder = builder.worker_threads(workers).thread_keep_alive(Duration::from_millis(10));
                     let runtime = builder.enable_all().build()?;
                     let tokio = wharf::server::Tokio::new(runtime.handle().clone());
                     runtime.block_on(server.serve_on(Counted(tokio, running)))
-                });
+                }));
             }
             #[cfg(feature = "smol")]
             Engine::Smol(workers) => {
-                options.serve = Box::new(move |server| {
+                options.serve = Some(Box::new(move |server| {
                     let executor = Arc::new(async_executor::Executor::new());
                     let served = server.serve_on(Counted(wharf::server::Smol::new(executor.clone()), running));
                     let (end, ended) = async_channel::bounded::<()>(1);
@@ -185,7 +185,7 @@ fn counted(engine: Engine, running: &Running) -> TestServer {
                         drop(end);
                         served
                     })
-                });
+                }));
             }
         }
     })

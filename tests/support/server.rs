@@ -103,7 +103,7 @@ pub struct Options {
     /// Put before the files in memory.
     pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
     /// What serves, in place of the engine.
-    pub serve: Box<dyn FnOnce(Server) -> std::io::Result<()> + Send>,
+    pub serve: Option<Box<dyn FnOnce(Server) -> std::io::Result<()> + Send>>,
     /// In place of the one user.
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// Octets a second of all of the user's connections: received, sent.
@@ -114,18 +114,16 @@ pub struct Options {
     pub build: Box<dyn FnOnce(Builder) -> Builder>,
 }
 
-impl Options {
-    fn new(engine: Engine) -> Self {
+impl Default for Options {
+    fn default() -> Self {
         let mut config = Config::default();
         config.auth_failed_timeout = Duration::ZERO;
-        let mut settings = Settings::default();
-        settings.workers = engine.workers();
         Self {
             config,
-            settings,
+            settings: Settings::default(),
             bind: vec!["127.0.0.1:0".parse().unwrap()],
             wrap: Box::new(|files| Arc::new(files)),
-            serve: Box::new(move |server| engine.serve(server)),
+            serve: None,
             authorizer: None,
             limits: (0, 0),
             hook: Box::new(|_, _| {}),
@@ -164,7 +162,8 @@ impl TestServer {
 
     /// Starts a server with one user, `user`, whose password is `12345`.
     pub fn with(engine: Engine, change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options::new(engine);
+        let mut options = Options::default();
+        options.settings.workers = engine.workers();
         change(&mut options);
         let files = Memory::new(tree());
         let events: Arc<Mutex<Vec<Event>>> = Arc::default();
@@ -185,7 +184,11 @@ impl TestServer {
         let handle = server.handle();
         let (end, ended) = mpsc::channel();
         let thread = thread::spawn(move || {
-            (options.serve)(server).expect("a server that ends as it should");
+            let served = match options.serve {
+                Some(serve) => serve(server),
+                None => engine.serve(server),
+            };
+            served.expect("a server that ends as it should");
             let _ = end.send(());
         });
         Self { handle, files, events, ended, thread: Some(thread) }
