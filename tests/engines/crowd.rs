@@ -1,12 +1,12 @@
 //! Many clients, and what they leave behind.
 use crate::{
     client::{Client, PATIENCE, Via},
-    server::{Engine, TestServer, eventually, noise},
+    server::{Engine, TestServer, noise},
     with_each_engine,
 };
 use std::{
     env, fs,
-    io::{Read, Seek, Write},
+    io::{Read, Seek},
     process::Command,
     thread,
     time::Duration,
@@ -14,7 +14,6 @@ use std::{
 
 with_each_engine! {
     two_hundred_sessions_at_once
-    nothing_is_left_of_a_thousand_sessions
     a_lack_of_descriptors_is_survived
 }
 
@@ -42,22 +41,18 @@ fn two_hundred_sessions_at_once(engine: Engine) {
 }
 
 /// Runs the calling test again in a process of its own, where nothing else opens files or starts threads; `true` in there.
-fn alone(engine: Engine, test: &str) -> bool {
+pub fn alone(module: &str, engine: Engine, test: &str) -> bool {
     if env::var_os("WHARF_TEST_ALONE").is_some() {
         return true;
     }
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", &format!("crowd::{}::{test}", engine.name()), "--nocapture", "--test-threads=1"])
+        .args(["--exact", &format!("{module}::{}::{test}", engine.name()), "--nocapture", "--test-threads=1"])
         .env("WHARF_TEST_ALONE", "1")
         .output()
         .unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "alone: {text}");
     false
-}
-
-fn open_descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 /// What all threads of this process have used of processors, in ticks of a hundredth of a second (proc_pid_stat(5)).
@@ -69,51 +64,12 @@ fn cpu_time(stat: &mut fs::File) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Threads of this process, if the engine does not keep them for other sessions.
-fn threads(engine: Engine) -> usize {
-    if !engine.is_threads() {
-        return 0;
-    }
-    fs::read_dir("/proc/self/task").unwrap().count()
-}
-
-fn nothing_is_left_of_a_thousand_sessions(engine: Engine) {
-    if !fs::exists("/proc/self/fd").unwrap() {
-        return println!("skipped: there is no /proc");
-    }
-    if !alone(engine, "nothing_is_left_of_a_thousand_sessions") {
-        return;
-    }
-    let without_server = threads(engine);
-    let server = TestServer::start(engine);
-    let threads_of_none = if engine.is_threads() { without_server + 1 } else { 0 };
-    drop(Client::login(server.address()));
-    server.until("the end of the first", |server| server.handle.is_empty() && threads(engine) == threads_of_none);
-    let before = (open_descriptors(), threads(engine));
-    for number in 0..1000 {
-        let mut client = Client::login(server.address());
-        match number % 4 {
-            0 => drop(client.say("QUIT", 221)),
-            1 => assert_eq!(client.receive(Via::Epsv, "RETR text").1.code, 226),
-            2 => drop(client.prepare(Via::Pasv)),
-            _ => {
-                let mut data = client.begin(Via::Port, "STOR new");
-                data.write_all(b"some").unwrap();
-                // The control connection goes first.
-                drop(client);
-            }
-        }
-    }
-    server.until("the end of all", |server| server.handle.is_empty());
-    eventually("all closed", || (open_descriptors(), threads(engine)) == before);
-}
-
 fn a_lack_of_descriptors_is_survived(engine: Engine) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     if !fs::exists("/proc/self/fd").unwrap() {
         return println!("skipped: there is no /proc");
     }
-    if !alone(engine, "a_lack_of_descriptors_is_survived") {
+    if !alone("crowd", engine, "a_lack_of_descriptors_is_survived") {
         return;
     }
     let server = TestServer::start(engine);

@@ -20,6 +20,7 @@ mod crowd;
 mod data;
 mod embed;
 mod faults;
+mod held;
 mod limits;
 #[cfg(feature = "files")]
 mod local;

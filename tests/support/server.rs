@@ -60,7 +60,8 @@ impl Engine {
         self.name() == "threads"
     }
 
-    fn workers(self) -> usize {
+    /// Threads that run tasks.
+    pub fn workers(self) -> usize {
         match self {
             #[cfg(feature = "threads")]
             Self::Threads => 0,
@@ -101,6 +102,8 @@ pub struct Options {
     pub bind: Vec<SocketAddr>,
     /// Put before the files in memory.
     pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
+    /// What serves, in place of the engine.
+    pub serve: Option<Box<dyn FnOnce(Server) -> std::io::Result<()> + Send>>,
     /// In place of the one user.
     pub authorizer: Option<Arc<dyn Authorizer>>,
     /// Octets a second of all of the user's connections: received, sent.
@@ -120,6 +123,7 @@ impl Default for Options {
             settings: Settings::default(),
             bind: vec!["127.0.0.1:0".parse().unwrap()],
             wrap: Box::new(|files| Arc::new(files)),
+            serve: None,
             authorizer: None,
             limits: (0, 0),
             hook: Box::new(|_, _| {}),
@@ -180,7 +184,11 @@ impl TestServer {
         let handle = server.handle();
         let (end, ended) = mpsc::channel();
         let thread = thread::spawn(move || {
-            engine.serve(server).expect("a server that ends as it should");
+            let served = match options.serve {
+                Some(serve) => serve(server),
+                None => engine.serve(server),
+            };
+            served.expect("a server that ends as it should");
             let _ = end.send(());
         });
         Self { handle, files, events, ended, thread: Some(thread) }
@@ -209,6 +217,11 @@ impl TestServer {
     /// All events so far.
     pub fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
+    }
+
+    /// Lets go of the events so far.
+    pub fn forget_events(&self) {
+        *self.events.lock().unwrap() = Vec::new();
     }
 
     /// Waits until `true`.
