@@ -408,7 +408,8 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let mut state = lock(&self.shared.state);
         state.sessions.remove(&self.id);
-        if state.sessions.is_empty() {
+        // Nobody waits for the last one before, and to tell nobody is a system call as well.
+        if state.sessions.is_empty() && state.accepting.is_none() {
             self.shared.ended.notify_all();
             state.wake();
         }
