@@ -90,6 +90,7 @@ impl Bench {
             Job::Fs { .. } => self.handle(Input::Report(id, Report::Done)),
             Job::Open { .. } => self.handle(Input::Report(id, Report::Opened { size: Some(7), path: None })),
             Job::Read { .. } => self.handle(Input::Report(id, Report::Chunk(Vec::new()))),
+            Job::Digest { .. } => self.handle(Input::Report(id, Report::Digest(vec![7; 32]))),
             Job::Listen(_) => {
                 self.handle(Input::Report(id, Report::Listening(self.local)));
                 self.handle(Input::Report(id, Report::Connected(self.peer)));

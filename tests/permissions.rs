@@ -54,6 +54,25 @@ const TABLE: &[Row] = &[
     row("MDTM {}", "l"),
     row("RETR {}", "r"),
     after("REST 5", "RETR {}", "r"),
+    #[cfg(feature = "hashes")]
+    row("HASH {}", "r"),
+    #[cfg(feature = "hashes")]
+    after("REST 5", "HASH {}", "r"),
+    #[cfg(feature = "hashes")]
+    row("MD5 {}", "r"),
+    #[cfg(feature = "hashes")]
+    row("XCRC {}", "r"),
+    #[cfg(feature = "hashes")]
+    row("XMD5 {}", "r"),
+    #[cfg(feature = "hashes")]
+    row("XSHA {}", "r"),
+    #[cfg(feature = "hashes")]
+    row("XSHA1 {}", "r"),
+    #[cfg(feature = "hashes")]
+    row("XSHA256 \"{}\" 1 3", "r"),
+    #[cfg(feature = "hashes")]
+    row("XSHA512 \"{}\"", "r"),
+    on_directory("AVBL {}", "l"),
     row("APPE {}", "a"),
     // It writes over what is there, as STOR does.
     after("REST 5", "APPE {}", "aw"),
@@ -91,6 +110,7 @@ const HERE: &[Row] = &[
     on_directory("MLSD", "l"),
     on_directory("MLST", "l"),
     on_directory("STAT -l", "l"),
+    on_directory("AVBL", "l"),
     on_directory("STOU", "w"),
     on_directory("SITE UMASK 077", "M"),
     on_directory("SITE XHERE", "d"),

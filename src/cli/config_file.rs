@@ -146,6 +146,7 @@ fn sessions(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem>
     set(top, "read_limit", &mut config.read_limit, |item| item.number(0..=u64::MAX))?;
     set(top, "write_limit", &mut config.write_limit, |item| item.number(0..=u64::MAX))?;
     set(top, "max_line", &mut config.limits.line, |item| item.number(512..=65536))?;
+    set(top, "max_hash_size", &mut config.limits.hash_size, |item| item.number(0..=u64::MAX))?;
     set(top, "umask", &mut config.umask, umask)?;
     if let Some(item) = top.take("hosts") {
         for item in item.array("an array of host names, such as [\"ftp.example.com\"]")? {

@@ -38,6 +38,7 @@ pub(super) const SECTIONS: &Sections = &[
             "read_limit",
             "write_limit",
             "max_line",
+            "max_hash_size",
             "atomic_uploads",
             "umask",
             "symlinks",

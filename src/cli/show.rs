@@ -59,6 +59,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     writeln!(out, "read_limit = {}", config.read_limit)?;
     writeln!(out, "write_limit = {}", config.write_limit)?;
     writeln!(out, "max_line = {}", config.limits.line)?;
+    writeln!(out, "max_hash_size = {}", config.limits.hash_size)?;
     writeln!(out, "atomic_uploads = {}", files.atomic_uploads)?;
     writeln!(out, "umask = \"{:03o}\"", config.umask)?;
     let symlinks = match files.symlinks {

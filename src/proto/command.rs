@@ -81,6 +81,13 @@ macro_rules! verbs {
 
 use Permission as P;
 
+const RANGE: &str = "\"path\" [start end]";
+
+/// The help of a verb that is done only where digests can be made.
+const fn hashed(help: (&'static str, &'static str)) -> Option<(&'static str, &'static str)> {
+    if cfg!(feature = "hashes") { Some(help) } else { None }
+}
+
 verbs! {
     Abor "ABOR" Forbidden LoggedIn None, Keep Some(("", "abort the transfer"));
     Acct "ACCT" Required Always None, Keep Some(("account", "superfluous: there are no accounts"));
@@ -88,7 +95,7 @@ verbs! {
     Allo "ALLO" Required LoggedIn None, Keep Some(("octets", "superfluous: no space need be allocated"));
     Appe "APPE" Required LoggedIn Some(P::Append), Clear Some(("path", "append to a file"));
     Auth "AUTH" Required Always None, Keep Some(("TLS", "begin TLS on the control connection"));
-    Avbl "AVBL" Optional LoggedIn None, Keep None;
+    Avbl "AVBL" Optional LoggedIn Some(P::List), Keep Some(("[path]", "show how many octets find room"));
     Ccc "CCC" Forbidden Always None, Keep Some(("", "end TLS on the control connection"));
     Cdup "CDUP" Forbidden LoggedIn None, Keep Some(("", "go to the parent directory"));
     Clnt "CLNT" Optional Always None, Keep Some(("text", "say what the client is"));
@@ -103,14 +110,14 @@ verbs! {
     Eprt "EPRT" Required LoggedIn None, Keep Some(("|family|address|port|", "connect to this address for data"));
     Epsv "EPSV" Optional LoggedIn None, Keep Some(("[1|2|ALL]", "listen for a data connection"));
     Feat "FEAT" Forbidden Always None, Keep Some(("", "list the extensions"));
-    Hash "HASH" Required LoggedIn None, Keep None;
+    Hash "HASH" Required LoggedIn Some(P::Retrieve), Keep hashed(("path", "show a digest of a file"));
     Help "HELP" Optional Always None, Keep Some(("[verb]", "show help"));
     Host "HOST" Required Always None, Keep Some(("name", "name the host that is meant"));
     Lang "LANG" Optional Always None, Keep Some(("[tag]", "choose the language of replies"));
     List "LIST" Optional LoggedIn Some(P::List), Clear Some(("[path]", "list files"));
     Lprt "LPRT" Required LoggedIn None, Keep None;
     Lpsv "LPSV" Forbidden LoggedIn None, Keep None;
-    Md5 "MD5" Required LoggedIn None, Keep None;
+    Md5 "MD5" Required LoggedIn Some(P::Retrieve), Keep hashed(("path", "show the MD5 digest of a file"));
     Mdtm "MDTM" Required LoggedIn Some(P::List), Keep Some(("path", "show when a file was changed"));
     Mfct "MFCT" Required LoggedIn None, Keep None;
     Mff "MFF" Required LoggedIn None, Keep Some(("fact=value; path", "change facts of a file"));
@@ -159,17 +166,17 @@ verbs! {
     Thmb "THMB" Required LoggedIn None, Keep None;
     Type "TYPE" Required LoggedIn None, Clear Some(("A|I|L 8", "set the representation type"));
     User "USER" Required Always None, Clear Some(("name", "log in"));
-    Xcrc "XCRC" Required LoggedIn None, Keep None;
+    Xcrc "XCRC" Required LoggedIn Some(P::Retrieve), Keep hashed((RANGE, "show the CRC-32 of a file"));
     Xcup "XCUP" Forbidden LoggedIn None, Keep Some(("", "as CDUP"));
     Xcwd "XCWD" Required LoggedIn Some(P::Enter), Keep Some(("path", "as CWD"));
-    Xmd5 "XMD5" Required LoggedIn None, Keep None;
+    Xmd5 "XMD5" Required LoggedIn Some(P::Retrieve), Keep hashed((RANGE, "show the MD5 digest of a file"));
     Xmkd "XMKD" Required LoggedIn Some(P::MakeDirectory), Keep Some(("path", "as MKD"));
     Xpwd "XPWD" Forbidden LoggedIn None, Keep Some(("", "as PWD"));
     Xrmd "XRMD" Required LoggedIn Some(P::Delete), Keep Some(("path", "as RMD"));
-    Xsha "XSHA" Required LoggedIn None, Keep None;
-    Xsha1 "XSHA1" Required LoggedIn None, Keep None;
-    Xsha256 "XSHA256" Required LoggedIn None, Keep None;
-    Xsha512 "XSHA512" Required LoggedIn None, Keep None;
+    Xsha "XSHA" Required LoggedIn Some(P::Retrieve), Keep hashed((RANGE, "show the SHA-1 digest of a file"));
+    Xsha1 "XSHA1" Required LoggedIn Some(P::Retrieve), Keep hashed((RANGE, "as XSHA"));
+    Xsha256 "XSHA256" Required LoggedIn Some(P::Retrieve), Keep hashed((RANGE, "show the SHA-256 digest of a file"));
+    Xsha512 "XSHA512" Required LoggedIn Some(P::Retrieve), Keep hashed((RANGE, "show the SHA-512 digest of a file"));
 }
 
 impl Verb {
@@ -198,6 +205,13 @@ impl Verb {
     #[must_use]
     pub fn is_transfer(self) -> bool {
         matches!(self, Self::Retr | Self::Stor | Self::Stou | Self::Appe | Self::List | Self::Nlst | Self::Mlsd)
+    }
+
+    /// Whether it asks for a digest of a file.
+    pub(crate) fn is_checksum(self) -> bool {
+        let is_of_the_field =
+            matches!(self, Self::Xcrc | Self::Xmd5 | Self::Xsha | Self::Xsha1 | Self::Xsha256 | Self::Xsha512);
+        is_of_the_field || matches!(self, Self::Hash | Self::Md5)
     }
 
     /// Whether its argument is a secret.

@@ -109,6 +109,8 @@ pub struct Limits {
     /// Octets of the largest file whose size is told in TYPE A, for which it must be read; larger ones are 550. 0 = none.
     /// Default: 1 MiB.
     pub ascii_size: u64,
+    /// Octets that HASH, XCRC and the like read at most; what is larger is 552. 0 = no limit. Default: 64 GiB.
+    pub hash_size: u64,
 }
 
 impl Default for Config {
@@ -146,6 +148,6 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: 4096, queue: 16 * 1024, output: 16 * 1024, ascii_size: 1024 * 1024 }
+        Self { line: 4096, queue: 16 * 1024, output: 16 * 1024, ascii_size: 1024 * 1024, hash_size: 64 << 30 }
     }
 }

@@ -11,6 +11,7 @@
 //! | [`Job::Fs`] | as its [`FsOp`] says, or `Failed` | – |
 //! | [`Job::Open`] | `Opened` or `Failed` | the open file or directory, positioned |
 //! | [`Job::Read`] | `Chunk` or `Failed` | – |
+//! | [`Job::Digest`] | `Progress` or `Digest` or `Failed` | – |
 //! | [`Job::Listen`] | `Listening`, then a `Connected` for each connection that arrives; or `Failed` | listener, later the connection |
 //! | [`Job::Connect`] | `Connected` or `Failed` | the connection |
 //! | [`Job::Transfer`] | any number of `Progress`, then `Transferred` | what its two jobs held |
@@ -19,6 +20,7 @@ use super::{
     address::PassivePorts,
     codec::{glob::Pattern, mlsx::FactSet},
     custom::{Answer, CustomCommand},
+    digest::Algorithm,
     failure::Failure,
     file::Entry,
     path::VirtualPath,
@@ -68,6 +70,12 @@ pub enum Job {
         list: JobId,
         /// About how many octets.
         limit: usize,
+    },
+    /// Read a piece, of some megabytes, of the file that `file` holds (an [`Open::Digest`] job): a [`Report::Progress`] says that
+    /// there is more. Between the pieces the session hears whether the client has enough; and so must whoever does this job.
+    Digest {
+        /// The open job that holds the file.
+        file: JobId,
     },
     /// Open a passive listener.
     Listen(Listen),
@@ -155,6 +163,8 @@ pub enum FsOp {
         /// `None`: as stored. `Some(limit)`: as TYPE A transfers it, if no more than `limit` octets are stored.
         ascii: Option<u64>,
     },
+    /// AVBL: octets that find room in a directory. Reports `Size`.
+    Available(VirtualPath),
     /// MFMT, MFF: times of a file. Reports `Done`.
     SetModified {
         /// The file.
@@ -177,7 +187,7 @@ impl FsOp {
     pub fn path(&self) -> &VirtualPath {
         match self {
             Self::ChangeDirectory(path) | Self::RemoveDirectory(path) | Self::RemoveFile(path) => path,
-            Self::Exists(path) | Self::Metadata(path) | Self::Facts(path) => path,
+            Self::Exists(path) | Self::Metadata(path) | Self::Facts(path) | Self::Available(path) => path,
             Self::MakeDirectory { path, .. } | Self::MakeSymlink { path, .. } | Self::Size { path, .. } => path,
             Self::SetModified { path, .. } | Self::SetMode { path, .. } => path,
             Self::Rename { from, .. } => from,
@@ -188,7 +198,8 @@ impl FsOp {
     #[must_use]
     pub fn is_write(&self) -> bool {
         match self {
-            Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Facts(_) | Self::Size { .. } => false,
+            Self::ChangeDirectory(_) | Self::Exists(_) | Self::Metadata(_) | Self::Facts(_) => false,
+            Self::Size { .. } | Self::Available(_) => false,
             Self::MakeDirectory { .. } | Self::RemoveDirectory(_) | Self::RemoveFile(_) | Self::Rename { .. } => true,
             Self::MakeSymlink { .. } | Self::SetModified { .. } | Self::SetMode { .. } => true,
         }
@@ -218,6 +229,18 @@ pub enum Open {
     },
     /// A directory, or a single file, to list.
     List(Listing),
+    /// A regular file of which a digest is wanted (HASH). Beyond the end:
+    /// [`FailureKind::OffsetBeyondEnd`](super::failure::FailureKind). Reports `Opened` with the size stored.
+    Digest {
+        /// The file.
+        path: VirtualPath,
+        /// How.
+        algorithm: Algorithm,
+        /// The first octet.
+        start: u64,
+        /// The octet behind the last one; the end of the file, if it has fewer, or if `None`.
+        end: Option<u64>,
+    },
 }
 
 /// How a file is to be written.
@@ -340,12 +363,14 @@ pub enum Report {
     },
     /// Some lines of a listing; empty at its end.
     Chunk(Vec<u8>),
+    /// The digest, most significant octet first.
+    Digest(Vec<u8>),
     /// The listener is bound.
     Listening(SocketAddr),
     /// There is a data connection with this peer. From a listener it waits for
     /// [`Output::Accept`](super::session::Output::Accept) or [`Output::Refuse`](super::session::Output::Refuse).
     Connected(SocketAddr),
-    /// So many octets have gone over the data connection since the transfer began.
+    /// So many octets have gone over the data connection since the transfer began; or have been read for a digest.
     Progress(u64),
     /// The transfer ended: `Ok` only if every octet is where it belongs and the file is closed. The data connection is closed.
     Transferred {

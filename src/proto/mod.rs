@@ -17,6 +17,7 @@ pub mod codec;
 pub mod command;
 pub mod config;
 pub mod custom;
+pub mod digest;
 pub mod event;
 pub mod failure;
 pub mod file;

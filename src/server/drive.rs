@@ -53,6 +53,10 @@ pub(super) struct Drive<E> {
     session: Session,
     jobs: Jobs<E>,
     transfer: Option<Box<Running<E>>>,
+    /// A piece of long work that is to be done once the control connection was looked at.
+    piece: Option<Box<Blocking>>,
+    /// It was.
+    looked: bool,
     /// What the session is to be told next.
     news: VecDeque<Input<'static>>,
     /// What was seen of the control connection, and not looked at yet.
@@ -152,6 +156,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             member,
             setup,
             transfer: None,
+            piece: None,
+            looked: false,
             news: VecDeque::new(),
             seen: Seen::default(),
             arrived: false,
@@ -194,6 +200,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             if !self.tell_progress(now, true) {
                 self.session.handle(now, Input::Timeout);
             }
+        } else if self.looked
+            && let Some(piece) = self.piece.take()
+        {
+            return Act::Block(piece);
         } else {
             return Act::Wait;
         }
@@ -217,6 +227,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     fn start(&mut self, id: JobId, job: Job, now: Instant) -> Option<Act> {
         match self.jobs.start(id, job, now) {
             Task::Report(report) => self.report(id, report),
+            Task::Block(work) if work.is_piece() => (self.piece, self.looked) = (Some(work), false),
             Task::Block(work) => return Some(Act::Block(work)),
             Task::Listen(listen) => match dataport::listen(&listen, self.member.ends().0) {
                 Ok((listener, address)) => {
@@ -251,6 +262,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     fn cancel(&mut self, id: JobId) -> Option<Act> {
+        self.piece.take_if(|piece| piece.id() == id);
         let discarded = self.jobs.cancel(id);
         if let Some(transfer) = self.transfer.take_if(|transfer| transfer.id == id) {
             self.member.transfer_ended();
@@ -448,7 +460,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let urgent = self.control.wants_urgent();
         let mut until = [self.session.poll_timeout(), self.ending].into_iter().flatten().min();
         let mut sooner = |moment: Instant| until = Some(until.map_or(moment, |until| until.min(moment)));
-        let busy = !read || self.transfer.is_some();
+        let busy = !read || self.transfer.is_some() || self.piece.is_some();
         if busy {
             // Nothing wakes it then when a handle wants something.
             sooner(now + TICK);
@@ -457,7 +469,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             sooner(end);
         }
         let mut data = None;
-        let mut turn = false;
+        let mut turn = self.piece.is_some();
         if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.pump.is_some()) {
             match transfer.waiting {
                 Step::Socket(interest) => data = Some((&mut transfer.connection, interest)),
@@ -489,6 +501,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let now = self.now();
         self.arrived = seen.awaited;
         self.seen = Seen { awaited: false, data: false, ..seen };
+        self.looked = true;
         if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.pump.is_some()) {
             transfer.due = seen.data || matches!(transfer.waiting, Step::Until(moment) if moment <= now);
             transfer.ready = true;

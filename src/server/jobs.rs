@@ -127,6 +127,7 @@ enum Work {
     Open { files: Arc<dyn FileSystem>, open: Open },
     Read { list: JobId, file: Box<OpenFile>, limit: usize },
     Custom { handler: Handler, request: Box<Request>, is_quick: bool },
+    Digest { holder: JobId, file: Box<OpenFile> },
 }
 
 /// What came of [`Blocking::run`].
@@ -185,6 +186,10 @@ impl<E> Jobs<E> {
                 Some(file) => Work::Read { list, file, limit },
                 None => return nothing_held(),
             },
+            Job::Digest { file } => match self.lend(file) {
+                Some(open) => Work::Digest { holder: file, file: open },
+                None => return nothing_held(),
+            },
             Job::Listen(listen) => return Task::Listen(listen),
             Job::Connect(connect) => return Task::Connect(connect),
             Job::Transfer(transfer) => return self.transfer(&transfer, now),
@@ -211,6 +216,7 @@ impl<E> Jobs<E> {
             Opened::Write(_) => (Flow::Receive, Direction::Upload),
             Opened::Read(_) => (Flow::Send, Direction::Download),
             Opened::List(_) => (Flow::Send, Direction::Listing),
+            Opened::Digest(_) => return failed(FailureKind::Local),
         };
         let shared = NonZeroU64::new(transfer.user_rate).and_then(|rate| {
             let user = self.user(transfer.login)?;
@@ -312,10 +318,10 @@ impl<E> Jobs<E> {
         }
     }
 
-    /// Takes a listing out, so that another thread may read it: its job holds nothing until it comes back.
+    /// Takes a listing, or a file to digest, out, so that another thread may read it: its job holds nothing until it comes back.
     fn lend(&mut self, list: JobId) -> Option<Box<OpenFile>> {
         let slot = self.slot(list)?;
-        if !matches!(slot, Held::File(file) if matches!(file.opened, Opened::List(_))) {
+        if !matches!(slot, Held::File(file) if file.opened.is_read_piece_by_piece()) {
             return None;
         }
         match core::mem::replace(slot, Held::Nothing) {
@@ -360,17 +366,20 @@ impl Blocking {
         match &self.work {
             // What decides after it may take its time.
             Work::Login { shared, setup, .. } => setup.authorizer.is_quick() && shared.hooks.permit_login.is_none(),
-            Work::Read { .. } => false,
+            Work::Read { .. } | Work::Digest { .. } => false,
             Work::Custom { is_quick, .. } => *is_quick,
             Work::Fs { files, op } => match op {
                 FsOp::ChangeDirectory(_) | FsOp::Exists(_) => files.is_quick(),
                 FsOp::Metadata(_) | FsOp::Facts(_) | FsOp::Size { ascii: None, .. } => files.is_quick(),
-                FsOp::Size { ascii: Some(_), .. } | FsOp::SetModified { .. } | FsOp::SetMode { .. } => false,
+                FsOp::Size { ascii: Some(_), .. } | FsOp::Available(_) | FsOp::SetModified { .. } | FsOp::SetMode { .. } => {
+                    false
+                }
                 FsOp::MakeDirectory { .. } | FsOp::MakeSymlink { .. } | FsOp::RemoveDirectory(_) | FsOp::RemoveFile(_) => false,
                 FsOp::Rename { .. } => false,
             },
             Work::Open { files, open } => match open {
                 Open::Retrieve { .. } | Open::Store { .. } => files.is_quick(),
+                Open::Digest { .. } => files.is_quick(),
                 Open::List(_) => false,
             },
         }
@@ -383,6 +392,16 @@ impl Blocking {
     /// Whether it may take so long that the session should not stand still for it, even in a thread of its own.
     pub(super) fn is_long(&self) -> bool {
         self.is_custom() && !self.is_quick()
+    }
+
+    /// Which job it is of.
+    pub(super) fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Whether it is a piece of work that may be followed by any number of others: in between the client is to be heard.
+    pub(super) fn is_piece(&self) -> bool {
+        matches!(self.work, Work::Digest { .. })
     }
 
     /// Does the work.
@@ -405,17 +424,16 @@ impl Blocking {
             Work::Fs { files, op } => (perform::perform(&*files, &op), Kept::Nothing),
             Work::Open { files, open } => open_file(&*files, id, open),
             Work::Read { list, mut file, limit } => {
-                let mut lines = Vec::new();
-                let filled = match &mut file.opened {
-                    Opened::List(lister) => lister.fill(&mut lines, limit),
-                    Opened::Read(_) | Opened::Write(_) => Err(FailureKind::Local.into()),
-                };
-                let report = filled.map_or_else(Report::Failed, |_| Report::Chunk(lines));
+                let report = file.opened.read(limit);
                 (report, Kept::File(list, file))
             }
             Work::Custom { handler, request, .. } => {
                 let answered = handler(&request);
                 (answered.map_or_else(Report::Failed, |answer| Report::Answered(Box::new(answer))), Kept::Nothing)
+            }
+            Work::Digest { holder, mut file } => {
+                let report = file.opened.digest();
+                (report, Kept::File(holder, file))
             }
         };
         Finished { id, report, kept }
@@ -433,7 +451,7 @@ fn permit(shared: &Shared, session: SessionId, grant: &Grant) -> Result<(), Deni
 fn open_file(files: &dyn FileSystem, id: JobId, open: Open) -> (Report, Kept) {
     let (path, offset) = match &open {
         Open::Retrieve { path, offset } => (path.clone(), *offset),
-        Open::Store { path, .. } => (path.clone(), 0),
+        Open::Store { path, .. } | Open::Digest { path, .. } => (path.clone(), 0),
         Open::List(listing) => (listing.path.clone(), 0),
     };
     let (report, opened) = perform::open(files, open);

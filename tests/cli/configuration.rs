@@ -100,6 +100,7 @@ ac_out_buffer_size = 2048
 read_limit = 12
 write_limit = 13
 max_line = 1024
+max_hash_size = 12345
 atomic_uploads = true
 umask = "027"
 symlinks = "none"

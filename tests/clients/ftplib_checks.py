@@ -5,6 +5,7 @@ an exception if something is not as it should be.
 """
 import concurrent.futures
 import ftplib
+import hashlib
 import io
 import os
 import random
@@ -207,6 +208,10 @@ def facts():
     equal(len(text), 3, "MLST has one line between the first and the last")
     code(ftp, "OPTS MLST type;size;modify;unix.mode;", "200")
 
+    digest = hashlib.sha256(b"contents").hexdigest()
+    equal(ftp.sendcmd("HASH file"), f"213 SHA-256 0-8 {digest} file")
+    equal(ftp.sendcmd("XSHA256 \"file\""), f"250 {digest.upper()}")
+    true(code(ftp, "AVBL", "213")[4:].isdigit(), "AVBL is a number")
     equal(ftp.size("file"), 8, "SIZE")
     equal(ftp.sendcmd("MDTM file"), "213 20010909014640")
     text = code(ftp, "MFMT 20200229123456 file", "213")

@@ -18,6 +18,8 @@ mod abort;
 mod control;
 mod crowd;
 mod data;
+#[cfg(feature = "hashes")]
+mod digests;
 mod embed;
 mod faults;
 mod held;

@@ -297,7 +297,7 @@ fn opening_reports_what_the_session_must_know() {
     assert_eq!((size, chosen.parent()), (None, path("/incoming")));
     match opened {
         Opened::Write(file) => file.commit().expect("committed"),
-        Opened::Read(_) | Opened::List(_) => panic!("not open for writing"),
+        Opened::Read(_) | Opened::List(_) | Opened::Digest(_) => panic!("not open for writing"),
     }
     assert_eq!(files.metadata(&chosen, true).expect("made").size, 0);
     let refused = perform::open(&files, store(StoreMode::Replace));

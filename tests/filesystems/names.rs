@@ -28,6 +28,7 @@ try_on_all!(
     only_directories_are_listed,
     names_are_octets,
     hard_facts_of_files,
+    room_is_told,
 );
 
 fn directories_are_entered(g: &Ground) {
@@ -458,4 +459,13 @@ fn hard_facts_of_files(g: &Ground) {
     assert_eq!(g.files.metadata(&path("/pipe"), true).expect("there").kind, FileKind::Special(b'p'));
     let entries = g.entries("/", Detail::Facts);
     assert_eq!(entries.last().map(|e| e.metadata.kind), Some(FileKind::Special(b'p')));
+}
+
+fn room_is_told(g: &Ground) {
+    g.directory("/d");
+    g.store("/f", "x");
+    assert!(g.files.available(&path("/")).expect("told") > 0);
+    assert!(g.files.available(&path("/d")).expect("told") > 0);
+    assert_eq!(failed(g.files.available(&path("/f"))), FailureKind::NotADirectory);
+    assert_eq!(failed(g.files.available(&path("/nosuch"))), FailureKind::NotFound);
 }

@@ -133,12 +133,13 @@ impl Driver {
                 let metadata = Metadata { modified: Some(UnixTime::EPOCH), ..Metadata::default() };
                 Report::Entry(Box::new(Entry { name: path.name().to_vec(), metadata, ..Entry::default() }))
             }
-            Job::Fs { op: FsOp::Size { .. }, .. } => Report::Size(7),
+            Job::Fs { op: FsOp::Size { .. } | FsOp::Available(_), .. } => Report::Size(7),
             Job::Fs { .. } => Report::Done,
             Job::Open { open: Open::Store { path, mode: StoreMode::Unique { .. }, .. }, .. } => {
                 Report::Opened { size: None, path: Some(path.join(b"unique").expect("no NUL")) }
             }
             Job::Open { .. } => Report::Opened { size: Some(7), path: None },
+            Job::Digest { .. } => Report::Digest(vec![7]),
             Job::Read { .. } => Report::Chunk(Vec::new()),
             Job::Listen(listen) => Report::Listening(SocketAddr::new(listen.ip, 50001)),
             Job::Connect(connect) => Report::Connected(connect.to),

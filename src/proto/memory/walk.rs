@@ -24,6 +24,15 @@ impl Tree {
         self.directory(id).map(|_| ())
     }
 
+    /// Octets that files in the directory `path` may still take; without a limit, as many as clients can count to.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `LinkRefused`.
+    pub fn available(&self, path: &VirtualPath) -> Result<u64> {
+        self.change_directory(path)?;
+        Ok(self.capacity.saturating_sub(self.stored).min(i64::MAX as u64))
+    }
+
     /// Attributes of `path`; of a link those of what it leads to, if `follow`, else its own.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ impl Session {
             // No reports of this job.
             Report::Granted(_) | Report::Denied(_) | Report::Rejected(_) => Err(FailureKind::Local.into()),
             Report::Done | Report::Entry(_) | Report::Size(_) => Err(FailureKind::Local.into()),
-            Report::Opened { .. } | Report::Chunk(_) => Err(FailureKind::Local.into()),
+            Report::Opened { .. } | Report::Chunk(_) | Report::Digest(_) => Err(FailureKind::Local.into()),
             Report::Listening(_) | Report::Connected(_) => Err(FailureKind::Local.into()),
             Report::Progress(_) | Report::Transferred { .. } => Err(FailureKind::Local.into()),
         };

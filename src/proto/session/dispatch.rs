@@ -3,6 +3,7 @@ use super::{Name, Reason, Session};
 use crate::proto::{
     command::{Argument, Command, Marker, Verb, When},
     config::Config,
+    digest::Algorithm,
     event::Event,
     failure::{Failure, FailureKind},
     path::VirtualPath,
@@ -96,6 +97,7 @@ impl Session {
             Verb::Acct => self.acct(),
             Verb::Allo => self.allo(argument),
             Verb::Appe | Verb::Stor => self.store(verb, argument, restart),
+            Verb::Avbl => self.available(argument),
             Verb::Auth => self.auth(argument),
             Verb::Ccc => self.ccc(),
             Verb::Cdup | Verb::Xcup => self.change_directory(verb, b".."),
@@ -146,11 +148,15 @@ impl Session {
             Verb::Type => self.type_(argument),
             Verb::User => self.user_command(argument),
             Verb::Adat | Verb::Mic | Verb::Conf | Verb::Enc => self.no_such_mechanism(verb),
-            Verb::Avbl | Verb::Comb | Verb::Cpsv | Verb::Dsiz | Verb::Hash | Verb::Lprt => self.not_implemented(verb),
-            Verb::Lpsv | Verb::Md5 | Verb::Mfct | Verb::Rang | Verb::Rmda | Verb::Smnt | Verb::Spsv | Verb::Sscn => {
-                self.not_implemented(verb);
-            }
-            Verb::Thmb | Verb::Xcrc | Verb::Xmd5 | Verb::Xsha | Verb::Xsha1 | Verb::Xsha256 | Verb::Xsha512 => {
+            _ if verb.is_checksum() && !verb.is_implemented() => self.not_implemented(verb),
+            Verb::Hash => self.hash(argument, restart),
+            Verb::Md5 | Verb::Xmd5 => self.x_hash(verb, Algorithm::Md5, argument),
+            Verb::Xcrc => self.x_hash(verb, Algorithm::Crc32, argument),
+            Verb::Xsha | Verb::Xsha1 => self.x_hash(verb, Algorithm::Sha1, argument),
+            Verb::Xsha256 => self.x_hash(verb, Algorithm::Sha256, argument),
+            Verb::Xsha512 => self.x_hash(verb, Algorithm::Sha512, argument),
+            Verb::Comb | Verb::Cpsv | Verb::Dsiz | Verb::Lprt | Verb::Thmb => self.not_implemented(verb),
+            Verb::Lpsv | Verb::Mfct | Verb::Rang | Verb::Rmda | Verb::Smnt | Verb::Spsv | Verb::Sscn => {
                 self.not_implemented(verb);
             }
         }

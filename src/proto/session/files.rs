@@ -128,6 +128,14 @@ impl Session {
         }
     }
 
+    /// AVBL (draft-peterson-streamlined-ftp-command-extensions): how many octets find room in a directory.
+    pub(super) fn available(&mut self, argument: &[u8]) {
+        let path = self.resolve(argument);
+        if self.permit_verb(Verb::Avbl, &path, true) {
+            self.files(Verb::Avbl, FsOp::Available(path), Then::Size);
+        }
+    }
+
     pub(super) fn mdtm(&mut self, argument: &[u8]) {
         let path = self.resolve(argument);
         if !self.permit_verb(Verb::Mdtm, &path, false) {
@@ -392,6 +400,7 @@ pub(super) fn failure_code(verb: Verb, kind: FailureKind) -> u16 {
         FailureKind::NoParent | FailureKind::Exists if verb == Verb::Rnto => 553,
         FailureKind::InvalidName if matches!(verb, Verb::Rnto | Verb::Mkd | Verb::Xmkd) => 553,
         FailureKind::Unsupported if verb == Verb::Mff => 504,
+        FailureKind::IsADirectory | FailureKind::NotARegularFile if verb == Verb::Hash => 553,
         FailureKind::NotFound | FailureKind::NoParent | FailureKind::Exists | FailureKind::PermissionDenied => 550,
         FailureKind::NotADirectory | FailureKind::IsADirectory | FailureKind::NotARegularFile => 550,
         FailureKind::NotEmpty | FailureKind::InvalidName | FailureKind::LinkRefused | FailureKind::Unsupported => 550,

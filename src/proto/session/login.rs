@@ -112,7 +112,8 @@ impl Session {
             Report::Denied(text) => text,
             Report::Failed(failure) => Some(failure.to_string()),
             Report::Done | Report::Entry(_) | Report::Size(_) | Report::Opened { .. } | Report::Chunk(_) => None,
-            Report::Listening(_) | Report::Connected(_) | Report::Progress(_) | Report::Transferred { .. } => None,
+            Report::Listening(_) | Report::Connected(_) | Report::Progress(_) => None,
+            Report::Transferred { .. } | Report::Digest(_) => None,
             Report::Answered(_) => None,
         };
         // It holds nothing, unless its report was none of a login.

@@ -29,6 +29,7 @@ use timers::{Timer, Timers};
 use transfer::UnderWay;
 use zeroize::Zeroize;
 
+mod checksum;
 mod custom;
 mod data;
 mod dispatch;
@@ -180,6 +181,8 @@ enum Running {
     /// A verb that the embedder added.
     Custom(custom::Pending),
     Transfer(Box<UnderWay>),
+    /// HASH and the like.
+    Checksum(Box<checksum::Checksum>),
 }
 
 impl Running {
@@ -191,6 +194,7 @@ impl Running {
             Self::Status(status) => status.waits_for(id),
             Self::Custom(pending) => pending.job == id,
             Self::Transfer(transfer) => transfer.job() == id,
+            Self::Checksum(checksum) => checksum.waits_for(id),
         }
     }
 }
@@ -432,7 +436,8 @@ impl Session {
                 Some(Line::Text(line)) => dispatch::is_plain_stat(&self.config, line),
                 Some(Line::TooLong) | None => false,
             },
-            Running::Listening(_) | Running::Files(_) | Running::Status(_) | Running::Custom(_) => false,
+            Running::Listening(_) | Running::Files(_) | Running::Status(_) => false,
+            Running::Custom(_) | Running::Checksum(_) => false,
         }
     }
 
@@ -452,6 +457,7 @@ impl Session {
                 Running::Status(status) => self.status_report(status, report),
                 Running::Custom(pending) => self.custom_report(pending, report),
                 Running::Transfer(transfer) => self.transfer_report(transfer, report),
+                Running::Checksum(checksum) => self.checksum_report(checksum, report),
             }
             if self.phase == Phase::Open {
                 self.restart_idle_timer();
@@ -498,9 +504,8 @@ impl Session {
     fn restart_idle_timer(&mut self) {
         match self.running {
             Running::Nothing | Running::Status(_) => self.timers.set(Timer::Idle, self.now, self.parameters.idle),
-            Running::Listening(_) | Running::Files(_) | Running::Custom(_) | Running::Transfer(_) => {
-                self.timers.stop(Timer::Idle);
-            }
+            Running::Listening(_) | Running::Files(_) | Running::Custom(_) => self.timers.stop(Timer::Idle),
+            Running::Transfer(_) | Running::Checksum(_) => self.timers.stop(Timer::Idle),
         }
     }
 
@@ -527,6 +532,7 @@ impl Session {
             Running::Files(pending) => self.cancel(pending.job),
             Running::Custom(pending) => self.cancel(pending.job),
             Running::Status(status) => status.jobs().for_each(|job| self.cancel(job)),
+            Running::Checksum(checksum) => checksum.jobs().for_each(|job| self.cancel(job)),
         }
     }
 

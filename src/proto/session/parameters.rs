@@ -1,10 +1,11 @@
 //! What a client can set for its session: TYPE, facts, umask, idle time. REIN and AUTH set it back.
-use super::Session;
+use super::{Session, dispatch::is_disabled};
 use crate::proto::{
     codec::mlsx::FactSet,
     command::{Command, Verb, split},
     config::Config,
     custom::CustomVerb,
+    digest::Algorithm,
     text::Escaped,
 };
 use core::{fmt::Write, time::Duration};
@@ -17,11 +18,20 @@ pub(super) struct Parameters {
     pub(super) umask: u32,
     pub(super) idle: Duration,
     pub(super) epsv_all: bool,
+    /// OPTS HASH.
+    pub(super) hash: Algorithm,
 }
 
 impl Parameters {
     pub(super) fn new(config: &Config) -> Self {
-        Self { ascii: true, facts: FactSet::DEFAULT, umask: config.umask, idle: config.timeout, epsv_all: false }
+        Self {
+            ascii: true,
+            facts: FactSet::DEFAULT,
+            umask: config.umask,
+            idle: config.timeout,
+            epsv_all: false,
+            hash: Algorithm::default(),
+        }
     }
 }
 
@@ -92,16 +102,19 @@ impl Session {
     pub(super) fn feat(&mut self) {
         let config = self.config.clone();
         let tls = self.tls_is_available();
-        let facts = self.parameters.facts.feat();
-        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 20] = [
+        let (facts, hashes) = (self.parameters.facts.feat(), self.parameters.hash.feat());
+        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 29] = [
             (Some(Verb::Auth), tls, &"AUTH TLS"),
+            (Some(Verb::Avbl), true, &"AVBL"),
             (Some(Verb::Ccc), tls && config.tls.permit_ccc, &"CCC"),
             (Some(Verb::Clnt), true, &"CLNT"),
             (Some(Verb::Csid), true, &"CSID"),
             (Some(Verb::Eprt), true, &"EPRT"),
             (Some(Verb::Epsv), true, &"EPSV"),
+            (Some(Verb::Hash), true, &format_args!("HASH {hashes}")),
             (Some(Verb::Host), true, &"HOST"),
             (Some(Verb::Lang), true, &"LANG EN*"),
+            (Some(Verb::Md5), true, &"MD5"),
             (Some(Verb::Mdtm), true, &"MDTM"),
             (Some(Verb::Mff), true, &"MFF modify;UNIX.mode;"),
             (Some(Verb::Mfmt), true, &"MFMT"),
@@ -114,12 +127,19 @@ impl Session {
             (Some(Verb::Size), true, &"SIZE"),
             (None, true, &"TVFS"),
             (None, config.utf8, &"UTF8"),
+            (Some(Verb::Xcrc), true, &"XCRC"),
+            (Some(Verb::Xmd5), true, &"XMD5"),
+            (Some(Verb::Xsha), true, &"XSHA"),
+            (Some(Verb::Xsha1), true, &"XSHA1"),
+            (Some(Verb::Xsha256), true, &"XSHA256"),
+            (Some(Verb::Xsha512), true, &"XSHA512"),
         ];
         let start = self.unsent.len();
         super::reply::begin(&mut self.unsent, 211, b'-');
         self.unsent.extend_from_slice(b"Features:\r\n");
         for (verb, shown, label) in labels {
-            if shown && !verb.is_some_and(|verb| super::dispatch::is_disabled(&config, verb)) {
+            let is_here = |verb: Verb| verb.is_implemented() && !is_disabled(&config, verb);
+            if shown && verb.is_none_or(is_here) {
                 let _ = write!(super::reply::Writer(&mut self.unsent), " {label}\r\n");
             }
         }
@@ -147,6 +167,15 @@ impl Session {
                 }
                 Err(error) => self.reply(501, error),
             },
+            Some(Verb::Hash) if Verb::Hash.is_implemented() && !is_disabled(&self.config, Verb::Hash) => {
+                match Algorithm::named(options) {
+                    Some(algorithm) => self.parameters.hash = algorithm,
+                    None if options.is_empty() => {}
+                    None => return self.reply(501, "This algorithm is not known: see FEAT."),
+                }
+                let algorithm = self.parameters.hash;
+                self.reply(200, algorithm);
+            }
             // WinSCP asks so whether uploads can be resumed.
             Some(Verb::Rest) if options.eq_ignore_ascii_case(b"STOR") => self.reply(200, "OK."),
             _ => self.reply(501, "There is nothing to set about this command."),

@@ -253,8 +253,11 @@ impl Session {
     fn take_transfer(&mut self) -> Option<Box<UnderWay>> {
         match mem::replace(&mut self.running, Running::Nothing) {
             Running::Transfer(transfer) => Some(transfer),
-            other
-            @ (Running::Nothing | Running::Listening(_) | Running::Files(_) | Running::Status(_) | Running::Custom(_)) => {
+            other @ (Running::Nothing | Running::Listening(_) | Running::Files(_)) => {
+                self.running = other;
+                None
+            }
+            other @ (Running::Status(_) | Running::Custom(_) | Running::Checksum(_)) => {
                 self.running = other;
                 None
             }
@@ -340,9 +343,9 @@ impl Session {
         }
     }
 
-    /// ABOR overtakes the lines that wait: it ends the transfer at once, and is answered in its turn.
+    /// ABOR overtakes the lines that wait: it ends the transfer, or the work on a digest, at once, and is answered in its turn.
     pub(super) fn abort_if_asked(&mut self) {
-        let Running::Transfer(_) = self.running else { return };
+        let (Running::Transfer(_) | Running::Checksum(_)) = self.running else { return };
         if self.half_closed {
             return self.lose_transfer();
         }
@@ -352,6 +355,7 @@ impl Session {
         };
         if self.lines.unseen().any(is_abor) {
             self.abort_transfer();
+            self.abort_checksum();
             self.aborting = true;
         }
     }

@@ -120,6 +120,10 @@ impl FileSystem for Memory {
         self.tree().make_symlink(path, target, (self.now)())
     }
 
+    fn available(&self, path: &VirtualPath) -> Result<u64> {
+        self.tree().available(path)
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         self.tree().remove_directory(path, (self.now)())
     }

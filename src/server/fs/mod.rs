@@ -1,6 +1,7 @@
 //! File systems: where the names that clients use lead to.
 //!
 //! **Invariant:** a file system knows virtual paths and octets, and neither users' permissions nor sessions.
+mod digest;
 mod lister;
 #[cfg(all(unix, feature = "files"))]
 mod local;
@@ -134,6 +135,15 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// `NotFound`, `PermissionDenied`, `Unsupported`.
     fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()>;
+
+    /// Octets that find room in the directory `path` (AVBL).
+    ///
+    /// # Errors
+    /// `NotFound`, `NotADirectory`, `PermissionDenied`; `Unsupported` if it is not known, and unless it is overridden.
+    fn available(&self, path: &VirtualPath) -> Result<u64> {
+        let _ = path;
+        Err(FailureKind::Unsupported.into())
+    }
 
     /// Whether calls, also those to the files that it opens, as a rule return at once: files in memory do, and those on a disk
     /// of this host, most of which the system has in memory.

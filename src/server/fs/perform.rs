@@ -1,4 +1,5 @@
 //! Carries out, on a file system, what a session asks for: the same for all engines.
+pub use super::digest::Digester;
 pub use super::lister::Lister;
 use super::{FileSystem, ReadFile, Result, WriteFile};
 use crate::proto::{
@@ -8,7 +9,7 @@ use crate::proto::{
     job::{FsOp, Open, Report},
     path::VirtualPath,
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 
 /// Octets that are read at once to count the ends of lines.
 const BLOCK: usize = 64 * 1024;
@@ -21,6 +22,8 @@ pub enum Opened {
     Write(Box<dyn WriteFile>),
     /// A listing to send, or to read piece by piece.
     List(Lister),
+    /// A file to digest piece by piece.
+    Digest(Box<Digester>),
 }
 
 /// Carries out a [`Job::Fs`](crate::proto::job::Job::Fs).
@@ -41,6 +44,7 @@ pub fn perform(files: &dyn FileSystem, op: &FsOp) -> Report {
             return files.metadata(path, true).map_or_else(Report::Failed, |found| Report::Entry(Box::new(entry(found))));
         }
         FsOp::Facts(path) => return facts(files, path).map_or_else(Report::Failed, |entry| Report::Entry(Box::new(entry))),
+        FsOp::Available(path) => return files.available(path).map_or_else(Report::Failed, Report::Size),
         FsOp::Size { path, ascii } => {
             let size = match ascii {
                 None => image_size(files, path),
@@ -75,7 +79,45 @@ fn try_open(files: &dyn FileSystem, open: Open) -> Result<(Report, Opened)> {
             let lister = Lister::open(files, listing)?;
             (Report::Opened { size: None, path: None }, Opened::List(lister))
         }
+        Open::Digest { path, algorithm, start, end } => {
+            let (digester, size) = Digester::open(files, &path, algorithm, start, end)?;
+            (Report::Opened { size: Some(size), path: None }, Opened::Digest(Box::new(digester)))
+        }
     })
+}
+
+impl Opened {
+    /// Whether it is read by [`Opened::read`] or [`Opened::digest`].
+    #[must_use]
+    pub fn is_read_piece_by_piece(&self) -> bool {
+        match self {
+            Self::List(_) => true,
+            Self::Digest(_) => true,
+            Self::Read(_) | Self::Write(_) => false,
+        }
+    }
+
+    /// Reads a listing on: what to report of a [`Job::Read`](crate::proto::job::Job::Read).
+    #[must_use]
+    pub fn read(&mut self, limit: usize) -> Report {
+        let mut lines = Vec::new();
+        match self {
+            Self::List(lister) => match lister.fill(&mut lines, limit) {
+                Ok(_) => Report::Chunk(lines),
+                Err(failure) => Report::Failed(failure),
+            },
+            Self::Read(_) | Self::Write(_) | Self::Digest(_) => Report::Failed(FailureKind::Local.into()),
+        }
+    }
+
+    /// Reads for a digest on: what to report of a [`Job::Digest`](crate::proto::job::Job::Digest).
+    #[must_use]
+    pub fn digest(&mut self) -> Report {
+        match self {
+            Self::Digest(digester) => digester.advance(),
+            Self::Read(_) | Self::Write(_) | Self::List(_) => Report::Failed(FailureKind::Local.into()),
+        }
+    }
 }
 
 fn facts(files: &dyn FileSystem, path: &VirtualPath) -> Result<Entry> {

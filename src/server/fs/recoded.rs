@@ -150,6 +150,10 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
         self.files.make_symlink(&*self.below(path)?, components.join("/").as_bytes())
     }
 
+    fn available(&self, path: &VirtualPath) -> Result<u64> {
+        self.files.available(&*self.below(path)?)
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         self.files.remove_directory(&*self.below(path)?)
     }

@@ -36,6 +36,10 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
         (**self).make_symlink(path, target)
     }
 
+    fn available(&self, path: &VirtualPath) -> Result<u64> {
+        (**self).available(path)
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         (**self).remove_directory(path)
     }

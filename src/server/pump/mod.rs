@@ -109,6 +109,7 @@ impl Pump {
             Opened::Read(file) => Body::Send(Sender::file(file, ascii, skip, size, settings)),
             Opened::List(lister) => Body::Send(Sender::listing(lister, skip)),
             Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, settings)),
+            Opened::Digest(_) => Body::Ended(Err(FailureKind::Local.into())),
         };
         Self { body, rate, bytes: 0 }
     }

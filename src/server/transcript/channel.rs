@@ -111,8 +111,8 @@ impl Moving {
     pub(super) fn new(id: JobId, transfer: &Transfer, file: Opened) -> Self {
         let codec = match (&file, transfer.ascii) {
             (Opened::Write(_), true) => Codec::Receive(Decoder::default()),
-            (Opened::Read(_) | Opened::List(_), true) => Codec::Send(Encoder::new(transfer.skip)),
-            (Opened::Write(_) | Opened::Read(_) | Opened::List(_), false) => Codec::Image,
+            (Opened::Read(_) | Opened::List(_) | Opened::Digest(_), true) => Codec::Send(Encoder::new(transfer.skip)),
+            (Opened::Write(_) | Opened::Read(_) | Opened::List(_) | Opened::Digest(_), false) => Codec::Image,
         };
         Self { id, via: transfer.via, protect: transfer.protect, file, codec, begun: false, bytes: 0 }
     }
@@ -125,7 +125,9 @@ impl Moving {
             || !channel.is_of(self.via)
             || match &self.file {
                 Opened::Write(_) => arrived || (through_tls && !self.begun),
-                Opened::Read(_) | Opened::List(_) => (through_tls && channel.is_read()) || (!through_tls && arrived),
+                Opened::Read(_) | Opened::List(_) | Opened::Digest(_) => {
+                    (through_tls && channel.is_read()) || (!through_tls && arrived)
+                }
             }
     }
 
@@ -196,6 +198,8 @@ impl Moving {
                 output.truncate(read);
             }
             Opened::List(lister) => drop(lister.fill(&mut output, limit)?),
+            // It is never transferred.
+            Opened::Digest(_) => return Err(FailureKind::Local.into()),
         }
         if output.is_empty() {
             return match &self.codec {
@@ -219,7 +223,7 @@ impl Moving {
     fn commit(self) -> Result<(), Failure> {
         match self.file {
             Opened::Write(file) => file.commit(),
-            Opened::Read(_) | Opened::List(_) => Ok(()),
+            Opened::Read(_) | Opened::List(_) | Opened::Digest(_) => Ok(()),
         }
     }
 }

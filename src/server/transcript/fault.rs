@@ -179,6 +179,11 @@ impl FileSystem for Faulty {
         self.files.make_symlink(path, target)
     }
 
+    fn available(&self, path: &VirtualPath) -> Result<u64> {
+        self.faults.check(Place::Name)?;
+        self.files.available(path)
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         self.faults.check(Place::Name)?;
         self.files.remove_directory(path)

@@ -55,6 +55,7 @@ impl Setting {
             "max_line" => config.limits.line = read(value, wrong)?,
             "max_queue" => config.limits.queue = read(value, wrong)?,
             "max_output" => config.limits.output = read(value, wrong)?,
+            "hash_size" => config.limits.hash_size = read(value, wrong)?,
             "ascii_size" => config.limits.ascii_size = read(value, wrong)?,
             "tls_control_required" => config.tls.control_required = read(value, wrong)?,
             "tls_data_required" => config.tls.data_required = read(value, wrong)?,

@@ -4,7 +4,7 @@ use super::{
         auth::{Account, Authorizer},
         fs::{
             FileSystem,
-            perform::{self, Lister, Opened},
+            perform::{self, Opened},
         },
     },
     channel::{Channel, Moved, Moving, State},
@@ -274,11 +274,8 @@ impl Simulation {
                 let (report, opened) = perform::open(&*self.files(login)?, open);
                 (report, opened.map(|opened| Held::File(Box::new(opened))))
             }
-            Job::Read { list, limit } => {
-                let mut lines = Vec::new();
-                let filled = self.lister(list)?.fill(&mut lines, limit);
-                (filled.map_or_else(Report::Failed, |_| Report::Chunk(lines)), None)
-            }
+            Job::Read { list: file, limit } => (self.opened(file)?.read(limit), None),
+            Job::Digest { file } => (self.opened(file)?.digest(), None),
             Job::Listen(listen) => match self.faults.check(Place::Listen) {
                 Ok(()) => {
                     let address = SocketAddr::new(listen.ip, self.port(listen.ports.as_deref()));
@@ -325,15 +322,10 @@ impl Simulation {
         }
     }
 
-    fn lister(&mut self, list: JobId) -> Outcome<&mut Lister> {
-        match self.held.get_mut(&list) {
-            Some(Held::File(file)) => match &mut **file {
-                Opened::List(lister) => Ok(lister),
-                Opened::Read(_) | Opened::Write(_) => {
-                    Err(format!("a job that reads the listing of {list}, which holds a file"))
-                }
-            },
-            _ => Err(format!("a job that reads the listing of {list}, which holds none")),
+    fn opened(&mut self, id: JobId) -> Outcome<&mut Opened> {
+        match self.held.get_mut(&id) {
+            Some(Held::File(file)) if file.is_read_piece_by_piece() => Ok(file),
+            _ => Err(format!("a job that reads the listing or file of {id}, which holds none that is read piece by piece")),
         }
     }
 

@@ -36,7 +36,7 @@ impl<C: Choices> Chaos<'_, C> {
                 2..5 => (Report::Transferred { bytes: bytes + 7, result: Ok(()) }, None),
                 _ => (Report::Progress(bytes + 7), Some(Held::Transfer { bytes: bytes + 7 })),
             },
-            held @ (Held::Login(_) | Held::File | Held::Listing | Held::Data) => {
+            held @ (Held::Login(_) | Held::File | Held::Listing | Held::Digest | Held::Data) => {
                 unreachable!("{held:?} reports no more")
             }
         };
@@ -49,7 +49,7 @@ impl<C: Choices> Chaos<'_, C> {
             Report::Transferred { result, .. } => self.transferred = Some(result.is_ok()),
             Report::Rejected(_) | Report::Answered(_) => {}
             Report::Done | Report::Entry(_) | Report::Size(_) | Report::Opened { .. } | Report::Chunk(_) => {}
-            Report::Listening(_) | Report::Connected(_) | Report::Progress(_) | Report::Failed(_) => {}
+            Report::Listening(_) | Report::Connected(_) | Report::Progress(_) | Report::Digest(_) | Report::Failed(_) => {}
         }
         match held {
             Some(held) => drop(self.jobs.insert(id, held)),
@@ -83,7 +83,7 @@ impl<C: Choices> Chaos<'_, C> {
                 (Report::Granted(Box::new(grant)), Some(held))
             }
             Job::Fs { op: FsOp::Metadata(path) | FsOp::Facts(path), .. } => (Report::Entry(Box::new(self.entry(&path))), None),
-            Job::Fs { op: FsOp::Size { .. }, .. } => (Report::Size(self.choices.below(1000) as u64), None),
+            Job::Fs { op: FsOp::Size { .. } | FsOp::Available(_), .. } => (Report::Size(self.choices.below(1000) as u64), None),
             Job::Fs { .. } => (Report::Done, None),
             Job::Open { open, .. } => match open {
                 Open::Retrieve { .. } => (Report::Opened { size: Some(1000), path: None }, Some(Held::File)),
@@ -94,12 +94,20 @@ impl<C: Choices> Chaos<'_, C> {
                 }
                 Open::Store { .. } => (Report::Opened { size: None, path: None }, Some(Held::File)),
                 Open::List(_) => (Report::Opened { size: None, path: None }, Some(Held::Listing)),
+                Open::Digest { .. } => {
+                    let size = *self.choices.pick(&[0, 1000, 1 << 40]);
+                    (Report::Opened { size: Some(size), path: None }, Some(Held::Digest))
+                }
             },
             Job::Read { limit, .. } => {
                 assert!(limit <= 16 * 1024, "a listing in pieces of {limit} octets");
                 let line = "-rw-r--r--   1 o g    6 Mar 10 12:34 213 x\r\n".repeat(self.choices.below(3));
                 (Report::Chunk(line.into_bytes()), None)
             }
+            Job::Digest { .. } => match self.choices.below(3) {
+                0 => (Report::Digest(vec![0xab; self.choices.below(65)]), None),
+                _ => (Report::Progress(7), None),
+            },
             Job::Listen(listen) => {
                 (Report::Listening(SocketAddr::new(listen.ip, 50001)), Some(Held::Listener { offered: None }))
             }
@@ -165,9 +173,10 @@ impl<C: Choices> Chaos<'_, C> {
             return;
         }
         let id = *self.choices.pick(&self.dead);
-        let report = match self.choices.below(10) {
+        let report = match self.choices.below(11) {
             7 => Report::Answered(Box::new(self.answer())),
             8 => Report::Rejected("No.".into()),
+            9 => Report::Digest(vec![1]),
             0 => Report::Granted(Box::new(Grant::new("mallory", Permissions::new(PermissionSet::ALL)))),
             1 => Report::Connected(self.peer),
             2 => Report::Transferred { bytes: 1, result: Ok(()) },

@@ -160,6 +160,8 @@ enum Held {
     Login(Arc<Permissions>),
     File,
     Listing,
+    /// A file that is to be digested.
+    Digest,
     /// `offered`: a connection that waits to be accepted.
     Listener {
         offered: Option<SocketAddr>,
@@ -316,7 +318,7 @@ impl Held {
         match self {
             Self::Running(_) | Self::Transfer { .. } => true,
             Self::Listener { offered } => offered.is_none(),
-            Self::Login(_) | Self::File | Self::Listing | Self::Data => false,
+            Self::Login(_) | Self::File | Self::Listing | Self::Digest | Self::Data => false,
         }
     }
 
@@ -326,7 +328,7 @@ impl Held {
             Self::Listener { .. } | Self::Data | Self::Transfer { .. } | Self::Running(Job::Listen(_) | Job::Connect(_)) => {
                 true
             }
-            Self::Running(_) | Self::Login(_) | Self::File | Self::Listing => false,
+            Self::Running(_) | Self::Login(_) | Self::File | Self::Listing | Self::Digest => false,
         }
     }
 }

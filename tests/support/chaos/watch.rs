@@ -226,6 +226,10 @@ impl<C: Choices> Chaos<'_, C> {
             Job::Fs { login, op } => self.check_operation(*login, op),
             Job::Open { login, open } => self.check_open(*login, open),
             Job::Read { list, .. } => assert!(matches!(self.jobs.get(list), Some(Held::Listing)), "{job:?}"),
+            Job::Digest { file } => {
+                one_at_a_time(&|held| matches!(held, Held::Running(Job::Digest { .. })));
+                assert!(matches!(self.jobs.get(file), Some(Held::Digest)), "{job:?}");
+            }
             Job::Listen(listen) => {
                 one_at_a_time(&Held::is_data);
                 assert_eq!(listen.ip, self.local.ip());
@@ -291,7 +295,9 @@ impl<C: Choices> Chaos<'_, C> {
                 let over = permissions.of(to, false);
                 assert!(!replace || over.contains(Permission::Delete) || over.contains(Permission::Store), "{op:?}");
             }
-            FsOp::Metadata(path) | FsOp::Facts(path) | FsOp::Size { path, .. } => need(Permission::List, path),
+            FsOp::Metadata(path) | FsOp::Facts(path) | FsOp::Size { path, .. } | FsOp::Available(path) => {
+                need(Permission::List, path)
+            }
             FsOp::SetModified { path, .. } => need(Permission::ChangeTime, path),
             FsOp::SetMode { path, mode } => {
                 need(Permission::ChangeMode, path);
@@ -307,7 +313,7 @@ impl<C: Choices> Chaos<'_, C> {
             assert!(allowed, "{open:?} without {letter:?} in {permissions:?}");
         };
         match open {
-            Open::Retrieve { path, .. } => need(Permission::Retrieve, path),
+            Open::Retrieve { path, .. } | Open::Digest { path, .. } => need(Permission::Retrieve, path),
             Open::Store { path, mode: StoreMode::Append, .. } => need(Permission::Append, path),
             Open::Store { path, mode: StoreMode::Replace | StoreMode::At(_) | StoreMode::Unique { .. }, .. } => {
                 need(Permission::Store, path);

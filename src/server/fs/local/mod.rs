@@ -207,6 +207,12 @@ impl FileSystem for Local {
         Ok(rustix::fs::symlinkat(target, &place.directory, &place.name)?)
     }
 
+    fn available(&self, path: &VirtualPath) -> Result<u64> {
+        let directory = self.root.directory(path).map_err(failure)?;
+        let found = rustix::fs::fstatvfs(&directory)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         if path.is_root() {
             return Err(FailureKind::PermissionDenied.into());
