@@ -391,6 +391,7 @@ impl Shared {
         self.poll(context, |state| state.accepting.is_none())
     }
 
+    /// Whether no session is left, once nothing more is accepted.
     pub(super) fn poll_end(&self, context: &Context<'_>) -> Poll<()> {
         self.poll(context, |state| state.sessions.is_empty())
     }
