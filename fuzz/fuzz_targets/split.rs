@@ -2,6 +2,8 @@
 #![no_main]
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../tests/support/dialogue.rs"]
+mod dialogue;
 #[path = "../../tests/support/driver.rs"]
 mod driver;
 
