@@ -205,7 +205,7 @@ impl Builder {
     /// 530 with the text of [`Denied`], and the session ends, which makes room for others. It counts as no failed login.
     ///
     /// It is called where the authorizer is: in the session's thread, or in the pool of threads of a runtime. It may block. A panic
-    /// in it ends that session alone. By default everybody is let in.
+    /// in it ends that session alone. By default everybody is let in. The [`SessionInfo`] has no user yet.
     ///
     /// ```
     /// use wharf::server::{Server, auth::Denied};
@@ -267,10 +267,10 @@ impl Builder {
         self
     }
 
-    /// Takes connections from `listener` too: one that was inherited, for example.
+    /// Takes connections from `listener` too: a [`TcpListener`], or the [`OwnedFd`](std::os::fd::OwnedFd) of one that was inherited.
     #[must_use]
-    pub fn listener(mut self, listener: TcpListener) -> Self {
-        self.sources.push(Source::Listener(listener));
+    pub fn listener(mut self, listener: impl Into<TcpListener>) -> Self {
+        self.sources.push(Source::Listener(listener.into()));
         self
     }
 
@@ -306,7 +306,7 @@ impl Builder {
                         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
                         .map_err(|source| BindError::Address { address, source })?
                 }
-                Source::Listener(listener) => sockets::prepare_listener(&listener, &self.settings)
+                Source::Listener(listener) => sockets::adopt_listener(&listener, &self.settings)
                     .and_then(|()| listener.local_addr())
                     .map(|address| (listener, address))
                     .map_err(BindError::Listener)?,
@@ -379,6 +379,18 @@ mod tests {
         assert_eq!(addresses[1], given);
         assert!(addresses.iter().all(|address| address.port() != 0));
         assert_eq!(server.handle().addresses(), addresses);
+    }
+
+    #[test]
+    fn only_sockets_that_listen_are_taken() {
+        let listener = std::os::fd::OwnedFd::from(TcpListener::bind(any()).unwrap());
+        assert!(Server::builder().authorizer(Nobody).listener(listener).build().is_ok());
+        #[cfg(not(target_vendor = "apple"))]
+        {
+            let idle = sockets::stream_socket(any()).unwrap();
+            let text = Server::builder().authorizer(Nobody).listener(idle).build().unwrap_err().to_string();
+            assert!(text.contains("hand over a bound TCP socket that listens"), "{text}");
+        }
     }
 
     #[test]

@@ -51,6 +51,16 @@ pub(super) fn listen(address: SocketAddr, ipv6_only: bool, settings: &Settings) 
     Ok(listener)
 }
 
+/// Makes a socket ready that was handed over as a listener, if it is one.
+pub(super) fn adopt_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
+    // Not all systems can tell.
+    #[cfg(not(target_vendor = "apple"))]
+    if !sockopt::socket_acceptconn(listener)? {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    prepare_listener(listener, settings)
+}
+
 /// Makes a bound listener ready for an engine.
 pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
     listener.set_nonblocking(true)?;

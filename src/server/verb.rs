@@ -47,8 +47,9 @@ impl Request {
         self.argument.expose()
     }
 
-    /// Whether nobody waits for the answer any more: the session has ended. What takes long should ask now and then, since a
-    /// thread is taken up as long as it goes on.
+    /// Whether nobody waits for the answer any more: the session was ended, or its connection broke. (A client that only says
+    /// that it will send no more may still wait.) What takes long should ask now and then, since a thread is taken up as long as
+    /// it goes on.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
