@@ -59,6 +59,11 @@ impl<F: FileSystem> FileSystem for WithoutDots<F> {
         self.0.metadata(path, follow)
     }
 
+    fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
+        check("read the link", path)?;
+        self.0.read_link(path)
+    }
+
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
         check("list", path)?;
         Ok(Box::new(Listing(self.0.list(path, detail)?)))
@@ -81,6 +86,9 @@ impl<F: FileSystem> FileSystem for WithoutDots<F> {
         check("make", path)?;
         self.0.make_directory(path, umask)
     }
+
+    // Nothing makes links here, as long as this is not overridden: they could lead to what is hidden, as those can that are there.
+    // fn make_symlink
 
     fn remove_directory(&self, path: &VirtualPath) -> Result<()> {
         check("remove", path)?;
@@ -106,6 +114,11 @@ impl<F: FileSystem> FileSystem for WithoutDots<F> {
     fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()> {
         check("set the mode of", path)?;
         self.0.set_mode(path, mode)
+    }
+
+    fn available(&self, path: &VirtualPath) -> Result<u64> {
+        check("ask for room in", path)?;
+        self.0.available(path)
     }
 
     fn is_quick(&self) -> bool {
