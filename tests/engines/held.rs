@@ -12,7 +12,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::{
     alloc::System,
     env, fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     mem,
     sync::{
         Arc,
@@ -293,4 +293,28 @@ fn nothing_is_held_when_sessions_are_over(engine: Engine) {
     drop(clients);
     drop(server);
     expect_held(&running, without_server);
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn an_executor_that_is_dropped_lets_go_of_its_sessions() {
+    use crate::server::{tree, users};
+    use wharf::server::{Server, Smol, fs::Memory};
+
+    let users = users(Arc::new(Memory::new(tree())), (0, 0));
+    let server = Server::builder().bind("127.0.0.1:0".parse().unwrap()).authorizer(users).build().unwrap();
+    let address = server.addresses()[0];
+    let executor = Arc::new(async_executor::Executor::new());
+    let served = executor.spawn(server.serve_on(Smol::new(executor.clone())));
+    let (end, ended) = async_channel::bounded::<()>(1);
+    let running = executor.clone();
+    let thread = std::thread::spawn(move || async_io::block_on(running.run(ended.recv())));
+    let mut client = Client::login(address);
+    drop(end);
+    let _ = thread.join().unwrap();
+    drop((served, executor));
+    // There is nobody who could say good-bye, and nobody who holds the connection.
+    let end = client.reply().unwrap_err();
+    assert!(matches!(end.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{end}");
+    assert!(Client::dial(address).is_err());
 }
