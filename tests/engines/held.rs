@@ -29,7 +29,7 @@ with_each_engine! {
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Sessions that come and go, if the environment does not say how many.
-const SESSIONS: usize = 2000;
+const SESSIONS: usize = 1000;
 /// As many connections are let in at a time.
 const MOST: usize = 200;
 
@@ -63,15 +63,17 @@ impl Held {
     }
 }
 
-/// What is held once nothing has changed for a while: threads that wait for work give up by and by.
-fn at_rest(running: &Running) -> Held {
+/// What is held once nothing has changed for a while.
+fn at_rest(engine: Engine, running: &Running) -> Held {
+    // Its threads wait two seconds for other sessions.
+    let quiet = Duration::from_millis(if engine.is_threads() { 2500 } else { 300 });
     let mut last = (Held::now(running), Instant::now());
     eventually("rest", || {
         let now = Held::now(running);
         if now != last.0 {
             last = (now, Instant::now());
         }
-        last.1.elapsed() > Duration::from_millis(2500)
+        last.1.elapsed() > quiet
     });
     last.0
 }
@@ -273,11 +275,11 @@ fn nothing_is_held_when_sessions_are_over(engine: Engine) {
     let server = counted(engine, &running);
     sessions(&server, 24);
     drop(server);
-    let without_server = at_rest(&running);
+    let without_server = at_rest(engine, &running);
 
     let server = counted(engine, &running);
     sessions(&server, count / 10);
-    let (before, memory_before) = (at_rest(&running), memory());
+    let (before, memory_before) = (at_rest(engine, &running), memory());
     assert_eq!((before.tasks, before.work), (0, 0));
     sessions(&server, count);
     expect_held(&running, before);
