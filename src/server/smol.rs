@@ -3,7 +3,7 @@ use super::{
     runtime::{Alarm, Interest, Runtime, Socket},
     std,
 };
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use core::{
@@ -13,14 +13,15 @@ use core::{
 use std::{io::Result, os::fd::OwnedFd, time::Instant};
 
 /// An executor of smol, with the reactor of `async-io` and the pool of `blocking`, which are one for the whole process.
+// Weak, since tasks hold it, and the executor holds the tasks: else they would keep each other when everybody else lets go.
 #[derive(Clone, Debug)]
-pub struct Smol(Arc<Executor<'static>>);
+pub struct Smol(Weak<Executor<'static>>);
 
 impl Smol {
-    /// The runtime of this executor. Somebody has to run it.
+    /// The runtime of this executor. Somebody has to run it, and to keep it: all sessions go with its last `Arc`.
     #[must_use]
     pub fn new(executor: Arc<Executor<'static>>) -> Self {
-        Self(executor)
+        Self(Arc::downgrade(&executor))
     }
 }
 
@@ -37,7 +38,10 @@ impl Runtime for Smol {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(task).detach();
+        // If it is gone, so is the task.
+        if let Some(executor) = self.0.upgrade() {
+            executor.spawn(task).detach();
+        }
     }
 
     fn blocking(&self, work: impl FnOnce() + Send + 'static) {

@@ -1,6 +1,6 @@
 //! ABOR, in every phase of a transfer.
 use crate::{
-    client::{Client, Via},
+    client::{Client, Deaf, Via, dial_small},
     server::{Engine, TestServer},
     with_each_engine,
 };
@@ -14,7 +14,9 @@ with_each_engine! {
     nothing_is_aborted_where_nothing_runs
     a_listener_is_aborted
     a_transfer_that_waits_for_its_connection_is_aborted
+    a_transfer_that_connects_is_aborted
     a_download_is_aborted
+    a_listing_is_aborted
     an_upload_is_aborted
     urgent_abor_overtakes
 }
@@ -48,6 +50,36 @@ fn a_transfer_that_waits_for_its_connection_is_aborted(engine: Engine) {
     // Nothing of the old file is lost before the data connection stands.
     assert_eq!(server.stored("text").unwrap(), b"one\ntwo\nthree\n");
     assert_still_works(&mut client);
+}
+
+fn a_transfer_that_connects_is_aborted(engine: Engine) {
+    let Some(deaf) = Deaf::new() else { return };
+    let server = TestServer::start(engine);
+    let mut client = Client::login(server.address());
+    client.say(&format!("EPRT |1|127.0.0.1|{}|", deaf.address().port()), 200);
+    client.say("STOR text", 150);
+    client.say("ABOR", 426);
+    client.expect(226);
+    assert_eq!(server.stored("text").unwrap(), b"one\ntwo\nthree\n");
+    assert_still_works(&mut client);
+}
+
+fn a_listing_is_aborted(engine: Engine) {
+    let server = TestServer::start(engine);
+    // More than the buffers of the connection take.
+    for number in 0..30_000 {
+        server.files.tree().add_file(format!("/many/{number:05}-{}", "x".repeat(240)), "").unwrap();
+    }
+    let mut client = Client::login(server.address());
+    for command in ["LIST many", "NLST many", "MLSD many"] {
+        let data = client.prepare(Via::Epsv).address();
+        let data = dial_small(data);
+        client.say(command, 150);
+        client.say("ABOR", 426);
+        client.expect(226);
+        drop(data);
+        assert_still_works(&mut client);
+    }
 }
 
 fn a_download_is_aborted(engine: Engine) {

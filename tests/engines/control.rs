@@ -22,6 +22,7 @@ with_each_engine! {
     the_last_reply_arrives_whatever_comes_with_quit
     a_client_that_closes_its_half_is_still_answered
     idle_clients_are_told_and_left
+    clients_that_never_log_in_are_told_and_left
     quit_waits_for_the_transfer
     status_is_told_during_a_transfer
     sessions_can_be_watched
@@ -114,6 +115,27 @@ fn idle_clients_are_told_and_left(engine: Engine) {
     client.expect(421);
     client.expect_end();
     server.until("the end", |server| server.events().contains(&Event::Disconnected(Reason::Timeout)));
+}
+
+fn clients_that_never_log_in_are_told_and_left(engine: Engine) {
+    let server = TestServer::with(engine, |options| options.config.login_timeout = Duration::from_millis(200));
+    let mut silent = Client::connect(server.address());
+    let mut busy = Client::connect(server.address());
+    // To say something is not to log in.
+    while let Ok(reply) = {
+        busy.send("NOOP");
+        busy.reply()
+    } {
+        if reply.code == 421 {
+            break;
+        }
+        assert_eq!(reply.code, 200);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    silent.expect(421);
+    silent.expect_end();
+    server.until("the end", |server| server.handle.is_empty());
+    Client::login(server.address()).say("PWD", 257);
 }
 
 fn quit_waits_for_the_transfer(engine: Engine) {

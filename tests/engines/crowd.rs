@@ -1,9 +1,10 @@
 //! Many clients, and what they leave behind.
 use crate::{
-    client::{Client, PATIENCE, Via},
+    client::{Client, PATIENCE, Via, reset},
     server::{Engine, TestServer, noise},
     with_each_engine,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     env, fs,
     io::{Read, Seek},
@@ -13,18 +14,26 @@ use std::{
 };
 
 with_each_engine! {
-    two_hundred_sessions_at_once
+    five_hundred_sessions_at_once
+    clients_that_give_up_at_once_harm_nobody
     a_lack_of_descriptors_is_survived
 }
 
-fn two_hundred_sessions_at_once(engine: Engine) {
+/// Lets this process open as many files as it may.
+fn raise_the_limit_of_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+fn five_hundred_sessions_at_once(engine: Engine) {
+    raise_the_limit_of_descriptors();
     let server = TestServer::start(engine);
     let address = server.address();
-    let mut clients: Vec<_> = (0..200).map(|_| Client::login(address)).collect();
-    assert_eq!(server.handle.len(), 200);
+    let mut clients: Vec<_> = (0..500).map(|_| Client::login(address)).collect();
+    assert_eq!(server.handle.len(), 500);
     let threads: Vec<_> = (0..8)
         .map(|share| {
-            let mine: Vec<_> = clients.drain(..25).collect();
+            let mine: Vec<_> = clients.drain(..clients.len() / (8 - share)).collect();
             thread::spawn(move || {
                 for (number, mut client) in mine.into_iter().enumerate() {
                     let (name, content) = (format!("file-{share}-{number}"), noise(10_000 + share * 1000 + number));
@@ -37,6 +46,18 @@ fn two_hundred_sessions_at_once(engine: Engine) {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+    server.until("the end of all", |server| server.handle.is_empty());
+}
+
+fn clients_that_give_up_at_once_harm_nobody(engine: Engine) {
+    let server = TestServer::start(engine);
+    // Some are gone before they are accepted, some before they are greeted.
+    for number in 0..300 {
+        let client = Client::dial(server.address()).unwrap();
+        if number % 2 == 0 { reset(client.stream) } else { drop(client) }
+    }
+    let mut client = Client::login(server.address());
+    client.say("QUIT", 221);
     server.until("the end of all", |server| server.handle.is_empty());
 }
 
@@ -65,7 +86,6 @@ fn cpu_time(stat: &mut fs::File) -> Duration {
 }
 
 fn a_lack_of_descriptors_is_survived(engine: Engine) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     if !fs::exists("/proc/self/fd").unwrap() {
         return println!("skipped: there is no /proc");
     }

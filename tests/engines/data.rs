@@ -1,6 +1,6 @@
 //! The data connection: who may use it, and what happens when it does not work.
 use crate::{
-    client::{Client, Via, dial_data, dial_from, reset},
+    client::{Client, Deaf, Via, dial_data, dial_from, reset},
     server::{Engine, TestServer},
     with_each_engine,
 };
@@ -20,6 +20,7 @@ with_each_engine! {
     ports_are_given_back
     nobody_listens_for_the_server
     clients_that_never_connect_are_given_up
+    clients_that_never_let_connect_are_given_up
     a_reset_upload_is_no_success
     a_broken_download_is_no_success
     stalled_transfers_end
@@ -125,6 +126,16 @@ fn clients_that_never_connect_are_given_up(engine: Engine) {
     client.say("RETR text", 150);
     client.expect(425);
     assert_eq!(client.receive(Via::Epsv, "RETR text").1.code, 226);
+}
+
+fn clients_that_never_let_connect_are_given_up(engine: Engine) {
+    let Some(deaf) = Deaf::new() else { return };
+    let server = TestServer::with(engine, |options| options.config.active_timeout = Duration::from_millis(100));
+    let mut client = Client::login(server.address());
+    client.say(&format!("EPRT |1|127.0.0.1|{}|", deaf.address().port()), 200);
+    client.say("RETR text", 150);
+    client.expect(425);
+    assert_eq!(client.receive(Via::Port, "RETR text").1.code, 226);
 }
 
 fn a_reset_upload_is_no_success(engine: Engine) {

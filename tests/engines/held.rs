@@ -12,7 +12,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::{
     alloc::System,
     env, fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     mem,
     sync::{
         Arc,
@@ -29,7 +29,7 @@ with_each_engine! {
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Sessions that come and go, if the environment does not say how many.
-const SESSIONS: usize = 2000;
+const SESSIONS: usize = 1000;
 /// As many connections are let in at a time.
 const MOST: usize = 200;
 
@@ -63,15 +63,17 @@ impl Held {
     }
 }
 
-/// What is held once nothing has changed for a while: threads that wait for work give up by and by.
-fn at_rest(running: &Running) -> Held {
+/// What is held once nothing has changed for a while.
+fn at_rest(engine: Engine, running: &Running) -> Held {
+    // Its threads wait two seconds for other sessions.
+    let quiet = Duration::from_millis(if engine.is_threads() { 2500 } else { 300 });
     let mut last = (Held::now(running), Instant::now());
     eventually("rest", || {
         let now = Held::now(running);
         if now != last.0 {
             last = (now, Instant::now());
         }
-        last.1.elapsed() > Duration::from_millis(2500)
+        last.1.elapsed() > quiet
     });
     last.0
 }
@@ -273,11 +275,11 @@ fn nothing_is_held_when_sessions_are_over(engine: Engine) {
     let server = counted(engine, &running);
     sessions(&server, 24);
     drop(server);
-    let without_server = at_rest(&running);
+    let without_server = at_rest(engine, &running);
 
     let server = counted(engine, &running);
     sessions(&server, count / 10);
-    let (before, memory_before) = (at_rest(&running), memory());
+    let (before, memory_before) = (at_rest(engine, &running), memory());
     assert_eq!((before.tasks, before.work), (0, 0));
     sessions(&server, count);
     expect_held(&running, before);
@@ -293,4 +295,28 @@ fn nothing_is_held_when_sessions_are_over(engine: Engine) {
     drop(clients);
     drop(server);
     expect_held(&running, without_server);
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn an_executor_that_is_dropped_lets_go_of_its_sessions() {
+    use crate::server::{tree, users};
+    use wharf::server::{Server, Smol, fs::Memory};
+
+    let users = users(Arc::new(Memory::new(tree())), (0, 0));
+    let server = Server::builder().bind("127.0.0.1:0".parse().unwrap()).authorizer(users).build().unwrap();
+    let address = server.addresses()[0];
+    let executor = Arc::new(async_executor::Executor::new());
+    let served = executor.spawn(server.serve_on(Smol::new(executor.clone())));
+    let (end, ended) = async_channel::bounded::<()>(1);
+    let running = executor.clone();
+    let thread = std::thread::spawn(move || async_io::block_on(running.run(ended.recv())));
+    let mut client = Client::login(address);
+    drop(end);
+    let _ = thread.join().unwrap();
+    drop((served, executor));
+    // There is nobody who could say good-bye, and nobody who holds the connection.
+    let end = client.reply().unwrap_err();
+    assert!(matches!(end.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{end}");
+    assert!(Client::dial(address).is_err());
 }

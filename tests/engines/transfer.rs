@@ -4,9 +4,11 @@ use crate::{
     server::{Engine, Options, TestServer, noise},
     with_each_engine,
 };
+use std::io::Write;
 
 with_each_engine! {
     files_go_both_ways_by_every_kind_of_data_connection
+    every_kind_of_transfer_goes_by_every_kind_of_data_connection
     dual_stack_listeners_serve_ipv4_as_such
     text_is_converted_both_ways
     transfers_begin_where_rest_says
@@ -38,6 +40,54 @@ fn files_go_both_ways_by_every_kind_of_data_connection(engine: Engine) {
         }
         client.say("QUIT", 221);
         client.expect_end();
+    }
+}
+
+fn every_kind_of_transfer_goes_by_every_kind_of_data_connection(engine: Engine) {
+    let server = TestServer::with(engine, |options| options.bind.push("[::1]:0".parse().unwrap()));
+    for (address, ways) in server.handle.addresses().iter().zip([&VIA_IPV4[..], &VIA_IPV6[..]]) {
+        let mut client = Client::login(*address);
+        for (via, text) in ways.iter().flat_map(|via| [(*via, false), (*via, true)]) {
+            // What ends a line of text on the wire, and in the file as well if it is not text.
+            let (representation, end) = if text { ("TYPE A", "\n") } else { ("TYPE I", "\r\n") };
+            let here = format!("{via:?} of {address}, {representation}");
+            client.say(representation, 200);
+            let mut store = |command: &str, lines: &str| {
+                let wire = lines.replace('|', "\r\n");
+                assert_eq!(client.store(via, command, wire.as_bytes()).code, 226, "{command}, {here}");
+            };
+            let stored = |name: &str, lines: &str| {
+                let expected = lines.replace('|', end).into_bytes();
+                assert_eq!(server.stored(name), Some(expected), "{name}, {here}");
+            };
+            store("STOR new", "one|two|");
+            stored("new", "one|two|");
+            store("APPE new", "three|");
+            stored("new", "one|two|three|");
+            client.say("REST 5", 350);
+            assert_eq!(client.receive(via, "RETR new").0, b"two\r\nthree\r\n", "{here}");
+            if text {
+                client.prepare(via);
+                client.say("REST 4", 350);
+                client.say("STOR new", 554);
+            } else {
+                client.say("REST 5", 350);
+                assert_eq!(client.store(via, "STOR new", b"TWO\r\n").code, 226, "{here}");
+                stored("new", "one|TWO|three|");
+            }
+            let data = client.prepare(via);
+            let name = client.say("STOU", 150).text.strip_prefix("FILE: ").expect("a name").to_owned();
+            data.take().write_all(b"unique\r\n").unwrap();
+            client.expect(226);
+            stored(&name, "unique|");
+            for (command, lines) in [("NLST new", 1), ("LIST new", 1), ("NLST", 6), ("LIST", 6), ("MLSD", 6)] {
+                let (listing, reply) = client.receive(via, command);
+                let count = listing.split(|octet| *octet == b'\n').count() - 1;
+                assert!(reply.code == 226 && count >= lines, "{count} lines of {command}, {here}");
+            }
+            client.say("DELE new", 250);
+            client.say(&format!("DELE {name}"), 250);
+        }
     }
 }
 

@@ -1,13 +1,21 @@
 //! An FTP client for tests: small, exact, and bounded in time.
-use rustix::net::{AddressFamily, SendFlags, SocketType, bind, connect, send, socket, sockopt};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::ioctl_fionbio,
+    net::{AddressFamily, SendFlags, SocketType, bind, connect, getsockname, listen, send, socket, sockopt},
+};
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     time::Duration,
 };
 
 /// Nothing that is to come takes longer.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connection on this host stands within this time, or never.
+const SHORT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// A control connection.
 pub struct Client {
@@ -252,6 +260,51 @@ fn limited(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+/// Connects, and takes little that is not read.
+pub fn dial_small(address: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
+    connect(&socket, &address).expect("the data port listens");
+    limited(TcpStream::from(socket))
+}
+
+/// A listener to which no connection comes to stand: those that fill its queue are never accepted.
+pub struct Deaf {
+    listener: OwnedFd,
+    _queue: Vec<OwnedFd>,
+}
+
+impl Deaf {
+    /// `None`, with the reason printed, if this system lets it be connected to all the same.
+    pub fn new() -> Option<Self> {
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&listener, 0).unwrap();
+        let address = local(&listener);
+        let mut queue = Vec::new();
+        for _ in 0..16 {
+            let waiting = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            ioctl_fionbio(&waiting, true).unwrap();
+            let _ = connect(&waiting, &address);
+            let stands = poll(&mut [PollFd::new(&waiting, PollFlags::OUT)], Some(&SHORT)).unwrap() > 0;
+            queue.push(waiting);
+            if !stands {
+                return Some(Self { listener, _queue: queue });
+            }
+        }
+        println!("skipped: the queue of a listener has no end here");
+        None
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        local(&self.listener)
+    }
+}
+
+fn local(socket: &OwnedFd) -> SocketAddr {
+    getsockname(socket).unwrap().try_into().unwrap()
 }
 
 /// Closes a connection by RST.

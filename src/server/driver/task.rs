@@ -265,7 +265,8 @@ impl<R: Runtime> Tools<R> {
         if self.mailbox.take(context).1 {
             self.set = None;
         }
-        loop {
+        // Whoever goes on sending is not listened to for longer than others can wait.
+        for _ in 0..TURNS {
             let (Some(until), now) = (linger.until(), self.shared.clock.now()) else { return Poll::Ready(()) };
             match linger.socket_mut().poll_ready(&self.runtime, context, Interest::Readable) {
                 Poll::Ready(Ok(())) => {
@@ -280,6 +281,8 @@ impl<R: Runtime> Tools<R> {
                 },
             }
         }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
