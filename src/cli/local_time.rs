@@ -1,5 +1,5 @@
 //! The time of the host, as the logs show it.
-use core::fmt;
+use core::{cell::RefCell, fmt};
 use wharf::{
     proto::time::{Civil, UnixTime},
     server::clock::{list_clock, unix_time},
@@ -19,6 +19,20 @@ impl LocalTime {
         let now = unix_time();
         let offset = list_clock(false).offset.map_or(0, |offset| offset(now));
         Self::new(UnixTime::new(now.seconds().saturating_add(offset.into()), 0))
+    }
+
+    /// Writes the present. The text is made once a second: to ask for the zone's offset costs more than the rest of a line.
+    pub(super) fn write_now(output: &mut impl fmt::Write) -> fmt::Result {
+        thread_local! {
+            static MADE: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+        }
+        let now = unix_time().seconds();
+        MADE.with_borrow_mut(|(moment, text)| {
+            if *moment != now {
+                (*moment, *text) = (now, Self::now().to_string());
+            }
+            output.write_str(text)
+        })
     }
 
     /// The moment that is called so in the zone of the host.

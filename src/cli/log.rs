@@ -4,10 +4,7 @@ use super::{
     local_time::LocalTime,
     options::{LogFormat, LogOptions},
 };
-use core::{
-    fmt::{self, Write as _},
-    net::SocketAddr,
-};
+use core::{fmt, net::SocketAddr};
 use std::io::{self, Write as _};
 use tracing::{
     Level, Subscriber, debug,
@@ -165,8 +162,6 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &tracing::Event<'_>) -> fmt::Result {
-        let mut line = Line::default();
-        event.record(&mut line);
         let letter = match *event.metadata().level() {
             Level::ERROR => 'E',
             Level::WARN => 'W',
@@ -174,31 +169,32 @@ where
             Level::DEBUG => 'D',
             Level::TRACE => 'T',
         };
-        write!(writer, "[{letter} {}] ", LocalTime::now())?;
-        if !line.peer.is_empty() {
-            write!(writer, "{}-[{}] ", line.peer, line.user)?;
-        }
-        writeln!(writer, "{}", line.message)
+        writer.write_char('[')?;
+        writer.write_char(letter)?;
+        writer.write_char(' ')?;
+        LocalTime::write_now(&mut writer)?;
+        writer.write_str("] ")?;
+        // The message comes first of all fields; they are asked for one by one rather than kept.
+        let (writer, mut written) = (&mut writer, Ok(()));
+        event.record(&mut One { field: "peer", behind: "-[", writer, written: &mut written });
+        event.record(&mut One { field: "user", behind: "] ", writer, written: &mut written });
+        event.record(&mut One { field: "message", behind: "\n", writer, written: &mut written });
+        written
     }
 }
 
-/// The fields of a line.
-#[derive(Default)]
-struct Line {
-    peer: String,
-    user: String,
-    message: String,
+/// Writes one field of an event, if it has it, and what follows it.
+struct One<'a, 'w> {
+    field: &'static str,
+    behind: &'static str,
+    writer: &'a mut Writer<'w>,
+    written: &'a mut fmt::Result,
 }
 
-impl Visit for Line {
+impl Visit for One<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let target = match field.name() {
-            "peer" => &mut self.peer,
-            "user" => &mut self.user,
-            "message" => &mut self.message,
-            _ => return,
-        };
-        // Writing to a string cannot fail.
-        let _ = write!(target, "{value:?}");
+        if field.name() == self.field && self.written.is_ok() {
+            *self.written = write!(self.writer, "{value:?}{}", self.behind);
+        }
     }
 }

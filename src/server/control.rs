@@ -127,7 +127,7 @@ impl<E: Endpoint> Control<E> {
     /// send would make the system forget what was said. Of a peer that took its `leave` nothing more is to be expected: to
     /// close the connection tells it the same, and saves being woken once more.
     pub(super) fn say_end(&mut self, leave: bool) -> bool {
-        if self.broken || leave && sockets::drain(&self.socket) == Drained::Empty {
+        if self.broken || leave && sockets::drain(&self.socket) != Drained::More {
             return false;
         }
         sockets::end(&self.socket) && sockets::drain(&self.socket) != Drained::Ended
