@@ -6,26 +6,27 @@ const MOST: usize = 20;
 
 /// Appends `value`, with spaces before it up to `width` (at most 20).
 pub(super) fn decimal(value: u64, width: usize, output: &mut Vec<u8>) {
-    in_base(10, value, width, b' ', output);
+    in_base::<10>(value, width, b' ', output);
 }
 
 /// Appends `value` in lower-case hexadecimal.
 pub(super) fn hexadecimal(value: u64, output: &mut Vec<u8>) {
-    in_base(16, value, 1, b' ', output);
+    in_base::<16>(value, 1, b' ', output);
 }
 
 /// Appends permission bits as four octal digits.
 pub(super) fn mode(bits: u32, output: &mut Vec<u8>) {
-    in_base(8, u64::from(bits & 0o7777), 4, b'0', output);
+    in_base::<8>(u64::from(bits & 0o7777), 4, b'0', output);
 }
 
-fn in_base(base: u64, mut value: u64, width: usize, fill: u8, output: &mut Vec<u8>) {
+/// The base is known to the compiler: it divides by multiplying then.
+fn in_base<const BASE: u64>(mut value: u64, width: usize, fill: u8, output: &mut Vec<u8>) {
     let mut digits = [fill; MOST];
     let mut start = MOST;
     loop {
         start -= 1;
-        digits[start] = b"0123456789abcdef"[(value % base) as usize];
-        value /= base;
+        digits[start] = b"0123456789abcdef"[(value % BASE) as usize];
+        value /= BASE;
         if value == 0 {
             break;
         }
