@@ -94,35 +94,16 @@ impl Server {
         served
     }
 
-    /// [`Server::serve_on`] an executor of smol of its own, run by [`Settings::workers`](super::Settings::workers) threads.
-    /// Blocks until it has ended.
+    /// As [`Server::serve_on`] executors of smol of its own, one for each of [`Settings::workers`](super::Settings::workers)
+    /// threads. Each thread waits for its own sessions, and not by means of `async-io`: that costs less. Blocks until it has
+    /// ended.
     ///
     /// # Errors
     /// If a thread cannot be started, and as [`Server::serve_on`].
     #[cfg(feature = "smol")]
     pub fn serve_smol(self) -> io::Result<()> {
-        use alloc::{format, sync::Arc};
-        use async_executor::Executor;
-        let (workers, handle) = (self.workers(), self.handle());
-        let executor = Arc::new(Executor::new());
-        let served = executor.spawn(self.serve_on(super::Smol::new(executor.clone())));
-        std::thread::scope(|scope| {
-            // Nothing is ever sent: it ends when the sender is dropped.
-            let (running, ended) = async_channel::bounded::<()>(1);
-            for number in 1..workers {
-                let (executor, ended) = (&executor, ended.clone());
-                let thread = std::thread::Builder::new().name(format!("wharf-{number}"));
-                let started = thread.spawn_scoped(scope, move || async_io::block_on(executor.run(ended.recv())));
-                if let Err(error) = started {
-                    handle.close_all();
-                    let _ = async_io::block_on(executor.run(served));
-                    return Err(error);
-                }
-            }
-            let served = async_io::block_on(executor.run(served));
-            drop(running);
-            served
-        })
+        let workers = self.workers();
+        super::smol::serve(self, workers)
     }
 
     /// How many threads are to run tasks.

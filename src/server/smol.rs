@@ -1,4 +1,9 @@
-//! The asynchronous engine on the parts of smol.
+//! The asynchronous engine on the parts of smol: in a program of one's own, and alone in the process.
+mod reactor;
+mod workers;
+
+pub(super) use workers::serve;
+
 use super::{
     runtime::{Alarm, Interest, Runtime, Socket},
     std,

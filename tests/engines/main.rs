@@ -43,6 +43,7 @@ macro_rules! with_each_engine {
         crate::with_engine! { "tokio" tokio_of_threads (crate::server::Engine::Tokio(3)) $($test)* }
         crate::with_engine! { "smol" smol_of_one_thread (crate::server::Engine::Smol(1)) $($test)* }
         crate::with_engine! { "smol" smol_of_threads (crate::server::Engine::Smol(3)) $($test)* }
+        crate::with_engine! { "smol" smol_with_async_io (crate::server::Engine::AsyncIo) $($test)* }
     };
 }
 macro_rules! with_engine {

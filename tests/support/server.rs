@@ -36,6 +36,9 @@ pub enum Engine {
     Tokio(usize),
     #[cfg(feature = "smol")]
     Smol(usize),
+    /// A program of smol that serves by an executor of its own.
+    #[cfg(feature = "smol")]
+    AsyncIo,
 }
 
 impl Engine {
@@ -52,6 +55,8 @@ impl Engine {
             Self::Smol(1) => "smol_of_one_thread",
             #[cfg(feature = "smol")]
             Self::Smol(_) => "smol_of_threads",
+            #[cfg(feature = "smol")]
+            Self::AsyncIo => "smol_with_async_io",
         }
     }
 
@@ -69,6 +74,8 @@ impl Engine {
             Self::Tokio(workers) => workers,
             #[cfg(feature = "smol")]
             Self::Smol(workers) => workers,
+            #[cfg(feature = "smol")]
+            Self::AsyncIo => 1,
         }
     }
 
@@ -80,6 +87,11 @@ impl Engine {
             Self::Tokio(_) => server.serve_tokio(),
             #[cfg(feature = "smol")]
             Self::Smol(_) => server.serve_smol(),
+            #[cfg(feature = "smol")]
+            Self::AsyncIo => {
+                let executor = Arc::new(async_executor::Executor::new());
+                async_io::block_on(executor.run(server.serve_on(wharf::server::Smol::new(executor.clone()))))
+            }
         }
     }
 }
