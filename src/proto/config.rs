@@ -95,7 +95,7 @@ pub struct TlsPolicy {
 
 /// Bounds on the memory and the work of one session.
 ///
-/// In the worst case a session holds some `8 * line + queue + output` octets for its peer.
+/// What a session holds for its peer in the worst case is [`Limits::worst_case`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -111,6 +111,17 @@ pub struct Limits {
     pub ascii_size: u64,
     /// Octets that HASH, XCRC and the like read at most; what is larger is 552. 0 = no limit. Default: 64 GiB.
     pub hash_size: u64,
+}
+
+impl Limits {
+    /// Octets that a session holds at most, with a peer that sends as much as is read, takes no reply, and has set up whatever
+    /// needs most: its queue, the replies that wait, and the one that went beyond their limit since it shows a path of twice the
+    /// longest line with each octet doubled. Buffers are counted as grown to twice what is in them. With the defaults these are
+    /// 120 KiB, where an idle session holds less than two.
+    #[must_use]
+    pub fn worst_case(&self) -> usize {
+        2 * (self.queue + self.output) + 14 * self.line + 2048
+    }
 }
 
 impl Default for Config {

@@ -46,6 +46,8 @@ impl Pattern {
     /// The pattern of these octets; `None` if there is no wildcard in them.
     #[must_use]
     pub fn new(octets: &[u8]) -> Option<Self> {
+        // Most names have none.
+        memchr::memchr3(b'*', b'?', b'[', octets)?;
         let mut tokens = Vec::new();
         let mut wild = false;
         // What one `[` did not find behind it, no later one will: looking once keeps this linear.

@@ -13,7 +13,6 @@ use crate::proto::{
     user::{Permission, Permissions},
 };
 use alloc::{boxed::Box, vec::Vec};
-use core::fmt::Write;
 
 /// A command that waits for its job.
 #[derive(Debug)]
@@ -371,13 +370,12 @@ impl Session {
         let Some(user) = self.login.user() else { return };
         let directory = entry.metadata.kind == FileKind::Directory;
         let permissions = user.grant.permissions.of(path, directory);
-        let (mut name, mut line) = (Vec::new(), Vec::new());
+        let mut name = Vec::new();
         reply::name(&mut name, path.as_bytes());
         let role = if entry.symlink { Role::Link(entry.target.as_deref()) } else { Role::Member };
-        write_facts(self.parameters.facts, &entry.metadata, role, permissions, &name, &mut line);
         let start = self.unsent.len();
-        let _ = write!(reply::Writer(&mut self.unsent), "250-Facts:\r\n ");
-        self.unsent.extend_from_slice(&line);
+        self.unsent.extend_from_slice(b"250-Facts:\r\n ");
+        write_facts(self.parameters.facts, &entry.metadata, role, permissions, &name, &mut self.unsent);
         self.unsent.extend_from_slice(b"\r\n250 End\r\n");
         self.replied(start);
     }

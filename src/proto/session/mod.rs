@@ -68,13 +68,10 @@ mod transfer;
 /// ```
 ///
 /// # Memory
-/// A session holds [`Limits::line`] and [`Limits::queue`] octets of input, [`Limits::output`] octets of replies and what the
-/// reply that reached this limit needs beyond it (a path of twice [`Limits::line`], each octet of it doubled at worst), and a
-/// few paths and jobs. Idle, it holds next to nothing beside itself.
+/// A session holds no more than [`Limits::worst_case`] for its peer, whatever that sends or does not read. Idle, it holds next to
+/// nothing beside itself.
 ///
-/// [`Limits::line`]: super::config::Limits::line
-/// [`Limits::queue`]: super::config::Limits::queue
-/// [`Limits::output`]: super::config::Limits::output
+/// [`Limits::worst_case`]: super::config::Limits::worst_case
 #[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
@@ -323,7 +320,8 @@ impl Session {
         if self.phase != Phase::Open || self.half_closed || self.unsent.len() >= limits.output {
             return 0;
         }
-        let room = limits.line + limits.queue + if self.urgent { URGENT } else { 0 };
+        // With the end of the longest line, be there no queue at all.
+        let room = limits.line + 2 + limits.queue + if self.urgent { URGENT } else { 0 };
         room.saturating_sub(self.lines.len())
     }
 
