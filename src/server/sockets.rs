@@ -61,6 +61,18 @@ pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> i
     Ok(())
 }
 
+/// Makes a listener ready that somebody else made, if it is one.
+pub(super) fn adopt_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
+    // Else it would seem that nobody ever comes. Apple's systems do not tell.
+    #[cfg(not(target_vendor = "apple"))]
+    if !sockopt::socket_acceptconn(listener)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
+    }
+    listener.local_addr()?;
+    rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::CLOEXEC)?;
+    prepare_listener(listener, settings)
+}
+
 /// Options of control connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ControlOptions {
