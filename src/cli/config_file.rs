@@ -222,6 +222,7 @@ fn buffer_size(item: &Item<'_>) -> Result<usize, Problem> {
 fn files(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
     let files = &mut options.files;
     set(top, "atomic_uploads", &mut files.atomic_uploads, Item::boolean)?;
+    set(top, "fsync", &mut files.fsync, Item::boolean)?;
     set(top, "symlinks", &mut files.symlinks, |item| item.choice(&[("beneath", Symlinks::Beneath), ("none", Symlinks::None)]))?;
     set(top, "encoding", &mut files.encoding, |item| {
         let label = item.text()?;

@@ -40,6 +40,7 @@ pub(super) const SECTIONS: &Sections = &[
             "max_line",
             "max_hash_size",
             "atomic_uploads",
+            "fsync",
             "umask",
             "symlinks",
             "sandbox",

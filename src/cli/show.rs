@@ -61,6 +61,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     writeln!(out, "max_line = {}", config.limits.line)?;
     writeln!(out, "max_hash_size = {}", config.limits.hash_size)?;
     writeln!(out, "atomic_uploads = {}", files.atomic_uploads)?;
+    writeln!(out, "fsync = {}", files.fsync)?;
     writeln!(out, "umask = \"{:03o}\"", config.umask)?;
     let symlinks = match files.symlinks {
         Symlinks::Beneath => "beneath",

@@ -102,6 +102,7 @@ write_limit = 13
 max_line = 1024
 max_hash_size = 12345
 atomic_uploads = true
+fsync = true
 umask = "027"
 symlinks = "none"
 sandbox = "off"
