@@ -206,7 +206,13 @@ fn server(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
     set(top, "backlog", &mut settings.backlog, |item| item.number(1..=65535))?;
     set(top, "ac_in_buffer_size", &mut settings.ac_in_buffer_size, buffer_size)?;
     set(top, "ac_out_buffer_size", &mut settings.ac_out_buffer_size, buffer_size)?;
-    set(top, "max_login_failures_per_ip", &mut settings.max_login_failures_per_ip, |item| item.number(0..=u32::MAX))
+    set(top, "max_login_failures_per_ip", &mut settings.max_login_failures_per_ip, |item| item.number(0..=u32::MAX))?;
+    if let Some(item) = top.take("proxy_protocol_from") {
+        for item in item.array("an array of addresses and networks, such as [\"10.0.0.1\", \"10.1.0.0/16\"]")? {
+            settings.proxy_protocol_from.push(item.parse()?);
+        }
+    }
+    Ok(())
 }
 
 fn buffer_size(item: &Item<'_>) -> Result<usize, Problem> {
@@ -216,6 +222,7 @@ fn buffer_size(item: &Item<'_>) -> Result<usize, Problem> {
 fn files(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
     let files = &mut options.files;
     set(top, "atomic_uploads", &mut files.atomic_uploads, Item::boolean)?;
+    set(top, "fsync", &mut files.fsync, Item::boolean)?;
     set(top, "symlinks", &mut files.symlinks, |item| item.choice(&[("beneath", Symlinks::Beneath), ("none", Symlinks::None)]))?;
     set(top, "encoding", &mut files.encoding, |item| {
         let label = item.text()?;

@@ -40,6 +40,7 @@ pub(super) const SECTIONS: &Sections = &[
             "max_line",
             "max_hash_size",
             "atomic_uploads",
+            "fsync",
             "umask",
             "symlinks",
             "sandbox",
@@ -47,6 +48,7 @@ pub(super) const SECTIONS: &Sections = &[
             "run_as",
             "max_login_failures_per_ip",
             "hosts",
+            "proxy_protocol_from",
             "disabled_commands",
             "encoding",
             "log",
@@ -127,11 +129,14 @@ pub(super) const HINTS: &Hints = &[
     ("user_id", RUN_AS),
     ("group", RUN_AS),
     ("setuid", RUN_AS),
+    ("proxy_protocol", PROXY),
+    ("haproxy_trusted_networks", PROXY),
     ("disable_sendfile", "use use_sendfile = false"),
 ];
 
 const LISTEN: &str = "use listen, with the port, such as listen = [\"127.0.0.1:2121\"]";
 const RUN_AS: &str = "use run_as, such as run_as = \"ftp\"";
+const PROXY: &str = "use proxy_protocol_from, with the addresses of the proxies, such as proxy_protocol_from = [\"10.0.0.1\"]";
 const HOME: &str = "use home in [anonymous] or a [[user]]";
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ pub(super) fn refusal(peer: SocketAddr, refusal: Refusal) {
         Refusal::Connections => " (max_cons)",
         Refusal::ConnectionsOfAddress => " (max_cons_per_ip)",
         Refusal::FailedLogins => " (max_login_failures_per_ip)",
+        Refusal::ProxyHeader => " (proxy_protocol_from)",
         Refusal::NotPermitted | Refusal::Resources | Refusal::Shutdown => "",
     };
     warn!(peer = %peer, user = %"", "FTP session refused (connect): {refusal}{key}");

@@ -43,6 +43,7 @@ pub(super) struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileOptions {
     pub(super) atomic_uploads: bool,
+    pub(super) fsync: bool,
     pub(super) symlinks: Symlinks,
     /// How clients write names, if not in UTF-8.
     pub(super) encoding: Option<EncodingOptions>,
@@ -155,7 +156,7 @@ impl Default for Options {
             engine: Engine::DEFAULT,
             config: Config::default(),
             settings: Settings::default(),
-            files: FileOptions { atomic_uploads: false, symlinks: Symlinks::Beneath, encoding: None },
+            files: FileOptions { atomic_uploads: false, fsync: false, symlinks: Symlinks::Beneath, encoding: None },
             sandbox: SandboxOptions { sandbox: Sandbox::Auto, place: String::new(), paths: Vec::new() },
             run_as: None,
             log: LogOptions { level: tracing::Level::INFO, format: LogFormat::Text, transfers: None },

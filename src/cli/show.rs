@@ -61,6 +61,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     writeln!(out, "max_line = {}", config.limits.line)?;
     writeln!(out, "max_hash_size = {}", config.limits.hash_size)?;
     writeln!(out, "atomic_uploads = {}", files.atomic_uploads)?;
+    writeln!(out, "fsync = {}", files.fsync)?;
     writeln!(out, "umask = \"{:03o}\"", config.umask)?;
     let symlinks = match files.symlinks {
         Symlinks::Beneath => "beneath",
@@ -81,6 +82,8 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     writeln!(out, "max_login_failures_per_ip = {}", settings.max_login_failures_per_ip)?;
     let hosts: Vec<_> = config.hosts.iter().map(|host| quoted(host)).collect();
     writeln!(out, "hosts = [{}]", hosts.join(", "))?;
+    let proxies: Vec<_> = settings.proxy_protocol_from.iter().map(|network| quoted(&network.to_string())).collect();
+    writeln!(out, "proxy_protocol_from = [{}]", proxies.join(", "))?;
     let disabled: Vec<_> = config.disabled_commands.iter().map(|verb| quoted(verb)).collect();
     writeln!(out, "disabled_commands = [{}]", disabled.join(", "))?;
     let encoding = files.encoding.as_ref().map_or(encoding_rs::UTF_8, |options| options.encoding);

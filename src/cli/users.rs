@@ -17,7 +17,11 @@ pub(super) fn open(options: &Options) -> Result<Vec<User>, Problem> {
 
 fn open_one(user: &UserOptions, options: &FileOptions) -> Result<User, Problem> {
     let home = Local::open(&user.home).map_err(|error| Problem::new(user.home_place.clone(), error.to_string()))?;
-    let home = home.with_symlinks(options.symlinks).with_atomic_uploads(options.atomic_uploads).with_names(HostNames);
+    let home = home
+        .with_symlinks(options.symlinks)
+        .with_atomic_uploads(options.atomic_uploads)
+        .with_fsync(options.fsync)
+        .with_names(HostNames);
     let files: Arc<dyn FileSystem> = match &options.encoding {
         None => Arc::new(home),
         Some(EncodingOptions { encoding, place }) => {

@@ -2,11 +2,12 @@
 use super::{
     Settings,
     limits::Slot,
+    proxy::Header,
     registry::{Admission, Membership, Setup, Shared},
     sockets::{self, ControlOptions, Endpoint, Interest},
     std,
 };
-use crate::proto::session::refusal::Refusal;
+use crate::proto::{proxy::Origin, session::refusal::Refusal, time::Instant};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{net::SocketAddr, panic::AssertUnwindSafe, time::Duration};
 use rustix::io::Errno;
@@ -23,10 +24,14 @@ const BATCH: usize = 64;
 /// How long nothing is accepted after the system was short of something.
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a proxy may take to say whom it stands for: it has nothing to wait for.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+
 /// Takes connections, and lets them in or says why not.
-pub(super) struct Acceptor {
+pub(super) struct Acceptor<E: Endpoint> {
     shared: Arc<Shared>,
     reserve: Reserve,
+    arrivals: Vec<Arrival<E>>,
 }
 
 /// Why no more connections were taken from a listener.
@@ -41,26 +46,45 @@ pub(super) enum Pause {
 }
 
 /// A connection that was let in, and becomes a session.
-pub(super) struct Guest {
-    pub(super) control: OwnedFd,
+pub(super) struct Guest<E> {
+    pub(super) control: E,
     pub(super) ends: Ends,
     pub(super) setup: Arc<Setup>,
     pub(super) slot: Slot,
 }
 
-/// The two ends of a control connection.
+/// A connection that was let in so far.
+pub(super) enum Admitted<E> {
+    Guest(Guest<E>),
+    /// Once it is known whose it is, that may change.
+    Arrival(Arrival<E>),
+}
+
+/// A connection through a proxy, which has not said yet whom it stands for.
+pub(super) struct Arrival<E> {
+    control: E,
+    header: Header,
+    own: SocketAddr,
+    proxy: SocketAddr,
+    slot: Slot,
+    until: Instant,
+}
+
+/// The two ends of a control connection, as the client sees them.
 pub(super) struct Ends {
     local: SocketAddr,
     peer: SocketAddr,
+    /// The server's end as the server sees it: the same, unless there is a proxy.
+    own: SocketAddr,
 }
 
-impl Acceptor {
+impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, reserve: Reserve::new() }
+        Self { shared, reserve: Reserve::new(), arrivals: Vec::new() }
     }
 
     /// Takes the connections that wait, and has each of those that are let in started.
-    pub(super) fn accept(&mut self, listener: &impl Endpoint, mut start: impl FnMut(&Arc<Shared>, Guest)) -> Pause {
+    pub(super) fn accept(&mut self, listener: &impl Endpoint, mut start: impl FnMut(&Arc<Shared>, Guest<E>)) -> Pause {
         for _ in 0..BATCH {
             let accepted = listener.attempt(Interest::Readable, |listener| {
                 let accepted = sockets::accept(listener);
@@ -69,9 +93,8 @@ impl Acceptor {
             });
             match accepted {
                 Ok((control, peer)) => {
-                    if let Ok(guest) = admit(&self.shared, control, peer, sockets::prepare_control) {
-                        start(&self.shared, guest);
-                    }
+                    let admitted = admit(&self.shared, control, peer, sockets::prepare_control);
+                    self.take_in(admitted, &mut start);
                 }
                 Err(Errno::AGAIN) => return Pause::Empty,
                 Err(error) if sockets::is_passing(error) => {}
@@ -85,64 +108,141 @@ impl Acceptor {
         }
         Pause::Turn
     }
+
+    /// Has a connection started that was let in, or keeps it until it is known whose it is.
+    fn take_in(&mut self, admitted: Result<Admitted<E>, Refusal>, start: &mut impl FnMut(&Arc<Shared>, Guest<E>)) {
+        match admitted {
+            Ok(Admitted::Guest(guest)) => start(&self.shared, guest),
+            Ok(Admitted::Arrival(arrival)) => self.arrivals.push(arrival),
+            Err(_) => {}
+        }
+    }
+
+    /// Looks at the connections of which it is not known whose they are, as far as they are `ready` to be read, and has each of
+    /// those that are let in started. One that cannot be waited for is given up without touching it.
+    pub(super) fn attend(
+        &mut self,
+        mut ready: impl FnMut(&mut E) -> io::Result<bool>,
+        mut start: impl FnMut(&Arc<Shared>, Guest<E>),
+    ) {
+        let now = self.shared.clock.now();
+        let mut index = 0;
+        while let Some(arrival) = self.arrivals.get_mut(index) {
+            match ready(&mut arrival.control) {
+                Ok(false) if now < arrival.until => index += 1,
+                Ok(_) => {
+                    // If it is kept, it is the last one then, and looked at once more.
+                    let admitted = self.arrivals.swap_remove(index).identify(&self.shared);
+                    self.take_in(admitted, &mut start);
+                }
+                Err(_) => drop(self.arrivals.swap_remove(index)),
+            }
+        }
+    }
+
+    /// The sockets that [`Acceptor::attend`] waits for.
+    #[cfg(feature = "threads")]
+    pub(super) fn arrivals(&self) -> impl Iterator<Item = &E> {
+        self.arrivals.iter().map(|arrival| &arrival.control)
+    }
+
+    /// When [`Acceptor::attend`] is to be called at the latest.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.arrivals.iter().map(|arrival| arrival.until).min()
+    }
+}
+
+impl<E: Endpoint> Drop for Acceptor<E> {
+    fn drop(&mut self) {
+        for arrival in self.arrivals.drain(..) {
+            refuse(&self.shared, &arrival.control, arrival.proxy, Refusal::Shutdown);
+        }
+    }
 }
 
 /// Lets in a connection that an accept loop of the embedder's took, or says why not.
-pub(super) fn adopt(shared: &Arc<Shared>, connection: TcpStream) -> Result<Guest, Refusal> {
+pub(super) fn adopt<E: Endpoint + From<OwnedFd>>(shared: &Arc<Shared>, connection: TcpStream) -> Result<Admitted<E>, Refusal> {
     // Without an address there is nobody at the other end any more.
     let peer = connection.peer_addr().map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
     if !shared.is_accepting() {
-        refuse(shared, &connection, peer, Refusal::Shutdown);
-        return Err(Refusal::Shutdown);
+        return Err(refuse(shared, &connection, peer, Refusal::Shutdown));
     }
     admit(shared, connection.into(), peer, |control, settings, _| sockets::adopt(control, settings))
 }
 
 /// Lets a connection in, or says why not.
-fn admit(
+fn admit<E: Endpoint + From<OwnedFd>>(
     shared: &Arc<Shared>,
     control: OwnedFd,
     peer: SocketAddr,
     prepare: impl FnOnce(&OwnedFd, &Settings, ControlOptions) -> io::Result<()>,
-) -> Result<Guest, Refusal> {
-    if let Some(permit) = &shared.hooks.permit_connection {
-        let permitted = sockets::local_address(&control).map_or(Admission::Drop, |local| {
-            // It is the embedder's. Whom it fails to permit is not let in.
-            catch_unwind(AssertUnwindSafe(|| permit(peer, local))).unwrap_or(Admission::Drop)
-        });
-        let text = match permitted {
-            Admission::Permit => None,
-            Admission::Deny(text) => Some(Refusal::reply_with(&text)),
-            Admission::Drop => Some(Vec::new()),
-        };
-        if let Some(text) = text {
-            if !text.is_empty() {
-                say_no(&control, &text);
-            }
-            shared.tell_refusal(peer, Refusal::NotPermitted);
-            return Err(Refusal::NotPermitted);
-        }
-    }
+) -> Result<Admitted<E>, Refusal> {
     let setup = shared.setup();
-    let admitted = shared.limits.admit(peer.ip(), &setup.settings, shared.clock.now());
-    let prepared = admitted.and_then(|slot| {
-        let prepared =
-            prepare(&control, &setup.settings, shared.inherited).and_then(|()| Ok(sockets::local_address(&control)?));
-        prepared.map(|local| (slot, local)).map_err(|_| Refusal::Resources)
-    });
-    match prepared {
-        Ok((slot, local)) => Ok(Guest { control, ends: Ends { local, peer }, setup, slot }),
-        Err(refusal) => {
-            refuse(shared, &control, peer, refusal);
-            Err(refusal)
-        }
+    let (settings, now) = (&setup.settings, shared.clock.now());
+    let is_proxy = settings.is_proxy(peer.ip());
+    let own = sockets::local_address(&control).map_err(|_| refuse(shared, &control, peer, Refusal::Resources))?;
+    if !is_proxy {
+        permit(shared, &control, own, peer)?;
+    }
+    let admitted = if is_proxy { shared.limits.admit_anybody(settings) } else { shared.limits.admit(peer.ip(), settings, now) };
+    let slot = admitted
+        .and_then(|slot| prepare(&control, settings, shared.inherited).map(|()| slot).map_err(|_| Refusal::Resources))
+        .map_err(|refusal| refuse(shared, &control, peer, refusal))?;
+    let control = control.into();
+    if is_proxy {
+        let until = now + HEADER_TIME;
+        return Arrival { control, header: Header::default(), own, proxy: peer, slot, until }.identify(shared);
+    }
+    Ok(Admitted::Guest(Guest { control, ends: Ends { local: own, peer, own }, setup, slot }))
+}
+
+/// Asks the embedder, or says why not.
+fn permit(shared: &Shared, control: impl AsFd, local: SocketAddr, peer: SocketAddr) -> Result<(), Refusal> {
+    let Some(permit) = &shared.hooks.permit_connection else { return Ok(()) };
+    // It is the embedder's. Whom it fails to permit is not let in.
+    match catch_unwind(AssertUnwindSafe(|| permit(peer, local))).unwrap_or(Admission::Drop) {
+        Admission::Permit => return Ok(()),
+        Admission::Deny(text) => say_no(control, &Refusal::reply_with(&text)),
+        Admission::Drop => {}
+    }
+    shared.tell_refusal(peer, Refusal::NotPermitted);
+    Err(Refusal::NotPermitted)
+}
+
+impl<E: Endpoint> Arrival<E> {
+    /// Lets it in if it is known by now whose it is, or says why not.
+    pub(super) fn identify(mut self, shared: &Arc<Shared>) -> Result<Admitted<E>, Refusal> {
+        let (setup, now) = (shared.setup(), shared.clock.now());
+        let origin = match self.header.read(&self.control) {
+            Ok(None) if now < self.until => return Ok(Admitted::Arrival(self)),
+            Ok(origin) => origin,
+            Err(_) => None,
+        };
+        let Self { control, own, proxy, mut slot, .. } = self;
+        let (local, peer) = match origin {
+            None => return Err(refuse(shared, &control, proxy, Refusal::ProxyHeader)),
+            Some(Origin::Proxy) => (own, proxy),
+            Some(Origin::Client { source, destination }) => (destination, source),
+        };
+        permit(shared, &control, local, peer)?;
+        slot.identify(peer.ip(), &setup.settings, now).map_err(|refusal| refuse(shared, &control, peer, refusal))?;
+        Ok(Admitted::Guest(Guest { control, ends: Ends { local, peer, own }, setup, slot }))
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut E {
+        &mut self.control
+    }
+
+    /// When [`Arrival::identify`] is to be called at the latest.
+    pub(super) fn until(&self) -> Instant {
+        self.until
     }
 }
 
 impl Ends {
     /// Makes it a session of the server; `None` if that is being stopped. `wake` makes the session look at its order.
     pub(super) fn join(&self, shared: &Arc<Shared>, wake: Box<dyn Fn() + Send + Sync>) -> Option<Membership> {
-        shared.join(self.local, self.peer, wake)
+        shared.join(self.local, self.peer, self.own, wake)
     }
 
     /// Says why there is no session after all.
@@ -151,10 +251,11 @@ impl Ends {
     }
 }
 
-/// Says why there is no session.
-fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, refusal: Refusal) {
+/// Says why there is no session, and gives that back.
+fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, refusal: Refusal) -> Refusal {
     say_no(control, refusal.reply());
     shared.tell_refusal(peer, refusal);
+    refusal
 }
 
 /// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone.

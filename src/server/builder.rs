@@ -267,7 +267,20 @@ impl Builder {
         self
     }
 
-    /// Takes connections from `listener` too: a [`TcpListener`], or the [`OwnedFd`](std::os::fd::OwnedFd) of one that was inherited.
+    /// Takes connections from `listener` too: a [`TcpListener`], or a descriptor ([`OwnedFd`](std::os::fd::OwnedFd)) of a socket that
+    /// was inherited, or came over another socket, and listens already. It is made non-blocking, and closed by exec.
+    ///
+    /// The bare number of a descriptor, as systemd hands them over in `LISTEN_FDS`, becomes one by a crate such as `listenfd`.
+    ///
+    /// ```
+    /// # use wharf::server::{Server, auth::UserTable};
+    /// use std::{net::TcpListener, os::fd::OwnedFd};
+    ///
+    /// let inherited = OwnedFd::from(TcpListener::bind("127.0.0.1:0")?);
+    /// let server = Server::builder().authorizer(UserTable::new()).listener(inherited).build()?;
+    /// assert_eq!(server.addresses().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn listener(mut self, listener: impl Into<TcpListener>) -> Self {
         self.sources.push(Source::Listener(listener.into()));
@@ -382,15 +395,31 @@ mod tests {
     }
 
     #[test]
-    fn only_sockets_that_listen_are_taken() {
-        let listener = std::os::fd::OwnedFd::from(TcpListener::bind(any()).unwrap());
-        assert!(Server::builder().authorizer(Nobody).listener(listener).build().is_ok());
-        #[cfg(not(target_vendor = "apple"))]
-        {
-            let idle = sockets::stream_socket(any()).unwrap();
-            let text = Server::builder().authorizer(Nobody).listener(idle).build().unwrap_err().to_string();
-            assert!(text.contains("hand over a bound TCP socket that listens"), "{text}");
+    #[cfg(not(target_vendor = "apple"))]
+    fn a_descriptor_has_to_listen() {
+        use std::{fs::File, net::UdpSocket, os::fd::OwnedFd};
+        let bound = || {
+            let socket = sockets::stream_socket(any()).unwrap();
+            rustix::net::bind(&socket, &any()).unwrap();
+            socket
+        };
+        let connected = |listener: &TcpListener| std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let listener = TcpListener::bind(any()).unwrap();
+        for descriptor in [
+            File::open("/dev/null").unwrap().into(),
+            UdpSocket::bind(any()).unwrap().into(),
+            std::os::unix::net::UnixStream::pair().unwrap().0.into(),
+            connected(&listener).into(),
+            bound(),
+        ] {
+            let descriptor: OwnedFd = descriptor;
+            let error = Server::builder().authorizer(Nobody).listener(descriptor).build().unwrap_err();
+            assert!(error.to_string().contains("hand over a bound TCP socket that listens"), "{error}");
         }
+        let inherited = OwnedFd::from(listener);
+        rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
+        let server = Server::builder().authorizer(Nobody).listener(inherited).build().unwrap();
+        assert!(rustix::io::fcntl_getfd(&server.listeners[0]).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
     }
 
     #[test]

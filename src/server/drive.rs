@@ -26,13 +26,19 @@ use super::{
     std,
 };
 use crate::proto::{
+    event::Event,
     failure::FailureKind,
-    job::{Job, JobId, Report},
+    job::{Connect, Job, JobId, Report},
     session::{Connection, Input, Output, Reason, Session},
     time::Instant,
 };
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
-use core::{mem, panic::AssertUnwindSafe, time::Duration};
+use core::{
+    mem,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    panic::AssertUnwindSafe,
+    time::Duration,
+};
 use rustix::io::Errno;
 use std::{os::fd::OwnedFd, panic::catch_unwind};
 
@@ -229,17 +235,26 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Task::Report(report) => self.report(id, report),
             Task::Block(work) if work.is_piece() => (self.piece, self.looked) = (Some(work), false),
             Task::Block(work) => return Some(Act::Block(work)),
-            Task::Listen(listen) => match dataport::listen(&listen, self.member.ends().0) {
-                Ok((listener, address)) => {
-                    self.jobs.listening(id, listener.into());
-                    self.report(id, Report::Listening(address));
+            Task::Listen(mut listen) => {
+                // The client may know this host by the address of a proxy.
+                let (own, known) = (self.member.own_address(), listen.ip);
+                listen.ip = own_ip(own, known);
+                match dataport::listen(&listen, own) {
+                    Ok((listener, address)) => {
+                        self.jobs.listening(id, listener.into());
+                        let known = if listen.ip == known { address } else { SocketAddr::new(known, address.port()) };
+                        self.report(id, Report::Listening(known));
+                    }
+                    Err(kind) => self.fail(id, kind),
                 }
-                Err(kind) => self.fail(id, kind),
-            },
-            Task::Connect(connect) => match dataport::connect(&connect, self.member.ends().0) {
-                Ok(connection) => self.jobs.connecting(id, connection.into()),
-                Err(kind) => self.fail(id, kind),
-            },
+            }
+            Task::Connect(Connect { from, to }) => {
+                let own = self.member.own_address();
+                match dataport::connect(&Connect { from: own_ip(own, from), to }, own) {
+                    Ok(connection) => self.jobs.connecting(id, connection.into()),
+                    Err(kind) => self.fail(id, kind),
+                }
+            }
             Task::Transfer(transfer) => {
                 let Transferring { pump, quick, connection, path, direction } = *transfer;
                 self.member.transfer_began(path, direction, now);
@@ -354,8 +369,13 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 match accepted {
                     Ok((connection, peer)) => {
                         dataport::prepare(&connection, &self.setup.settings);
-                        self.jobs.arrived(id, connection.into());
-                        self.report(id, Report::Connected(peer));
+                        if self.setup.settings.is_proxy(peer.ip()) {
+                            self.jobs.arriving(id, connection.into(), peer);
+                            self.identify(id);
+                        } else {
+                            self.jobs.arrived(id, connection.into());
+                            self.report(id, Report::Connected(peer));
+                        }
                     }
                     // It is gone again.
                     Err(Errno::AGAIN) => {}
@@ -364,6 +384,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                     Err(_) => self.fail(id, FailureKind::NoConnection),
                 }
             }
+            Awaited::Header => self.identify(id),
             Awaited::Connect => match dataport::connected(&*socket) {
                 Some(peer) => {
                     dataport::prepare(&*socket, &self.setup.settings);
@@ -372,6 +393,15 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 }
                 None => self.fail(id, FailureKind::NoConnection),
             },
+        }
+    }
+
+    /// Looks whose data connection has come through a proxy.
+    fn identify(&mut self, listener: JobId) {
+        match self.jobs.identify(listener) {
+            Ok(Some(peer)) => self.report(listener, Report::Connected(peer)),
+            Ok(None) => {}
+            Err(proxy) => self.member.tell(&Event::ForeignAddress(proxy)),
         }
     }
 
@@ -538,6 +568,16 @@ impl<E> Running<E> {
             (None, Some(progress)) => progress.bytes(),
             (None, None) => self.told.0,
         }
+    }
+}
+
+/// The address of this host that the client knows as `known`, which may be that of a proxy. Any, if all that is known is one of
+/// the other family.
+fn own_ip(own: SocketAddr, known: IpAddr) -> IpAddr {
+    match (own.ip(), known) {
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => own.ip(),
+        (IpAddr::V6(_), IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+        (IpAddr::V4(_), IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

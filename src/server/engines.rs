@@ -47,12 +47,7 @@ impl Server {
         runtime: &R,
         connection: TcpStream,
     ) -> impl Future<Output = Result<(), Refusal>> + Send + use<R> {
-        let guest = super::accept::adopt(&self.shared, connection);
-        let task = guest.and_then(|guest| super::driver::task(runtime, &self.shared, guest));
-        async move {
-            task?.await;
-            Ok(())
-        }
+        super::driver::serve_one(runtime.clone(), self.shared.clone(), connection)
     }
 
     /// Accepts connections and serves them, each by a task of `runtime`. Ends when a [`Handle`](super::Handle) has closed the server and the

@@ -6,9 +6,10 @@ use super::{
         perform::{self, Opened},
     },
     limits::{Flow, Rate},
+    proxy::Header,
     pump::{self, Pump},
     registry::{Direction, SessionId, Setup, Shared},
-    sockets::Interest,
+    sockets::{Endpoint, Interest},
     verb::{Cancel, Handler, Request},
 };
 use crate::proto::{
@@ -16,11 +17,12 @@ use crate::proto::{
     failure::FailureKind,
     job::{Connect, FsOp, Job, JobId, Listen, Login, Open, Report, Transfer},
     path::VirtualPath,
+    proxy::Origin,
     time::Instant,
     user::Grant,
 };
 use alloc::{boxed::Box, string::ToString, sync::Arc, vec::Vec};
-use core::num::NonZeroU64;
+use core::{net::SocketAddr, num::NonZeroU64};
 
 /// The jobs of one session that run, or that hold something.
 pub(super) struct Jobs<E> {
@@ -43,10 +45,18 @@ enum Held<E> {
     File(Box<OpenFile>),
     /// A listener, and the connection that it reported last.
     Listener(E, Option<E>),
+    /// A listener, and a connection that came to it from a proxy, which has not said yet whom it stands for.
+    Arriving(E, Box<Arrival<E>>),
     /// A connection that does not stand yet.
     Connecting(E),
     /// A data connection.
     Connection(E),
+}
+
+struct Arrival<E> {
+    connection: E,
+    proxy: SocketAddr,
+    header: Header,
 }
 
 /// A user who is logged in.
@@ -94,6 +104,8 @@ pub(super) struct Transferring<E> {
 pub(super) enum Awaited {
     /// A connection to a listener.
     Accept,
+    /// That a proxy says whom its connection stands for.
+    Header,
     /// That a connection stands.
     Connect,
 }
@@ -102,7 +114,7 @@ impl Awaited {
     /// What its socket is waited for.
     pub(super) fn interest(self) -> Interest {
         match self {
-            Self::Accept => Interest::Readable,
+            Self::Accept | Self::Header => Interest::Readable,
             Self::Connect => Interest::Writable,
         }
     }
@@ -239,7 +251,7 @@ impl<E> Jobs<E> {
         match self.take(id)? {
             Held::File(file) if !file.quick => Some(Discarded::File(file)),
             Held::File(_) | Held::Login(_) | Held::Nothing | Held::Custom(_) => None,
-            Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
+            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(_) => None,
         }
     }
 
@@ -272,6 +284,7 @@ impl<E> Jobs<E> {
     pub(super) fn awaited(&mut self) -> Option<(JobId, Awaited, &mut E)> {
         self.table.iter_mut().find_map(|(id, held)| match held {
             Held::Listener(listener, None) => Some((*id, Awaited::Accept, listener)),
+            Held::Arriving(_, arrival) => Some((*id, Awaited::Header, &mut arrival.connection)),
             Held::Connecting(connection) => Some((*id, Awaited::Connect, connection)),
             Held::Listener(_, Some(_)) | Held::Connection(_) | Held::Login(_) | Held::File(_) => None,
             Held::Nothing | Held::Custom(_) => None,
@@ -282,6 +295,39 @@ impl<E> Jobs<E> {
     pub(super) fn arrived(&mut self, listener: JobId, connection: E) {
         if let Some(Held::Listener(_, waiting)) = self.slot(listener) {
             *waiting = Some(connection);
+        }
+    }
+
+    /// A connection has come to the listener, from a proxy: [`Jobs::identify`] is to follow.
+    pub(super) fn arriving(&mut self, listener: JobId, connection: E, proxy: SocketAddr) {
+        if let Some(Held::Listener(own, None)) = self.take(listener) {
+            let arrival = Arrival { connection, proxy, header: Header::default() };
+            self.table.push((listener, Held::Arriving(own, Box::new(arrival))));
+        }
+    }
+
+    /// Reads who it is whose connection has come through a proxy. `None`: that is not known yet.
+    ///
+    /// # Errors
+    /// The proxy, if it does not say so. The connection is closed then; the listener waits for another one.
+    pub(super) fn identify(&mut self, listener: JobId) -> Result<Option<SocketAddr>, SocketAddr>
+    where
+        E: Endpoint,
+    {
+        let Some(Held::Arriving(own, mut arrival)) = self.take(listener) else { return Ok(None) };
+        let read = arrival.header.read(&arrival.connection);
+        let proxy = arrival.proxy;
+        let held = match read {
+            Ok(None) => Held::Arriving(own, arrival),
+            Ok(Some(_)) => Held::Listener(own, Some(arrival.connection)),
+            Err(_) => Held::Listener(own, None),
+        };
+        self.table.push((listener, held));
+        match read {
+            Ok(Some(Origin::Client { source, .. })) => Ok(Some(source)),
+            Ok(Some(Origin::Proxy)) => Ok(Some(proxy)),
+            Ok(None) => Ok(None),
+            Err(_) => Err(proxy),
         }
     }
 
@@ -327,7 +373,7 @@ impl<E> Jobs<E> {
         match core::mem::replace(slot, Held::Nothing) {
             Held::File(file) => Some(file),
             Held::Nothing | Held::Custom(_) | Held::Login(_) => None,
-            Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
+            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(_) => None,
         }
     }
 
@@ -339,7 +385,7 @@ impl<E> Jobs<E> {
         self.table.iter().find_map(|(id, held)| match held {
             Held::Login(user) if *id == login => Some(user),
             Held::Login(_) | Held::Nothing | Held::Custom(_) | Held::File(_) => None,
-            Held::Listener(..) | Held::Connecting(_) | Held::Connection(_) => None,
+            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(_) => None,
         })
     }
 

@@ -68,27 +68,26 @@ struct Turn {
 /// A control connection that was let in; makes room again when dropped.
 pub(super) struct Slot {
     limits: Arc<Limits>,
-    ip: IpAddr,
+    /// Where its client is, once that is known.
+    ip: Option<IpAddr>,
 }
 
 impl Limits {
     /// Lets a control connection in, if there is room and its address is not shut out.
     pub(super) fn admit(self: &Arc<Self>, ip: IpAddr, settings: &Settings, now: Instant) -> Result<Slot, Refusal> {
-        let ip = network(ip);
-        if self.is_shut_out(ip, settings, now) {
-            return Err(Refusal::FailedLogins);
-        }
+        let mut slot = self.admit_anybody(settings)?;
+        slot.identify(ip, settings, now)?;
+        Ok(slot)
+    }
+
+    /// The same as long as nobody knows whose connection it is: [`Slot::identify`] is to follow.
+    pub(super) fn admit_anybody(self: &Arc<Self>, settings: &Settings) -> Result<Slot, Refusal> {
         let mut connections = lock(&self.connections);
         if settings.max_cons != 0 && connections.total >= settings.max_cons {
             return Err(Refusal::Connections);
         }
-        let here = connections.by_ip.entry(ip).or_default();
-        if settings.max_cons_per_ip != 0 && *here >= settings.max_cons_per_ip {
-            return Err(Refusal::ConnectionsOfAddress);
-        }
-        *here += 1;
         connections.total += 1;
-        Ok(Slot { limits: self.clone(), ip })
+        Ok(Slot { limits: self.clone(), ip: None })
     }
 
     /// Whether too many logins from this address failed lately.
@@ -147,6 +146,22 @@ fn network(ip: IpAddr) -> IpAddr {
 }
 
 impl Slot {
+    /// Lets the connection in as one from this address.
+    pub(super) fn identify(&mut self, ip: IpAddr, settings: &Settings, now: Instant) -> Result<(), Refusal> {
+        if self.limits.is_shut_out(ip, settings, now) {
+            return Err(Refusal::FailedLogins);
+        }
+        let ip = network(ip);
+        let mut connections = lock(&self.limits.connections);
+        let here = connections.by_ip.entry(ip).or_default();
+        if settings.max_cons_per_ip != 0 && *here >= settings.max_cons_per_ip {
+            return Err(Refusal::ConnectionsOfAddress);
+        }
+        *here += 1;
+        self.ip = Some(ip);
+        Ok(())
+    }
+
     /// Makes room for another connection, since this one is over. It may wait for its peer for a moment, if not too many do.
     pub(super) fn linger(self) -> Option<Lingering> {
         let limits = self.limits.clone();
@@ -171,10 +186,11 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut connections = lock(&self.limits.connections);
         connections.total -= 1;
-        if let Some(here) = connections.by_ip.get_mut(&self.ip) {
+        let Some(ip) = self.ip else { return };
+        if let Some(here) = connections.by_ip.get_mut(&ip) {
             *here -= 1;
             if *here == 0 {
-                connections.by_ip.remove(&self.ip);
+                connections.by_ip.remove(&ip);
             }
         }
     }

@@ -8,7 +8,7 @@
 //! ```text
 //!   Builder --> Server --> engines: threads, driver (tasks of tokio, smol, or another runtime)
 //!                 |           |
-//!              Handle         |  accept    letting connections in
+//!              Handle         |  accept    letting connections in, those through a proxy once that has said for whom
 //!                 |           |  drive     a session, and all that moves it, for a loop that waits; with
 //!              registry <-----+    control   the control connection, octets in and out
 //!              limits   <-----+    jobs      what jobs hold, and their blocking part
@@ -48,6 +48,8 @@ mod jobs;
 mod lent;
 #[cfg(all(unix, feature = "_engine"))]
 mod limits;
+#[cfg(all(unix, feature = "_engine"))]
+mod proxy;
 #[cfg(all(unix, feature = "_engine"))]
 mod pump;
 #[cfg(all(unix, feature = "_engine"))]

@@ -44,9 +44,9 @@ impl fmt::Display for SessionId {
 pub struct SessionInfo {
     /// The session.
     pub id: SessionId,
-    /// The client's address.
+    /// The client's address; behind a proxy ([`Settings::proxy_protocol_from`]), not that of the proxy.
     pub peer: SocketAddr,
-    /// The address that the client connected to.
+    /// The address that the client connected to: that of the proxy, if there is one.
     pub local: SocketAddr,
     /// When it connected.
     pub since: UnixTime,
@@ -246,6 +246,8 @@ struct TransferState {
 /// A session's place in the registry, given up when dropped.
 pub(super) struct Membership {
     shared: Arc<Shared>,
+    /// The server's end of the control connection, which may be one with a proxy.
+    own: SocketAddr,
     id: SessionId,
     entry: Arc<Entry>,
 }
@@ -293,6 +295,7 @@ impl Shared {
         self: &Arc<Self>,
         local: SocketAddr,
         peer: SocketAddr,
+        own: SocketAddr,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Option<Membership> {
         let since = unix_time();
@@ -316,7 +319,7 @@ impl Shared {
         };
         let entry = Arc::new(Entry { wake, state: Mutex::new(inner) });
         state.sessions.insert(id, entry.clone());
-        Some(Membership { shared: self.clone(), id, entry })
+        Some(Membership { shared: self.clone(), own, id, entry })
     }
 
     pub(super) fn is_accepting(&self) -> bool {
@@ -525,7 +528,12 @@ impl Membership {
         }
     }
 
-    /// The server's and the client's end of the control connection.
+    /// The address of this host at which data connections are made.
+    pub(super) fn own_address(&self) -> SocketAddr {
+        self.own
+    }
+
+    /// The server's and the client's end of the control connection, as the client sees them.
     pub(super) fn ends(&self) -> (SocketAddr, SocketAddr) {
         let state = lock(&self.entry.state);
         (state.info.local, state.info.peer)
@@ -632,7 +640,7 @@ mod tests {
             let (_, accepting) = std::io::pipe().unwrap();
             let shared = Arc::new(Shared::new(setup, Vec::new(), Hooks::default(), accepting));
             let address = SocketAddr::from(([127, 0, 0, 1], 21));
-            let member = shared.join(address, address, Box::new(|| {})).unwrap();
+            let member = shared.join(address, address, address, Box::new(|| {})).unwrap();
             let curious = Arc::new(Curious(shared.clone(), AtomicUsize::new(0)));
             let waker = curious.clone().into();
             let context = Context::from_waker(&waker);

@@ -1,5 +1,7 @@
 //! What can be set about the server around the sessions.
-use core::time::Duration;
+use crate::proto::network::Network;
+use alloc::vec::Vec;
+use core::{net::IpAddr, time::Duration};
 
 /// Settings of the server around the sessions; what sessions themselves go by is
 /// [`Config`](crate::proto::config::Config). Start from [`Settings::default`] and change fields; the names are pyftpdlib's
@@ -35,6 +37,10 @@ pub struct Settings {
     /// Failed logins from one client address within 10 minutes, after which its connections are answered 421 for 10 minutes.
     /// An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.
     pub max_login_failures_per_ip: u32,
+    /// The proxies in front of this server, which begin every connection with the PROXY protocol, version 1 or 2: each connection
+    /// from these addresses, for control or for passive data, is the client's that its header names, and is closed without one.
+    /// Replies to PASV show the address that the client connected to. No other connection may have a header. Default: none.
+    pub proxy_protocol_from: Vec<Network>,
     /// Threads that run the tasks of asynchronous engines which Wharf starts itself: 0 = one for each core, 1 = one event loop
     /// alone. What blocks has threads of its own beside them. Default: 0.
     pub workers: usize,
@@ -54,8 +60,16 @@ impl Default for Settings {
             ac_in_buffer_size: 65536,
             ac_out_buffer_size: 65536,
             max_login_failures_per_ip: 20,
+            proxy_protocol_from: Vec::new(),
             workers: 0,
             shutdown_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl Settings {
+    /// Whether connections from there begin with a header.
+    pub(super) fn is_proxy(&self, ip: IpAddr) -> bool {
+        self.proxy_protocol_from.iter().any(|network| network.contains(ip))
     }
 }

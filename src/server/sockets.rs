@@ -51,16 +51,6 @@ pub(super) fn listen(address: SocketAddr, ipv6_only: bool, settings: &Settings) 
     Ok(listener)
 }
 
-/// Makes a socket ready that was handed over as a listener, if it is one.
-pub(super) fn adopt_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
-    // Not all systems can tell.
-    #[cfg(not(target_vendor = "apple"))]
-    if !sockopt::socket_acceptconn(listener)? {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    prepare_listener(listener, settings)
-}
-
 /// Makes a bound listener ready for an engine.
 pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -69,6 +59,18 @@ pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> i
         set_control_options(listener, settings)?;
     }
     Ok(())
+}
+
+/// Makes a listener ready that somebody else made, if it is one.
+pub(super) fn adopt_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
+    // Else it would seem that nobody ever comes. Apple's systems do not tell.
+    #[cfg(not(target_vendor = "apple"))]
+    if !sockopt::socket_acceptconn(listener)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
+    }
+    listener.local_addr()?;
+    rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::CLOEXEC)?;
+    prepare_listener(listener, settings)
 }
 
 /// Options of control connections.

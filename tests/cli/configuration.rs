@@ -102,6 +102,7 @@ write_limit = 13
 max_line = 1024
 max_hash_size = 12345
 atomic_uploads = true
+fsync = true
 umask = "027"
 symlinks = "none"
 sandbox = "off"
@@ -109,6 +110,7 @@ sandbox_paths = ["home"]
 run_as = "nobody"
 max_login_failures_per_ip = 14
 hosts = ["ftp.example.com", "files.example.com"]
+proxy_protocol_from = ["10.0.0.1", "10.1.0.0/16", "2001:db8::/32"]
 disabled_commands = ["port", "SITE CHMOD"]
 encoding = "gbk"
 
@@ -286,6 +288,10 @@ fn a_wrong_address_is_told() {
     );
     refused_line("listen = []", "listen: no address is listed: name one, such as \"0.0.0.0:2121\"");
     refused_line("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "listen[2]: 127.0.0.1:1 is listed twice: leave one out");
+    refused_line(
+        "proxy_protocol_from = [\"10.0.0.1\", \"proxy\"]",
+        "proxy_protocol_from[2]: \"proxy\": not an address or a network: write it like 10.0.0.1, 10.0.0.0/8 or 2001:db8::/32",
+    );
     refused_line(
         "masquerade_address = \"::1\"",
         "masquerade_address: \"::1\" is no IPv4 address: write it like \"203.0.113.7\"",

@@ -37,7 +37,7 @@ fn every_thread_is_confined() {
     for engine in ["tokio", "smol", "threads"] {
         let folder = Folder::new();
         folder.write(&format!(
-            "{LISTEN}engine = \"{engine}\"\natomic_uploads = true\n{}[log]\ntransfers = \"xferlog\"\n",
+            "{LISTEN}engine = \"{engine}\"\natomic_uploads = true\nfsync = true\n{}[log]\ntransfers = \"xferlog\"\n",
             user("user", "home", "elradfmwMT")
         ));
         let Some(daemon) = start(&folder) else { return };

@@ -278,3 +278,21 @@ impl PathArgument for Run {
         self.args([OsStr::new(option), path.as_os_str()])
     }
 }
+
+/// curl begins its connections as a proxy would, those for data among them.
+#[test]
+fn curl_as_a_proxy() {
+    let daemon = Daemon::start_with("curl_as_a_proxy", &["127.0.0.1:0"], "proxy_protocol_from = [\"127.0.0.0/8\"]\n");
+    let contents = octets(1_500_000, 1);
+    daemon.serve("down", &contents);
+    let upload = daemon.prepare("up", &contents);
+    for way in [&["--haproxy-protocol"][..], &["--haproxy-protocol", "--disable-epsv"]] {
+        let Some(get) = curl(&daemon, way) else { return };
+        assert!(get.args([daemon.url("down")]).ok().stdout == contents, "a download with {way:?}");
+        let put = curl(&daemon, way).expect("found before");
+        put.args([OsStr::new("--upload-file"), upload.as_os_str(), OsStr::new(&daemon.url("new"))]).ok();
+        assert!(fs::read(daemon.home().join("new")).expect("it was uploaded") == contents, "an upload with {way:?}");
+    }
+    let plain = curl(&daemon, &[]).expect("found before").args([daemon.url("down")]).outcome();
+    assert_ne!(plain.status, Some(0), "{plain}");
+}

@@ -27,6 +27,7 @@ mod limits;
 #[cfg(feature = "files")]
 mod local;
 mod own_loop;
+mod proxy;
 #[cfg(feature = "tokio")]
 mod runtime;
 mod slow;

@@ -1,34 +1,36 @@
 //! Connections that an accept loop of the embedder's hands over.
 use crate::{
-    client::{Client, PATIENCE, Via},
+    client::{Client, PATIENCE, Via, dial_from},
     server::{eventually, tree, users},
 };
 use std::{
+    io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, mpsc},
     thread,
 };
 use wharf::{
     proto::session::refusal::Refusal,
-    server::{Admission, BindError, Server, Settings, fs::Memory},
+    server::{Admission, BindError, Handle, Server, Settings, fs::Memory},
 };
 
 /// A server that has no listener, and takes one connection at a time.
 fn server() -> Arc<Server> {
     let mut settings = Settings::default();
     settings.max_cons = 1;
+    settings.proxy_protocol_from = vec!["127.0.0.9".parse().unwrap()];
     let users = users(Arc::new(Memory::new(tree())), (0, 0));
     let builder = Server::builder().settings(settings).authorizer(users).permit_connection(|_, _| Admission::Permit);
     Arc::new(builder.build_without_listener().unwrap())
 }
 
-/// Accepts four connections and has them served: what each came to.
+/// Accepts six connections and has them served: what each came to.
 fn accept(listener: TcpListener, serve: impl Fn(TcpStream, mpsc::Sender<Result<(), Refusal>>)) -> Vec<Result<(), Refusal>> {
     let (tell, told) = mpsc::channel();
-    for _ in 0..4 {
+    for _ in 0..6 {
         serve(listener.accept().unwrap().0, tell.clone());
     }
-    (0..4).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect()
+    (0..6).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect()
 }
 
 fn connections_are_served(server: &Server, serve: impl Fn(TcpStream, mpsc::Sender<Result<(), Refusal>>) + Send + 'static) {
@@ -44,14 +46,31 @@ fn connections_are_served(server: &Server, serve: impl Fn(TcpStream, mpsc::Sende
     client.say("QUIT", 221);
     client.expect_end();
     eventually("the end", || handle.is_empty());
+    proxies_are_believed(address, &handle);
     let mut client = Client::login(address);
     handle.close_all();
     client.expect(421);
     Client::dial(address).unwrap().expect(421);
     let mut ends = accepting.join().unwrap();
-    ends.sort_by_key(|end| end.err() == Some(Refusal::Shutdown));
-    ends.sort_by_key(|end| end.is_err());
-    assert_eq!(ends, [Ok(()), Ok(()), Err(Refusal::Connections), Err(Refusal::Shutdown)]);
+    ends.sort_by_key(|end| end.err().map(|refusal| refusal.to_string()));
+    let refused = [Refusal::ProxyHeader, Refusal::Shutdown, Refusal::Connections].map(Err);
+    assert_eq!(ends, [[Ok(()); 3], refused].concat());
+}
+
+/// Whom they stand for, whenever they say so; or they are given up.
+fn proxies_are_believed(address: SocketAddr, handle: &Handle) {
+    let (header, rest) = "PROXY TCP4 192.0.2.1 203.0.113.7 50000 21\r\n".split_at(10);
+    let dial = || Client::new(dial_from([127, 0, 0, 9], address).unwrap()).unwrap();
+    let mut client = dial();
+    client.stream.set_nodelay(true).unwrap();
+    client.stream.write_all(header.as_bytes()).unwrap();
+    client.stream.write_all(rest.as_bytes()).unwrap();
+    client.expect(220);
+    assert_eq!(handle.sessions()[0].info.peer.to_string(), "192.0.2.1:50000");
+    drop(client);
+    eventually("the end", || handle.is_empty());
+    let mut silent = dial();
+    silent.expect_end();
 }
 
 #[cfg(feature = "threads")]

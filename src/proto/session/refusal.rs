@@ -14,6 +14,8 @@ pub enum Refusal {
     FailedLogins,
     /// The embedder does not want it.
     NotPermitted,
+    /// It came through a proxy, which did not say whom it stands for (in time).
+    ProxyHeader,
     /// The system is short of descriptors, memory or threads.
     Resources,
     /// The server stops.
@@ -22,7 +24,8 @@ pub enum Refusal {
 
 impl Refusal {
     /// The whole reply, with its CR LF, to be sent in place of the greeting; the close must follow (RFC 959 section 4.2.2).
-    /// The only reply that does not come from a [`Session`](super::Session). Under implicit TLS nothing can be said.
+    /// The only reply that does not come from a [`Session`](super::Session). Under implicit TLS nothing can be said; and to who is
+    /// no client, nothing is.
     #[must_use]
     pub fn reply(self) -> &'static [u8] {
         match self {
@@ -30,6 +33,7 @@ impl Refusal {
             Self::ConnectionsOfAddress => b"421 Too many connections from the same IP address.\r\n",
             Self::FailedLogins => b"421 Too many failed logins from this address. Try again later.\r\n",
             Self::NotPermitted => b"421 Service not available to this address.\r\n",
+            Self::ProxyHeader => b"",
             Self::Shutdown => b"421 Service not available, closing control connection.\r\n",
         }
     }
@@ -51,6 +55,7 @@ impl fmt::Display for Refusal {
             Self::ConnectionsOfAddress => "too many connections from this address",
             Self::FailedLogins => "too many failed logins from this address",
             Self::NotPermitted => "not permitted",
+            Self::ProxyHeader => "no valid header of the PROXY protocol came from this proxy",
             Self::Resources => "the system is short of descriptors, memory or threads",
             Self::Shutdown => "the server stops",
         })

@@ -1,7 +1,7 @@
 //! The task that accepts.
 use super::{
     super::{
-        accept::{Acceptor, Guest, PAUSE, Pause},
+        accept::{Acceptor, Admitted, Arrival, Guest, PAUSE, Pause, adopt},
         handle::Handle,
         registry::Shared,
         runtime::{Alarm, Interest, Runtime},
@@ -18,7 +18,11 @@ use core::{
     task::{Context, Poll},
     time::Duration,
 };
-use std::{io, net::TcpListener, os::fd::OwnedFd};
+use std::{
+    io,
+    net::{TcpListener, TcpStream},
+    os::fd::OwnedFd,
+};
 
 /// As long as a session that has begun sets no alarm for less.
 const BEAT: Duration = Duration::from_secs(1);
@@ -55,7 +59,7 @@ impl Drop for Guard<'_> {
 }
 
 struct Accepting<'a, R: Runtime> {
-    acceptor: Acceptor,
+    acceptor: Acceptor<Link<R::Socket>>,
     listeners: Vec<Link<R::Socket>>,
     alarm: R::Alarm,
     /// Nothing is accepted before.
@@ -98,10 +102,19 @@ impl<R: Runtime> Accepting<'_, R> {
                 }
             }
         }
+        let ready = |arrival: &mut Link<R::Socket>| match arrival.poll_ready(&self.runtime, context, Interest::Readable) {
+            Poll::Ready(ready) => ready.map(|()| true),
+            Poll::Pending => Ok(false),
+        };
+        self.acceptor.attend(ready, |shared, guest| start(&self.runtime, shared, guest));
+        let mut alarm = self.acceptor.until().map(|until| self.shared.clock.at(until));
         if short {
             let pause = std::time::Instant::now() + PAUSE;
             self.pause = Some(pause);
-            again = self.alarm.poll(context, pause).is_ready();
+            alarm = Some(pause);
+        }
+        if let Some(moment) = alarm {
+            again |= self.alarm.poll(context, moment).is_ready();
         }
         if accepted {
             self.beat(context);
@@ -124,19 +137,56 @@ impl<R: Runtime> Accepting<'_, R> {
 }
 
 /// Gives a connection a task.
-fn start<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest) {
+fn start<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest<Link<R::Socket>>) {
     if let Ok(task) = task(runtime, shared, guest) {
         runtime.spawn(task);
     }
 }
 
+/// Waits until it is known whose connection it is.
+async fn identify<R: Runtime>(
+    runtime: &R,
+    shared: &Arc<Shared>,
+    mut arrival: Arrival<Link<R::Socket>>,
+) -> Result<Guest<Link<R::Socket>>, Refusal> {
+    let (mut alarm, until) = (runtime.alarm(), shared.clock.at(arrival.until()));
+    loop {
+        let watched = poll_fn(|context| match arrival.socket_mut().poll_ready(runtime, context, Interest::Readable) {
+            Poll::Pending => alarm.poll(context, until).map(Ok),
+            ready => ready,
+        });
+        watched.await.map_err(|_| Refusal::Resources)?;
+        match arrival.identify(shared)? {
+            Admitted::Guest(guest) => return Ok(guest),
+            Admitted::Arrival(same) => arrival = same,
+        }
+    }
+}
+
+/// Serves a connection that somebody else accepted; or says why not.
+pub(in super::super) fn serve_one<R: Runtime>(
+    runtime: R,
+    shared: Arc<Shared>,
+    connection: TcpStream,
+) -> impl Future<Output = Result<(), Refusal>> + Send + use<R> {
+    let admitted = adopt(&shared, connection);
+    async move {
+        let guest = match admitted? {
+            Admitted::Guest(guest) => guest,
+            Admitted::Arrival(arrival) => identify(&runtime, &shared, arrival).await?,
+        };
+        task(&runtime, &shared, guest)?.await;
+        Ok(())
+    }
+}
+
 /// The task of a connection; or says why it gets none.
-pub(in super::super) fn task<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest) -> Result<Task<R>, Refusal> {
+fn task<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest<Link<R::Socket>>) -> Result<Task<R>, Refusal> {
     let Guest { control, ends, setup, slot } = guest;
     let mailbox = Arc::new(Mailbox::default());
     let woken = mailbox.clone();
     match ends.join(shared, Box::new(move || woken.wake())) {
-        Some(member) => Ok(Task::new(runtime.clone(), control.into(), member, setup, slot, mailbox)),
+        Some(member) => Ok(Task::new(runtime.clone(), control, member, setup, slot, mailbox)),
         None => {
             ends.refuse(shared, &control, Refusal::Shutdown);
             Err(Refusal::Shutdown)

@@ -21,7 +21,7 @@ mod link;
 mod mailbox;
 mod task;
 
-pub(super) use accept::{serve, task};
+pub(super) use accept::{serve, serve_one};
 
 /// Octets of a quick file that are moved in place, before the rest is moved by a thread of the pool.
 const BULK: u64 = 1024 * 1024;

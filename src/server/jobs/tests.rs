@@ -44,7 +44,7 @@ fn jobs() -> Jobs<Numbers> {
     let (_, accepting) = std::io::pipe().unwrap();
     let shared = Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), accepting));
     let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
-    let member = shared.join(address, address, Box::new(|| {})).unwrap();
+    let member = shared.join(address, address, address, Box::new(|| {})).unwrap();
     Jobs::new(shared, Arc::new(setup()), member.id())
 }
 

@@ -6,9 +6,9 @@ mod connection;
 mod workers;
 
 use super::{
-    accept::{Acceptor, Guest, PAUSE, Pause},
+    accept::{Acceptor, Admitted, Guest, PAUSE, Pause},
     registry::Shared,
-    sockets::{Endpoint, Interest},
+    sockets::{self, Endpoint, Interest},
     std,
 };
 use crate::proto::session::refusal::Refusal;
@@ -41,30 +41,31 @@ pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &P
     let workers = Workers::new();
     let mut acceptor = Acceptor::new(shared.clone());
     let listeners: Vec<_> = listeners.into_iter().map(|listener| Socket::new(listener.into())).collect();
-    let mut wanted = Vec::with_capacity(listeners.len() + 1);
-    wanted.push(PollFd::new(stop, PollFlags::IN));
-    wanted.extend(listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+    let all = || listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN));
+    let stop = PollFd::new(stop, PollFlags::IN);
+    let mut start = |shared: &Arc<Shared>, guest| start(shared, &workers, guest);
     loop {
-        wait(&mut wanted, None)?;
+        let mut wanted: Vec<_> = [stop.clone()].into_iter().chain(all()).collect();
+        wanted.extend(acceptor.arrivals().map(|arrival| PollFd::new(arrival, PollFlags::IN)));
+        wait(&mut wanted, shared.clock.until(acceptor.until()))?;
         if !wanted[0].revents().is_empty() {
             return Ok(());
         }
+        let ready: Vec<_> = wanted[1..=listeners.len()].iter().map(|wanted| !wanted.revents().is_empty()).collect();
         let mut short = false;
-        for (listener, wanted) in listeners.iter().zip(&wanted[1..]) {
-            if !wanted.revents().is_empty() {
-                short |= acceptor.accept(listener, |shared, guest| start(shared, &workers, guest)) == Pause::Short;
-            }
+        for (listener, _) in listeners.iter().zip(ready).filter(|(_, ready)| *ready) {
+            short |= acceptor.accept(listener, &mut start) == Pause::Short;
         }
+        acceptor.attend(|arrival| Ok(sockets::is_ready(arrival, Interest::Readable)), &mut start);
         if short {
-            wait(&mut wanted[..1], Some(PAUSE))?;
+            wait(&mut [stop.clone()], Some(PAUSE))?;
         }
     }
 }
 
 /// Gives a connection a thread, or says why it gets none.
-fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest) {
+fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest<Socket>) {
     let Guest { control, ends, setup, slot } = guest;
-    let control = Socket::new(control);
     let Some(member) = ends.join(shared, wake(&control)) else { return ends.refuse(shared, &control, Refusal::Shutdown) };
     let served = control.clone();
     if workers.run(Box::new(move || connection::serve(served, member, setup, slot))).is_err() {
@@ -73,9 +74,19 @@ fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest) {
 }
 
 /// Serves a connection in this thread.
-pub(super) fn serve(shared: &Arc<Shared>, guest: Guest) -> Result<(), Refusal> {
+pub(super) fn serve(shared: &Arc<Shared>, mut admitted: Admitted<Socket>) -> Result<(), Refusal> {
+    let guest = loop {
+        match admitted {
+            Admitted::Guest(guest) => break guest,
+            Admitted::Arrival(mut arrival) => {
+                let until = shared.clock.until(Some(arrival.until()));
+                // If it cannot be waited for, it is not known whose it is.
+                let _ = wait(&mut [PollFd::new(arrival.socket_mut(), PollFlags::IN)], until);
+                admitted = arrival.identify(shared)?;
+            }
+        }
+    };
     let Guest { control, ends, setup, slot } = guest;
-    let control = Socket::new(control);
     let Some(member) = ends.join(shared, wake(&control)) else {
         ends.refuse(shared, &control, Refusal::Shutdown);
         return Err(Refusal::Shutdown);

@@ -1,0 +1,257 @@
+//! Clients that come through a proxy, which says whom it stands for.
+use crate::{
+    client::{Client, Data, PATIENCE, Via, dial_from},
+    server::{Engine, TestServer},
+    with_each_engine,
+};
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{Arc, Mutex, mpsc},
+};
+use wharf::{
+    proto::{event::Event, session::refusal::Refusal},
+    server::SessionInfo,
+};
+
+with_each_engine! {
+    a_client_is_who_the_proxy_says
+    a_header_may_come_in_pieces_and_with_what_follows
+    the_proxy_itself_is_a_client_if_it_says_so
+    data_connections_are_the_clients_wherever_they_come_from
+    limits_count_for_clients_not_for_the_proxy
+    whoever_says_nothing_counts_too_and_is_given_up
+    what_is_no_header_ends_the_connection
+    others_cannot_say_who_they_are
+    many_come_at_once
+    a_server_that_stops_waits_for_no_header
+}
+
+/// All of 127/8 are addresses of this host.
+const PROXY: [u8; 4] = [127, 0, 0, 9];
+const HEADER: &str = "PROXY TCP4 127.0.0.5 127.0.0.7 50000 21\r\n";
+
+type Told = mpsc::Receiver<(SocketAddr, Refusal)>;
+
+fn server(engine: Engine) -> (TestServer, Arc<Mutex<Vec<SessionInfo>>>, Told) {
+    with(engine, |_| {})
+}
+
+/// A server behind the proxy, whom it had sessions with, and whom it refused.
+fn with(engine: Engine, change: impl FnOnce(&mut crate::server::Options)) -> (TestServer, Arc<Mutex<Vec<SessionInfo>>>, Told) {
+    let sessions: Arc<Mutex<Vec<SessionInfo>>> = Arc::default();
+    let (tell, told) = mpsc::channel();
+    let server = TestServer::with(engine, |options| {
+        options.settings.proxy_protocol_from = vec!["192.0.2.0/24".parse().unwrap(), "127.0.0.9".parse().unwrap()];
+        let sessions = sessions.clone();
+        options.hook = Box::new(move |info, event| {
+            if *event == Event::Connected {
+                sessions.lock().unwrap().push(info.clone());
+            }
+        });
+        options.on_refusal = Box::new(move |peer, refusal| tell.send((peer, refusal)).unwrap());
+        change(options);
+    });
+    (server, sessions, told)
+}
+
+/// What the proxy sends first.
+fn dial(server: &TestServer, header: &[u8]) -> Client {
+    let mut stream = dial_from(PROXY, server.address()).unwrap();
+    stream.write_all(header).unwrap();
+    Client::new(stream).unwrap()
+}
+
+fn log_in(client: &mut Client) {
+    client.expect(220);
+    client.say("USER user", 331);
+    client.say("PASS 12345", 230);
+    client.say("TYPE I", 200);
+}
+
+/// A header of version 2: TCP over IPv4 from 127.0.0.5:50000 to 127.0.0.7:21, with something behind it.
+fn binary() -> Vec<u8> {
+    let fixed = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10";
+    [&fixed[..], &[127, 0, 0, 5, 127, 0, 0, 7, 0xc3, 0x50, 0, 21], &[4, 0, 1, 0]].concat()
+}
+
+fn a_client_is_who_the_proxy_says(engine: Engine) {
+    let (server, sessions, _) = server(engine);
+    for header in [HEADER.as_bytes(), &binary()] {
+        let mut client = dial(&server, header);
+        log_in(&mut client);
+        let info = sessions.lock().unwrap().pop().unwrap();
+        assert_eq!((info.peer.to_string(), info.local.to_string()), ("127.0.0.5:50000".into(), "127.0.0.7:21".into()));
+        assert_eq!(server.handle.sessions()[0].info.peer, info.peer);
+        client.say("PORT 127,0,0,9,200,200", 504);
+        client.say("QUIT", 221);
+        client.expect_end();
+    }
+}
+
+fn a_header_may_come_in_pieces_and_with_what_follows(engine: Engine) {
+    let (server, sessions, _) = server(engine);
+    for header in [HEADER.as_bytes(), &binary()] {
+        let mut client = dial(&server, b"");
+        client.stream.set_nodelay(true).unwrap();
+        for octet in header {
+            client.stream.write_all(&[*octet]).unwrap();
+        }
+        log_in(&mut client);
+        let mut hasty = dial(&server, &[header, b"USER user\r\nPASS 12345\r\n"].concat());
+        for code in [220, 331, 230] {
+            hasty.expect(code);
+        }
+        assert!(sessions.lock().unwrap().iter().all(|info| info.peer.to_string() == "127.0.0.5:50000"));
+    }
+}
+
+fn the_proxy_itself_is_a_client_if_it_says_so(engine: Engine) {
+    let (server, sessions, _) = server(engine);
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for header in [&b"PROXY UNKNOWN\r\n"[..], local] {
+        let mut client = dial(&server, header);
+        log_in(&mut client);
+        let info = sessions.lock().unwrap().pop().unwrap();
+        assert_eq!((info.peer, info.local), (client.stream.local_addr().unwrap(), server.address()));
+    }
+}
+
+/// The data connection from this address.
+fn data_from(from: [u8; 4], port: u16, header: &[u8]) -> TcpStream {
+    let mut data = dial_from(from, SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+    data.write_all(header).unwrap();
+    data
+}
+
+fn data_connections_are_the_clients_wherever_they_come_from(engine: Engine) {
+    let (server, _, _) = server(engine);
+    let mut client = dial(&server, HEADER.as_bytes());
+    log_in(&mut client);
+    let other = HEADER.replace("127.0.0.5", "127.0.0.6");
+    let ended = |mut data: TcpStream| {
+        let mut octets = Vec::new();
+        // It may be reset, since what it sent was not read.
+        let _ = data.read_to_end(&mut octets);
+        assert_eq!(octets, b"");
+    };
+    for own in [([127, 0, 0, 5], ""), (PROXY, HEADER), (PROXY, "PROXY TCP4 127.0.0.5 127.0.0.7 1 2\r\n")] {
+        let Data::Passive(address) = client.prepare(Via::Pasv) else { unreachable!() };
+        assert_eq!(address.ip().to_string(), "127.0.0.7");
+        client.send("STOR new");
+        client.expect(150);
+        // Strangers do not keep the client out: neither others nor other clients of the proxy, nor what says nothing of use.
+        ended(data_from([127, 0, 0, 1], address.port(), b""));
+        ended(data_from(PROXY, address.port(), other.as_bytes()));
+        ended(data_from(PROXY, address.port(), b"PROXY UNKNOWN\r\n"));
+        ended(data_from(PROXY, address.port(), b"some content that is no header"));
+        let (from, header) = own;
+        drop(data_from(from, address.port(), &[header.as_bytes(), b"content"].concat()));
+        client.expect(226);
+        assert_eq!(server.stored("new").unwrap(), b"content");
+    }
+    // In pieces, and the other way.
+    let Data::Passive(address) = client.prepare(Via::Epsv) else { unreachable!() };
+    let mut data = data_from(PROXY, address.port(), &HEADER.as_bytes()[..20]);
+    client.send("RETR text");
+    client.expect(150);
+    data.write_all(&HEADER.as_bytes()[20..]).unwrap();
+    let mut text = String::new();
+    data.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "one\ntwo\nthree\n");
+    client.expect(226);
+
+    let listener = std::net::TcpListener::bind("127.0.0.5:0").unwrap();
+    let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
+    client.say(&format!("PORT 127,0,0,5,{high},{low}"), 200);
+    client.say("RETR text", 150);
+    let (mut data, from) = listener.accept().unwrap();
+    assert_eq!(from.ip(), server.address().ip());
+    text.clear();
+    data.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "one\ntwo\nthree\n");
+    client.expect(226);
+}
+
+fn limits_count_for_clients_not_for_the_proxy(engine: Engine) {
+    let (server, _, told) = with(engine, |options| {
+        options.settings.max_cons_per_ip = 1;
+        options.settings.max_login_failures_per_ip = 1;
+    });
+    let header = |last: u8| HEADER.replace("127.0.0.5", &format!("127.0.0.{last}"));
+    let mut clients = [10, 11, 12].map(|last| dial(&server, header(last).as_bytes()));
+    clients.iter_mut().for_each(log_in);
+    let mut second = dial(&server, header(11).as_bytes());
+    assert_eq!(second.expect(421).text, "Too many connections from the same IP address.");
+    second.expect_end();
+    let refused = ("127.0.0.11:50000".parse().unwrap(), Refusal::ConnectionsOfAddress);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(refused));
+
+    let mut guesser = dial(&server, header(13).as_bytes());
+    guesser.expect(220);
+    guesser.say("USER user", 331);
+    guesser.say("PASS wrong", 530);
+    drop(guesser);
+    assert_eq!(
+        dial(&server, header(13).as_bytes()).expect(421).text,
+        "Too many failed logins from this address. Try again later."
+    );
+    log_in(&mut dial(&server, header(14).as_bytes()));
+}
+
+fn whoever_says_nothing_counts_too_and_is_given_up(engine: Engine) {
+    let (server, _, told) = with(engine, |options| options.settings.max_cons = 1);
+    let mut silent = dial(&server, b"PROXY ");
+    let proxy = silent.stream.local_addr().unwrap();
+    // Nothing tells when it was accepted, but that others are refused.
+    while Client::dial(server.address()).unwrap().reply().unwrap().code == 220 {}
+    silent.expect_end();
+    let mut refused = told.iter().filter(|(_, refusal)| *refusal != Refusal::Connections);
+    assert_eq!(refused.next(), Some((proxy, Refusal::ProxyHeader)));
+    log_in(&mut dial(&server, HEADER.as_bytes()));
+}
+
+fn what_is_no_header_ends_the_connection(engine: Engine) {
+    let (server, sessions, told) = server(engine);
+    for wrong in
+        ["USER user\r\nPASS 12345\r\n", "PROXY TCP4 127.0.0.5 127.0.0.7 50000 +21\r\n", "\r\n\r\n\0\r\nQUIT\n\x33\x11\0\0"]
+    {
+        let mut client = dial(&server, wrong.as_bytes());
+        client.expect_end();
+        assert_eq!(told.recv_timeout(PATIENCE), Ok((client.stream.local_addr().unwrap(), Refusal::ProxyHeader)));
+    }
+    let gone = dial(&server, b"PROXY TCP4 127.0.0.5");
+    let address = gone.stream.local_addr().unwrap();
+    drop(gone);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok((address, Refusal::ProxyHeader)));
+    assert!(sessions.lock().unwrap().is_empty());
+}
+
+fn others_cannot_say_who_they_are(engine: Engine) {
+    let (server, sessions, _) = server(engine);
+    let mut client = Client::connect(server.address());
+    client.send(HEADER.trim_end());
+    assert_eq!(client.reply().unwrap().code, 500);
+    assert_eq!(sessions.lock().unwrap().pop().unwrap().peer, client.stream.local_addr().unwrap());
+}
+
+fn many_come_at_once(engine: Engine) {
+    let (server, sessions, _) = server(engine);
+    let mut clients: Vec<_> = (0..100).map(|_| dial(&server, &HEADER.as_bytes()[..30])).collect();
+    for client in clients.iter_mut().rev() {
+        client.stream.write_all(&HEADER.as_bytes()[30..]).unwrap();
+    }
+    clients.iter_mut().for_each(log_in);
+    assert_eq!(sessions.lock().unwrap().len(), 100);
+}
+
+fn a_server_that_stops_waits_for_no_header(engine: Engine) {
+    let (server, _, told) = server(engine);
+    let mut silent = dial(&server, b"PROXY TCP4 ");
+    // Whoever comes later is greeted later.
+    log_in(&mut dial(&server, HEADER.as_bytes()));
+    server.handle.close_all();
+    server.expect_end();
+    silent.expect(421);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok((silent.stream.local_addr().unwrap(), Refusal::Shutdown)));
+}
