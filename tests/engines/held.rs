@@ -174,7 +174,8 @@ fn counted(engine: Engine, running: &Running) -> TestServer {
                 }));
             }
             #[cfg(feature = "smol")]
-            Engine::Smol(workers) => {
+            Engine::Smol(_) | Engine::AsyncIo => {
+                let workers = engine.workers();
                 options.serve = Some(Box::new(move |server| {
                     let executor = Arc::new(async_executor::Executor::new());
                     let served = server.serve_on(Counted(wharf::server::Smol::new(executor.clone()), running));
