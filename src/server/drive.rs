@@ -431,6 +431,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     pub(super) fn lend(&mut self) -> Option<Lent<E>> {
         let transfer = self.transfer.as_mut()?;
         let pump = transfer.pump.take()?;
+        transfer.connection.unwatch();
         let (lent, progress) = Lent::new(transfer.id, pump, transfer.connection.clone(), transfer.ready);
         transfer.due = false;
         transfer.progress = Some(progress);

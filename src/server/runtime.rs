@@ -54,6 +54,12 @@ pub trait Socket: AsFd + Send + Sync + Unpin + 'static {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) says that the socket is not ready for `interest`: what was seen *before*
     /// `call` is to be forgotten. What comes while it runs is not to be missed.
     fn attempt(&self, interest: Interest, call: &mut dyn FnMut() -> io::Result<()>);
+
+    /// Ends watching, and gives the socket back.
+    ///
+    /// # Errors
+    /// Of the system. The socket is closed then.
+    fn unwatch(self) -> io::Result<OwnedFd>;
 }
 
 /// An alarm clock of a [`Runtime`].

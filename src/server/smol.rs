@@ -66,6 +66,10 @@ impl Socket for Async<OwnedFd> {
         // The reactor looks anew whenever it is asked.
         let _ = call();
     }
+
+    fn unwatch(self) -> Result<OwnedFd> {
+        self.into_inner()
+    }
 }
 
 /// A timer of `async-io`, and what it is set to.

@@ -34,6 +34,9 @@ pub(super) trait Endpoint: AsFd {
     /// Makes system calls on the socket. Beside their outcome, `calls` tells whether the socket said that it would block:
     /// then, and only then, whoever waits for `interest` must wait for something new.
     fn attempt<T>(&self, interest: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T;
+
+    /// Nobody waits for it for a while by means of the engine.
+    fn unwatch(&mut self) {}
 }
 
 /// Binds a listener for control connections.

@@ -79,6 +79,10 @@ impl Socket for TcpStream {
             let _ = call();
         }
     }
+
+    fn unwatch(self) -> Result<OwnedFd> {
+        Ok(self.into_std()?.into())
+    }
 }
 
 impl Alarm for Option<Pin<Box<Sleep>>> {

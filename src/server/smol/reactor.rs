@@ -26,7 +26,7 @@ use core::{
 use mio::{Token, event::Event, unix::SourceFd};
 use std::{
     io::{self, ErrorKind},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::Mutex,
     thread,
     time::Instant,
@@ -161,7 +161,8 @@ impl Wake for Reactor {
 
 /// A socket that is watched by the reactor of the thread that made it.
 pub(in super::super) struct Watched {
-    socket: OwnedFd,
+    /// There until the end of watching.
+    socket: Option<OwnedFd>,
     number: usize,
     reactor: Arc<Reactor>,
     source: Arc<Source>,
@@ -214,7 +215,15 @@ impl Watched {
         let reactor = Reactor::current().ok_or(ErrorKind::Unsupported)?;
         let (number, source) = (reactor.number(), Arc::<Source>::default());
         lock(&reactor.sources).insert(number, source.clone());
-        Ok(Self { socket, number, reactor, source })
+        Ok(Self { socket: Some(socket), number, reactor, source })
+    }
+
+    /// Has the system tell of nothing any more.
+    fn forget(&self, socket: RawFd) -> io::Result<()> {
+        match lock(&self.source.0).asked {
+            [false, false] => Ok(()),
+            [_, _] => self.reactor.registry.deregister(&mut SourceFd(&socket)),
+        }
     }
 
     /// Has the system tell of this way too. What nobody asks for would only wake the thread.
@@ -226,7 +235,7 @@ impl Watched {
             [false, true] => mio::Interest::WRITABLE,
             [_, false] => mio::Interest::READABLE,
         };
-        let socket = self.socket.as_raw_fd();
+        let socket = self.as_fd().as_raw_fd();
         if first {
             self.reactor.registry.register(&mut SourceFd(&socket), number, interest)
         } else {
@@ -237,7 +246,7 @@ impl Watched {
 
 impl AsFd for Watched {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.socket.as_ref().expect("it is watched still").as_fd()
     }
 }
 
@@ -245,8 +254,10 @@ impl Drop for Watched {
     fn drop(&mut self) {
         lock(&self.reactor.sources).remove(&self.number);
         // Linux forgets a socket that is closed by itself, for one call less; what it may still tell of it reaches nobody.
-        if !cfg!(target_os = "linux") && lock(&self.source.0).asked != [false; 2] {
-            let _ = self.reactor.registry.deregister(&mut SourceFd(&self.socket.as_raw_fd()));
+        if !cfg!(target_os = "linux")
+            && let Some(socket) = &self.socket
+        {
+            let _ = self.forget(socket.as_raw_fd());
         }
     }
 }
@@ -276,6 +287,12 @@ impl Socket for Watched {
                 seen.ready[way(interest)] = false;
             }
         }
+    }
+
+    fn unwatch(mut self) -> io::Result<OwnedFd> {
+        let socket = self.socket.take().ok_or(ErrorKind::NotConnected)?;
+        self.forget(socket.as_raw_fd())?;
+        Ok(socket)
     }
 }
 
@@ -329,7 +346,7 @@ mod tests {
 
     fn read(socket: &Watched) -> Option<usize> {
         let mut read = None;
-        socket.attempt(Interest::Readable, &mut || match rustix::io::read(&socket.socket, &mut [0; 1]) {
+        socket.attempt(Interest::Readable, &mut || match rustix::io::read(socket, &mut [0; 1]) {
             Ok(octets) => {
                 read = Some(octets);
                 Ok(())
