@@ -9,6 +9,7 @@ use crate::{
     },
     server::{
         fs::{Memory, ReadFile, Result, WriteFile, perform},
+        limits::Flow,
         sockets,
     },
 };
@@ -261,6 +262,64 @@ fn a_limit_takes_only_what_was_moved() {
         );
     }
     assert!(matches!(pump.step(&server, later, true), Step::Until(_)));
+}
+
+/// Octets that the pumps move together in 5 seconds, of the pumps' time. They are never more than a quarter of a second ahead.
+fn moved_in_5_seconds(pumps: &mut [(Pump, TcpStream)], rate: u64) -> u64 {
+    let end = NOW + Duration::from_secs(5);
+    let mut due = vec![NOW; pumps.len()];
+    loop {
+        let (next, now) = due.iter().copied().enumerate().min_by_key(|(_, due)| *due).unwrap();
+        if now > end {
+            return pumps.iter().map(|(pump, _)| pump.bytes()).sum();
+        }
+        let (pump, socket) = &mut pumps[next];
+        due[next] = loop {
+            match pump.step(socket, now, true) {
+                Step::Until(moment) => break moment,
+                Step::Turn(_) => {}
+                Step::Socket(interest) => {
+                    assert!(sockets::is_ready_within(&*socket, interest, Duration::from_secs(20)), "the client is there");
+                }
+                Step::End => panic!("there is more"),
+            }
+        };
+        let (moved, time) = (pumps.iter().map(|(pump, _)| pump.bytes()).sum::<u64>(), now.since(NOW).as_millis());
+        let most = u128::from(rate) * (time + 250) / 1000 + 1;
+        assert!(u128::from(moved) <= most, "{moved} octets in {time} ms at {rate} a second");
+    }
+}
+
+#[test]
+fn rates_are_exact_both_ways_alone_and_shared() {
+    for rate in [5_000, 300_000, 4_000_000] {
+        let limits = crate::server::limits::Limits::default();
+        for (flow, count) in [(Flow::Send, 1), (Flow::Send, 3), (Flow::Receive, 1), (Flow::Receive, 3)] {
+            let (mut pumps, clients): (Vec<_>, Vec<_>) = (0..count)
+                .map(|_| {
+                    let (server, mut client) = connection();
+                    let (own, shared) = match count {
+                        1 => (rate, None),
+                        _ => (0, Some(limits.bucket(&"jane".into(), flow, rate.try_into().unwrap(), NOW))),
+                    };
+                    let options = Options { rate: Rate::new(own, shared, NOW), ..options() };
+                    let opened = match flow {
+                        Flow::Send => source(&vec![b'x'; 6 * rate as usize], None),
+                        Flow::Receive => Sink::default().opened(),
+                    };
+                    let client = std::thread::spawn(move || match flow {
+                        Flow::Send => while client.read(&mut [0; 65536]).is_ok_and(|octets| octets > 0) {},
+                        Flow::Receive => while client.write_all(&[b'x'; 65536]).is_ok() {},
+                    });
+                    ((Pump::new(opened, options, &Settings::default()), server), client)
+                })
+                .unzip();
+            let (moved, wanted) = (moved_in_5_seconds(&mut pumps, rate), 5 * rate);
+            assert!(moved.abs_diff(wanted) * 50 <= wanted, "{flow:?} by {count}: {moved} octets instead of {wanted}");
+            drop(pumps);
+            clients.into_iter().for_each(|client| client.join().unwrap());
+        }
+    }
 }
 
 /// A file that remembers what was done with it.
