@@ -40,18 +40,27 @@ pub(super) enum Pause {
     Short,
 }
 
+/// A listener, or what is to become one.
+pub(super) struct Listening<L> {
+    pub(super) socket: L,
+    /// Its connections begin with TLS.
+    pub(super) implicit_tls: bool,
+}
+
 /// A connection that was let in, and becomes a session.
 pub(super) struct Guest {
     pub(super) control: OwnedFd,
     pub(super) ends: Ends,
     pub(super) setup: Arc<Setup>,
     pub(super) slot: Slot,
+    pub(super) implicit_tls: bool,
 }
 
 /// The two ends of a control connection.
 pub(super) struct Ends {
     local: SocketAddr,
     peer: SocketAddr,
+    implicit_tls: bool,
 }
 
 impl Acceptor {
@@ -60,7 +69,12 @@ impl Acceptor {
     }
 
     /// Takes the connections that wait, and has each of those that are let in started.
-    pub(super) fn accept(&mut self, listener: &impl Endpoint, mut start: impl FnMut(&Arc<Shared>, Guest)) -> Pause {
+    pub(super) fn accept<L: Endpoint>(
+        &mut self,
+        listening: &Listening<L>,
+        mut start: impl FnMut(&Arc<Shared>, Guest),
+    ) -> Pause {
+        let Listening { socket: listener, implicit_tls } = listening;
         for _ in 0..BATCH {
             let accepted = listener.attempt(Interest::Readable, |listener| {
                 let accepted = sockets::accept(listener);
@@ -69,14 +83,14 @@ impl Acceptor {
             });
             match accepted {
                 Ok((control, peer)) => {
-                    if let Ok(guest) = admit(&self.shared, control, peer, sockets::prepare_control) {
+                    if let Ok(guest) = admit(&self.shared, control, peer, *implicit_tls, sockets::prepare_control) {
                         start(&self.shared, guest);
                     }
                 }
                 Err(Errno::AGAIN) => return Pause::Empty,
                 Err(error) if sockets::is_passing(error) => {}
                 Err(Errno::MFILE | Errno::NFILE) => {
-                    self.reserve.refuse_one(&self.shared, listener);
+                    self.reserve.refuse_one(&self.shared, listening);
                     // Descriptors come back when sessions end, which takes a while.
                     return Pause::Short;
                 }
@@ -92,10 +106,10 @@ pub(super) fn adopt(shared: &Arc<Shared>, connection: TcpStream) -> Result<Guest
     // Without an address there is nobody at the other end any more.
     let peer = connection.peer_addr().map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
     if !shared.is_accepting() {
-        refuse(shared, &connection, peer, Refusal::Shutdown);
+        refuse(shared, &connection, peer, false, Refusal::Shutdown);
         return Err(Refusal::Shutdown);
     }
-    admit(shared, connection.into(), peer, |control, settings, _| sockets::adopt(control, settings))
+    admit(shared, connection.into(), peer, false, |control, settings, _| sockets::adopt(control, settings))
 }
 
 /// Lets a connection in, or says why not.
@@ -103,6 +117,7 @@ fn admit(
     shared: &Arc<Shared>,
     control: OwnedFd,
     peer: SocketAddr,
+    implicit_tls: bool,
     prepare: impl FnOnce(&OwnedFd, &Settings, ControlOptions) -> io::Result<()>,
 ) -> Result<Guest, Refusal> {
     if let Some(permit) = &shared.hooks.permit_connection {
@@ -117,7 +132,7 @@ fn admit(
         };
         if let Some(text) = text {
             if !text.is_empty() {
-                say_no(&control, &text);
+                say_no(&control, implicit_tls, &text);
             }
             shared.tell_refusal(peer, Refusal::NotPermitted);
             return Err(Refusal::NotPermitted);
@@ -131,9 +146,9 @@ fn admit(
         prepared.map(|local| (slot, local)).map_err(|_| Refusal::Resources)
     });
     match prepared {
-        Ok((slot, local)) => Ok(Guest { control, ends: Ends { local, peer }, setup, slot }),
+        Ok((slot, local)) => Ok(Guest { control, ends: Ends { local, peer, implicit_tls }, setup, slot, implicit_tls }),
         Err(refusal) => {
-            refuse(shared, &control, peer, refusal);
+            refuse(shared, &control, peer, implicit_tls, refusal);
             Err(refusal)
         }
     }
@@ -147,19 +162,22 @@ impl Ends {
 
     /// Says why there is no session after all.
     pub(super) fn refuse(&self, shared: &Shared, control: impl AsFd, refusal: Refusal) {
-        refuse(shared, control, self.peer, refusal);
+        refuse(shared, control, self.peer, self.implicit_tls, refusal);
     }
 }
 
 /// Says why there is no session.
-fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, refusal: Refusal) {
-    say_no(control, refusal.reply());
+fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, implicit_tls: bool, refusal: Refusal) {
+    say_no(control, implicit_tls, refusal.reply());
     shared.tell_refusal(peer, refusal);
 }
 
-/// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone.
-fn say_no(control: impl AsFd, reply: &[u8]) {
-    let _ = sockets::send(&control, reply);
+/// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone, and so is
+/// one that could be told only after a handshake.
+fn say_no(control: impl AsFd, implicit_tls: bool, reply: &[u8]) {
+    if !implicit_tls {
+        let _ = sockets::send(&control, reply);
+    }
     sockets::end(&control);
     sockets::drain(&control);
 }
@@ -173,11 +191,11 @@ impl Reserve {
         Self(File::open("/dev/null").ok())
     }
 
-    fn refuse_one(&mut self, shared: &Shared, listener: impl AsFd) {
+    fn refuse_one<L: AsFd>(&mut self, shared: &Shared, listening: &Listening<L>) {
         if self.0.take().is_some()
-            && let Ok((control, peer)) = sockets::accept(listener)
+            && let Ok((control, peer)) = sockets::accept(&listening.socket)
         {
-            refuse(shared, &control, peer, Refusal::Resources);
+            refuse(shared, &control, peer, listening.implicit_tls, Refusal::Resources);
         }
         *self = Self::new();
     }

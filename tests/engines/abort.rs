@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Via},
     server::{Engine, TestServer},
-    with_each_engine,
+    with_each_engine, with_each_engine_under_tls,
 };
 use std::io::{Read, Write};
 use wharf::proto::{
@@ -17,6 +17,12 @@ with_each_engine! {
     a_download_is_aborted
     an_upload_is_aborted
     urgent_abor_overtakes
+}
+with_each_engine_under_tls! {
+    a_listener_is_aborted
+    a_transfer_that_waits_for_its_connection_is_aborted
+    a_download_is_aborted
+    an_upload_is_aborted
 }
 
 fn nothing_is_aborted_where_nothing_runs(engine: Engine) {

@@ -6,7 +6,7 @@ mod connection;
 mod workers;
 
 use super::{
-    accept::{Acceptor, Guest, PAUSE, Pause},
+    accept::{Acceptor, Guest, Listening, PAUSE, Pause},
     registry::Shared,
     sockets::{Endpoint, Interest},
     std,
@@ -37,13 +37,17 @@ impl Endpoint for Socket {
 }
 
 /// Accepts connections until `stop` ends.
-pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &PipeReader) -> io::Result<()> {
+pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<Listening<TcpListener>>, stop: &PipeReader) -> io::Result<()> {
     let workers = Workers::new();
     let mut acceptor = Acceptor::new(shared.clone());
-    let listeners: Vec<_> = listeners.into_iter().map(|listener| Socket::new(listener.into())).collect();
+    let shared_socket = |Listening { socket, implicit_tls }| {
+        let socket: TcpListener = socket;
+        Listening { socket: Socket::new(socket.into()), implicit_tls }
+    };
+    let listeners: Vec<_> = listeners.into_iter().map(shared_socket).collect();
     let mut wanted = Vec::with_capacity(listeners.len() + 1);
     wanted.push(PollFd::new(stop, PollFlags::IN));
-    wanted.extend(listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)));
+    wanted.extend(listeners.iter().map(|listener| PollFd::new(&listener.socket, PollFlags::IN)));
     loop {
         wait(&mut wanted, None)?;
         if !wanted[0].revents().is_empty() {
@@ -63,24 +67,24 @@ pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &P
 
 /// Gives a connection a thread, or says why it gets none.
 fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest) {
-    let Guest { control, ends, setup, slot } = guest;
+    let Guest { control, ends, setup, slot, implicit_tls } = guest;
     let control = Socket::new(control);
     let Some(member) = ends.join(shared, wake(&control)) else { return ends.refuse(shared, &control, Refusal::Shutdown) };
     let served = control.clone();
-    if workers.run(Box::new(move || connection::serve(served, member, setup, slot))).is_err() {
+    if workers.run(Box::new(move || connection::serve(served, member, setup, slot, implicit_tls))).is_err() {
         ends.refuse(shared, &control, Refusal::Resources);
     }
 }
 
 /// Serves a connection in this thread.
 pub(super) fn serve(shared: &Arc<Shared>, guest: Guest) -> Result<(), Refusal> {
-    let Guest { control, ends, setup, slot } = guest;
+    let Guest { control, ends, setup, slot, implicit_tls } = guest;
     let control = Socket::new(control);
     let Some(member) = ends.join(shared, wake(&control)) else {
         ends.refuse(shared, &control, Refusal::Shutdown);
         return Err(Refusal::Shutdown);
     };
-    connection::serve(control, member, setup, slot);
+    connection::serve(control, member, setup, slot, implicit_tls);
     Ok(())
 }
 
