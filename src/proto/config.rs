@@ -91,6 +91,9 @@ pub struct TlsPolicy {
     pub data_required: bool,
     /// CCC, back to clear text, is allowed.
     pub permit_ccc: bool,
+    /// Clients may have certificates, by which users may be known: under TLS [`Job::Identify`](super::job::Job::Identify) comes
+    /// before a password is asked for. A server sets it by itself if its TLS asks for certificates.
+    pub client_certificates: bool,
 }
 
 /// Bounds on the memory and the work of one session.

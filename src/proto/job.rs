@@ -7,14 +7,14 @@
 //!
 //! | job | reports | holds |
 //! |---|---|---|
-//! | [`Job::Login`] | `Granted`, `Denied`, `Rejected` or `Failed` | the user's file system |
+//! | [`Job::Login`], [`Job::Identify`] | `Granted`, `Denied`, `Rejected` or `Failed` | the user's file system |
 //! | [`Job::Fs`] | as its [`FsOp`] says, or `Failed` | – |
 //! | [`Job::Open`] | `Opened` or `Failed` | the open file or directory, positioned |
 //! | [`Job::Read`] | `Chunk` or `Failed` | – |
 //! | [`Job::Digest`] | `Progress` or `Digest` or `Failed` | – |
 //! | [`Job::Listen`] | `Listening`, then a `Connected` for each connection that arrives; or `Failed` | listener, later the connection |
 //! | [`Job::Connect`] | `Connected` or `Failed` | the connection |
-//! | [`Job::Transfer`] | any number of `Progress`, then `Transferred` | what its two jobs held |
+//! | [`Job::Transfer`] | `Secured` if it is protected, any number of `Progress`, then `Transferred` | what its two jobs held |
 //! | [`Job::Custom`] | `Answered` or `Failed` | – |
 use super::{
     address::PassivePorts,
@@ -49,6 +49,9 @@ impl fmt::Display for JobId {
 pub enum Job {
     /// Find out who this is.
     Login(Login),
+    /// Find out whether the client's certificate is proof enough of who this is. There is no password yet, and to be refused
+    /// means no more than that one is wanted.
+    Identify(Login),
     /// Do something with files that is no transfer, in the file system that `login` holds.
     Fs {
         /// The login job whose file system is meant.
@@ -105,13 +108,17 @@ pub struct Login {
     /// server; `None` if it has not said so. One of [`Config::hosts`](super::config::Config::hosts), if there are any: this
     /// is where virtual hosts part.
     pub host: Option<String>,
+    /// The client's certificates as DER (X.509), verified, its own first. A session does not know them: whoever drives it puts
+    /// them here.
+    pub certificates: Vec<Vec<u8>>,
 }
 
 impl Login {
     /// A login over a connection in clear text, for tests of authorizers.
     #[must_use]
     pub fn new(user: impl Into<String>, password: impl Into<Secret>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { user: user.into(), password: password.into(), peer, local, tls: false, host: None }
+        let (user, password, certificates) = (user.into(), password.into(), Vec::new());
+        Self { user, password, peer, local, tls: false, host: None, certificates }
     }
 }
 
@@ -370,6 +377,8 @@ pub enum Report {
     /// There is a data connection with this peer. From a listener it waits for
     /// [`Output::Accept`](super::session::Output::Accept) or [`Output::Refuse`](super::session::Output::Refuse).
     Connected(SocketAddr),
+    /// The TLS handshake on the data connection of a transfer is over: octets may move from now on.
+    Secured,
     /// So many octets have gone over the data connection since the transfer began; or have been read for a digest.
     Progress(u64),
     /// The transfer ended: `Ok` only if every octet is where it belongs and the file is closed. The data connection is closed.

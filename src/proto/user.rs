@@ -232,6 +232,8 @@ pub struct Grant {
     pub read_limit: u64,
     /// Octets a second that all the user's data connections together may send; 0 = no limit.
     pub write_limit: u64,
+    /// Whether this user must be under TLS: else the login is refused (534), and so are transfers without PROT P (521).
+    pub tls_required: bool,
 }
 
 impl Grant {
@@ -246,6 +248,7 @@ impl Grant {
             msg_quit: "Goodbye.".into(),
             read_limit: 0,
             write_limit: 0,
+            tls_required: false,
         }
     }
 }

@@ -45,12 +45,20 @@ pub(super) enum Pause {
     Short,
 }
 
+/// A listener, or what is to become one.
+pub(super) struct Listening<L> {
+    pub(super) socket: L,
+    /// Its connections begin with TLS.
+    pub(super) implicit_tls: bool,
+}
+
 /// A connection that was let in, and becomes a session.
 pub(super) struct Guest<E> {
     pub(super) control: E,
     pub(super) ends: Ends,
     pub(super) setup: Arc<Setup>,
     pub(super) slot: Slot,
+    pub(super) implicit_tls: bool,
 }
 
 /// A connection that was let in so far.
@@ -66,6 +74,7 @@ pub(super) struct Arrival<E> {
     header: Header,
     own: SocketAddr,
     proxy: SocketAddr,
+    implicit_tls: bool,
     slot: Slot,
     until: Instant,
 }
@@ -76,6 +85,7 @@ pub(super) struct Ends {
     peer: SocketAddr,
     /// The server's end as the server sees it: the same, unless there is a proxy.
     own: SocketAddr,
+    implicit_tls: bool,
 }
 
 impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
@@ -84,7 +94,12 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
     }
 
     /// Takes the connections that wait, and has each of those that are let in started.
-    pub(super) fn accept(&mut self, listener: &impl Endpoint, mut start: impl FnMut(&Arc<Shared>, Guest<E>)) -> Pause {
+    pub(super) fn accept<L: Endpoint>(
+        &mut self,
+        listening: &Listening<L>,
+        mut start: impl FnMut(&Arc<Shared>, Guest<E>),
+    ) -> Pause {
+        let Listening { socket: listener, implicit_tls } = listening;
         for _ in 0..BATCH {
             let accepted = listener.attempt(Interest::Readable, |listener| {
                 let accepted = sockets::accept(listener);
@@ -93,13 +108,13 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
             });
             match accepted {
                 Ok((control, peer)) => {
-                    let admitted = admit(&self.shared, control, peer, sockets::prepare_control);
+                    let admitted = admit(&self.shared, control, peer, *implicit_tls, sockets::prepare_control);
                     self.take_in(admitted, &mut start);
                 }
                 Err(Errno::AGAIN) => return Pause::Empty,
                 Err(error) if sockets::is_passing(error) => {}
                 Err(Errno::MFILE | Errno::NFILE) => {
-                    self.reserve.refuse_one(&self.shared, listener);
+                    self.reserve.refuse_one(&self.shared, listening);
                     // Descriptors come back when sessions end, which takes a while.
                     return Pause::Short;
                 }
@@ -155,7 +170,7 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
 impl<E: Endpoint> Drop for Acceptor<E> {
     fn drop(&mut self) {
         for arrival in self.arrivals.drain(..) {
-            refuse(&self.shared, &arrival.control, arrival.proxy, Refusal::Shutdown);
+            refuse(&self.shared, &arrival.control, arrival.proxy, arrival.implicit_tls, Refusal::Shutdown);
         }
     }
 }
@@ -165,9 +180,9 @@ pub(super) fn adopt<E: Endpoint + From<OwnedFd>>(shared: &Arc<Shared>, connectio
     // Without an address there is nobody at the other end any more.
     let peer = connection.peer_addr().map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
     if !shared.is_accepting() {
-        return Err(refuse(shared, &connection, peer, Refusal::Shutdown));
+        return Err(refuse(shared, &connection, peer, false, Refusal::Shutdown));
     }
-    admit(shared, connection.into(), peer, |control, settings, _| sockets::adopt(control, settings))
+    admit(shared, connection.into(), peer, false, |control, settings, _| sockets::adopt(control, settings))
 }
 
 /// Lets a connection in, or says why not.
@@ -175,34 +190,36 @@ fn admit<E: Endpoint + From<OwnedFd>>(
     shared: &Arc<Shared>,
     control: OwnedFd,
     peer: SocketAddr,
+    implicit_tls: bool,
     prepare: impl FnOnce(&OwnedFd, &Settings, ControlOptions) -> io::Result<()>,
 ) -> Result<Admitted<E>, Refusal> {
     let setup = shared.setup();
     let (settings, now) = (&setup.settings, shared.clock.now());
     let is_proxy = settings.is_proxy(peer.ip());
-    let own = sockets::local_address(&control).map_err(|_| refuse(shared, &control, peer, Refusal::Resources))?;
+    let refuse = |refusal| refuse(shared, &control, peer, implicit_tls, refusal);
+    let own = sockets::local_address(&control).map_err(|_| refuse(Refusal::Resources))?;
     if !is_proxy {
-        permit(shared, &control, own, peer)?;
+        permit(shared, &control, own, peer, implicit_tls)?;
     }
     let admitted = if is_proxy { shared.limits.admit_anybody(settings) } else { shared.limits.admit(peer.ip(), settings, now) };
     let slot = admitted
         .and_then(|slot| prepare(&control, settings, shared.inherited).map(|()| slot).map_err(|_| Refusal::Resources))
-        .map_err(|refusal| refuse(shared, &control, peer, refusal))?;
+        .map_err(refuse)?;
     let control = control.into();
     if is_proxy {
         let until = now + HEADER_TIME;
-        return Arrival { control, header: Header::default(), own, proxy: peer, slot, until }.identify(shared);
+        return Arrival { control, header: Header::default(), own, proxy: peer, implicit_tls, slot, until }.identify(shared);
     }
-    Ok(Admitted::Guest(Guest { control, ends: Ends { local: own, peer, own }, setup, slot }))
+    Ok(Admitted::Guest(Guest { control, ends: Ends { local: own, peer, own, implicit_tls }, setup, slot, implicit_tls }))
 }
 
 /// Asks the embedder, or says why not.
-fn permit(shared: &Shared, control: impl AsFd, local: SocketAddr, peer: SocketAddr) -> Result<(), Refusal> {
+fn permit(shared: &Shared, control: impl AsFd, local: SocketAddr, peer: SocketAddr, implicit_tls: bool) -> Result<(), Refusal> {
     let Some(permit) = &shared.hooks.permit_connection else { return Ok(()) };
     // It is the embedder's. Whom it fails to permit is not let in.
     match catch_unwind(AssertUnwindSafe(|| permit(peer, local))).unwrap_or(Admission::Drop) {
         Admission::Permit => return Ok(()),
-        Admission::Deny(text) => say_no(control, &Refusal::reply_with(&text)),
+        Admission::Deny(text) => say_no(control, implicit_tls, &Refusal::reply_with(&text)),
         Admission::Drop => {}
     }
     shared.tell_refusal(peer, Refusal::NotPermitted);
@@ -218,15 +235,16 @@ impl<E: Endpoint> Arrival<E> {
             Ok(origin) => origin,
             Err(_) => None,
         };
-        let Self { control, own, proxy, mut slot, .. } = self;
+        let Self { control, own, proxy, implicit_tls, mut slot, .. } = self;
         let (local, peer) = match origin {
-            None => return Err(refuse(shared, &control, proxy, Refusal::ProxyHeader)),
+            None => return Err(refuse(shared, &control, proxy, implicit_tls, Refusal::ProxyHeader)),
             Some(Origin::Proxy) => (own, proxy),
             Some(Origin::Client { source, destination }) => (destination, source),
         };
-        permit(shared, &control, local, peer)?;
-        slot.identify(peer.ip(), &setup.settings, now).map_err(|refusal| refuse(shared, &control, peer, refusal))?;
-        Ok(Admitted::Guest(Guest { control, ends: Ends { local, peer, own }, setup, slot }))
+        permit(shared, &control, local, peer, implicit_tls)?;
+        slot.identify(peer.ip(), &setup.settings, now)
+            .map_err(|refusal| refuse(shared, &control, peer, implicit_tls, refusal))?;
+        Ok(Admitted::Guest(Guest { control, ends: Ends { local, peer, own, implicit_tls }, setup, slot, implicit_tls }))
     }
 
     pub(super) fn socket_mut(&mut self) -> &mut E {
@@ -247,20 +265,23 @@ impl Ends {
 
     /// Says why there is no session after all.
     pub(super) fn refuse(&self, shared: &Shared, control: impl AsFd, refusal: Refusal) {
-        refuse(shared, control, self.peer, refusal);
+        refuse(shared, control, self.peer, self.implicit_tls, refusal);
     }
 }
 
 /// Says why there is no session, and gives that back.
-fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, refusal: Refusal) -> Refusal {
-    say_no(control, refusal.reply());
+fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, implicit_tls: bool, refusal: Refusal) -> Refusal {
+    say_no(control, implicit_tls, refusal.reply());
     shared.tell_refusal(peer, refusal);
     refusal
 }
 
-/// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone.
-fn say_no(control: impl AsFd, reply: &[u8]) {
-    let _ = sockets::send(&control, reply);
+/// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone, and so is
+/// one that could be told only after a handshake.
+fn say_no(control: impl AsFd, implicit_tls: bool, reply: &[u8]) {
+    if !implicit_tls {
+        let _ = sockets::send(&control, reply);
+    }
     sockets::end(&control);
     sockets::drain(&control);
 }
@@ -274,11 +295,11 @@ impl Reserve {
         Self(File::open("/dev/null").ok())
     }
 
-    fn refuse_one(&mut self, shared: &Shared, listener: impl AsFd) {
+    fn refuse_one<L: AsFd>(&mut self, shared: &Shared, listening: &Listening<L>) {
         if self.0.take().is_some()
-            && let Ok((control, peer)) = sockets::accept(listener)
+            && let Ok((control, peer)) = sockets::accept(&listening.socket)
         {
-            refuse(shared, &control, peer, Refusal::Resources);
+            refuse(shared, &control, peer, listening.implicit_tls, Refusal::Resources);
         }
         *self = Self::new();
     }

@@ -1,10 +1,12 @@
 //! From settings and addresses to a server that listens.
 use super::{
     Settings,
+    accept::Listening,
     auth::{Authorizer, Denied},
     handle::Handle,
     registry::{Admission, Hooks, SessionInfo, Setup, Shared},
     sockets, std,
+    tls::TlsSettings,
     verb::Request,
 };
 use crate::proto::{
@@ -34,7 +36,7 @@ use std::{
 #[doc = "```"]
 pub struct Server {
     pub(super) shared: Arc<Shared>,
-    pub(super) listeners: Vec<TcpListener>,
+    pub(super) listeners: Vec<Listening<TcpListener>>,
     /// Ends when the server is to stop accepting.
     pub(super) stop: PipeReader,
 }
@@ -87,7 +89,8 @@ pub struct Builder {
     settings: Settings,
     authorizer: Option<Arc<dyn Authorizer>>,
     hooks: Hooks,
-    sources: Vec<Source>,
+    tls: Option<TlsSettings>,
+    sources: Vec<Listening<Source>>,
 }
 
 enum Source {
@@ -116,6 +119,9 @@ pub enum BindError {
     /// Nobody could log in.
     #[error("the server has no authorizer, so nobody could log in: call Builder::authorizer")]
     NoAuthorizer,
+    /// TLS cannot begin at once where there is none.
+    #[error("an address for implicit TLS was given, but no certificate: call Builder::tls")]
+    NoTls,
     /// An address is not to be had.
     #[error("cannot listen on {address}: {source}; {}", remedy(.source))]
     Address {
@@ -263,7 +269,24 @@ impl Builder {
     /// IPv4 address is bound to the same port.
     #[must_use]
     pub fn bind(mut self, address: SocketAddr) -> Self {
-        self.sources.push(Source::Address(address));
+        self.sources.push(Listening { socket: Source::Address(address), implicit_tls: false });
+        self
+    }
+
+    /// Listens on `address` too, where TLS begins with the first octet (port 990); it needs [`Builder::tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn bind_ftps(mut self, address: SocketAddr) -> Self {
+        self.sources.push(Listening { socket: Source::Address(address), implicit_tls: true });
+        self
+    }
+
+    /// Offers TLS, by AUTH (RFC 4217); what it must and may do is said by
+    /// [`Config::tls`](crate::proto::config::Config::tls). Default: no TLS.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: TlsSettings) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -283,7 +306,15 @@ impl Builder {
     /// ```
     #[must_use]
     pub fn listener(mut self, listener: impl Into<TcpListener>) -> Self {
-        self.sources.push(Source::Listener(listener.into()));
+        self.sources.push(Listening { socket: Source::Listener(listener.into()), implicit_tls: false });
+        self
+    }
+
+    /// The same, where TLS begins with the first octet; it needs [`Builder::tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn listener_ftps(mut self, listener: impl Into<TcpListener>) -> Self {
+        self.sources.push(Listening { socket: Source::Listener(listener.into()), implicit_tls: true });
         self
     }
 
@@ -309,10 +340,13 @@ impl Builder {
 
     fn assemble(self) -> Result<Server, BindError> {
         let authorizer = self.authorizer.ok_or(BindError::NoAuthorizer)?;
-        let ipv4_ports: Vec<_> = self.sources.iter().filter_map(Source::ipv4_port).collect();
+        if self.tls.is_none() && self.sources.iter().any(|source| source.implicit_tls) {
+            return Err(BindError::NoTls);
+        }
+        let ipv4_ports: Vec<_> = self.sources.iter().filter_map(|source| source.socket.ipv4_port()).collect();
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-        for source in self.sources {
-            let (listener, address) = match source {
+        for Listening { socket, implicit_tls } in self.sources {
+            let (listener, address) = match socket {
                 Source::Address(address) => {
                     let ipv6_only = ipv4_ports.contains(&address.port());
                     sockets::listen(address, ipv6_only, &self.settings)
@@ -324,11 +358,11 @@ impl Builder {
                     .map(|address| (listener, address))
                     .map_err(BindError::Listener)?,
             };
-            listeners.push(listener);
+            listeners.push(Listening { socket: listener, implicit_tls });
             addresses.push(address);
         }
         let (stop, accepting) = io::pipe().map_err(BindError::System)?;
-        let setup = Setup::new(self.config, self.settings, authorizer, &self.hooks);
+        let setup = Setup::new(self.config, self.settings, authorizer, self.tls, &self.hooks);
         Ok(Server { shared: Arc::new(Shared::new(setup, addresses, self.hooks, accepting)), listeners, stop })
     }
 }
@@ -419,7 +453,7 @@ mod tests {
         let inherited = OwnedFd::from(listener);
         rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
         let server = Server::builder().authorizer(Nobody).listener(inherited).build().unwrap();
-        assert!(rustix::io::fcntl_getfd(&server.listeners[0]).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        assert!(rustix::io::fcntl_getfd(&server.listeners[0].socket).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
     }
 
     #[test]

@@ -1,18 +1,28 @@
-//! The control connection between socket and session, in clear text.
-use super::sockets::{self, Drained, Endpoint, Interest};
+//! The control connection between socket and session: in clear text, or under TLS.
+use super::{
+    sockets::{self, Drained, Endpoint, Interest},
+    tls::{Binding, Broken, Codec},
+};
 use crate::proto::{
     session::{Input, Session},
     time::Instant,
 };
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::mem;
 use rustix::io::Errno;
 
 /// Octets that are read at a time.
 const BUFFER: usize = 1024;
 
-/// A control connection; its socket does not block. It keeps no octets: what the session takes, it reads, and what the session
-/// has to say, it writes.
+/// Octets of replies that are sealed at a time.
+const SEALED: usize = 16 * 1024;
+
+/// A control connection; its socket does not block. In clear text it keeps no octets: what the session takes, it reads, and what
+/// the session has to say, it writes.
 pub(super) struct Control<E> {
     socket: E,
+    /// Once TLS has begun.
+    wrapping: Option<Box<Wrapping>>,
     /// Nothing more will be read.
     ended: bool,
     /// Nothing reaches the peer any more.
@@ -21,28 +31,71 @@ pub(super) struct Control<E> {
     urgent: bool,
 }
 
+/// What is kept since TLS began.
+struct Wrapping {
+    /// `None`: TLS has ended.
+    tls: Option<Tls>,
+    /// Octets from the wire that were not looked at yet: under TLS as long as the session takes no more, and what follows the end
+    /// of TLS.
+    rest: Vec<u8>,
+}
+
+/// TLS on a control connection.
+struct Tls {
+    codec: Codec,
+    stage: Stage,
+    /// Where records end: what comes behind the last one is clear text.
+    records: Records,
+    /// Octets of replies that are sealed, and not on the wire yet.
+    sealed: usize,
+    binding: Arc<Binding>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Handshake,
+    Open,
+    /// close_notify was said, and that of the client is awaited.
+    Unwrapping,
+}
+
 impl<E: Endpoint> Control<E> {
     pub(super) fn new(socket: E) -> Self {
-        Self { socket, ended: false, broken: false, urgent: false }
+        Self { socket, wrapping: None, ended: false, broken: false, urgent: false }
+    }
+
+    fn tls(&self) -> Option<&Tls> {
+        self.wrapping.as_ref()?.tls.as_ref()
+    }
+
+    fn tls_mut(&mut self) -> Option<&mut Tls> {
+        self.wrapping.as_mut()?.tls.as_mut()
     }
 
     pub(super) fn socket_mut(&mut self) -> &mut E {
         &mut self.socket
     }
 
-    /// Whether the session takes octets, and there may be some.
+    /// Whether octets from the wire are taken, and there may be some.
     pub(super) fn wants_read(&self, session: &Session) -> bool {
-        !self.ended && session.capacity() > 0
+        let takes = match self.tls() {
+            Some(tls) if tls.stage != Stage::Open => true,
+            Some(_) | None => session.capacity() > 0,
+        };
+        !self.ended && takes && self.wrapping.as_ref().is_none_or(|wrapping| wrapping.rest.is_empty())
     }
 
     /// Whether there is something to be written.
     pub(super) fn wants_write(&self, session: &Session) -> bool {
-        !session.unsent().is_empty()
+        match self.tls() {
+            None => !session.unsent().is_empty(),
+            Some(tls) => tls.codec.wants_write() || (tls.stage == Stage::Open && !session.unsent().is_empty()),
+        }
     }
 
-    /// Whether to look for urgent data.
+    /// Whether to look for urgent data: under TLS it has no meaning (RFC 4217 section 14).
     pub(super) fn wants_urgent(&self) -> bool {
-        !self.ended && !self.urgent
+        !self.ended && !self.urgent && self.tls().is_none()
     }
 
     /// Reads once. `false`: the peer seems to have closed its half, which the session does not know yet.
@@ -50,13 +103,13 @@ impl<E: Endpoint> Control<E> {
     pub(super) fn read(&mut self, session: &mut Session, now: Instant) -> bool {
         // On the stack, and only here: an idle session has no buffer. A larger one would take every session a page more.
         let mut buffer = [0; BUFFER];
-        let room = session.capacity().min(BUFFER);
+        let room = if self.tls().is_some() { BUFFER } else { session.capacity().min(BUFFER) };
         let received = self.socket.attempt(Interest::Readable, |socket| {
             let received = sockets::receive(socket, &mut buffer[..room]);
             let blocked = match received {
                 // There was no more: one call less for each command. It may also have stopped where urgent data begins, but that
                 // rarely follows whole lines at once; and whoever believes this looks again by and by.
-                Ok(octets) => octets > 0 && octets < room && buffer[..octets].ends_with(b"\n"),
+                Ok(octets) => octets > 0 && octets < room && (self.tls().is_some() || buffer[..octets].ends_with(b"\n")),
                 Err(error) => error == Errno::AGAIN,
             };
             (received, blocked)
@@ -65,7 +118,13 @@ impl<E: Endpoint> Control<E> {
             Ok(0) => return false,
             Ok(octets) => {
                 self.urgent = false;
-                session.handle(now, Input::Bytes(&buffer[..octets]));
+                match self.wrapping.as_mut().filter(|wrapping| wrapping.tls.is_some()) {
+                    Some(wrapping) => {
+                        wrapping.rest.extend_from_slice(&buffer[..octets]);
+                        self.digest(session, now);
+                    }
+                    None => session.handle(now, Input::Bytes(&buffer[..octets])),
+                }
             }
             Err(Errno::AGAIN) => {}
             Err(_) => self.lose(session, now),
@@ -92,7 +151,10 @@ impl<E: Endpoint> Control<E> {
     /// The peer has closed its half.
     pub(super) fn end(&mut self, session: &mut Session, now: Instant) {
         self.ended = true;
-        session.handle(now, Input::Eof);
+        match self.tls() {
+            Some(tls) if tls.stage != Stage::Open => session.handle(now, Input::Tls(false)),
+            Some(_) | None => session.handle(now, Input::Eof),
+        }
     }
 
     /// The connection broke.
@@ -111,6 +173,9 @@ impl<E: Endpoint> Control<E> {
 
     /// Writes once. `false`: the socket takes no more for now.
     pub(super) fn write(&mut self, session: &mut Session, now: Instant) -> bool {
+        if self.tls().is_some() {
+            return self.write_sealed(session, now);
+        }
         let sent = self.socket.attempt(Interest::Writable, |socket| {
             let sent = sockets::send(socket, session.unsent());
             (sent, sent == Err(Errno::AGAIN))
@@ -125,9 +190,19 @@ impl<E: Endpoint> Control<E> {
 
     /// Says that nothing more will come, if it is worth waiting until the peer has heard it (`true`), since what it may still
     /// send would make the system forget what was said. Of a peer that took its `leave` nothing more is to be expected: to
-    /// close the connection tells it the same, and saves being woken once more.
+    /// close the connection tells it the same, and saves being woken once more. Under TLS it does send a close_notify.
     pub(super) fn say_end(&mut self, leave: bool) -> bool {
-        if self.broken || leave && sockets::drain(&self.socket) != Drained::More {
+        if self.broken {
+            return false;
+        }
+        let open = self.wrapping.as_mut().and_then(|wrapping| wrapping.tls.as_mut()).filter(|tls| tls.stage == Stage::Open);
+        let leave = leave && open.is_none();
+        if let Some(tls) = open {
+            tls.codec.close();
+            // What does not go at once, does not go.
+            let _ = tls.codec.flush(self.socket.as_fd(), usize::MAX);
+        }
+        if leave && sockets::drain(&self.socket) != Drained::More {
             return false;
         }
         sockets::end(&self.socket) && sockets::drain(&self.socket) != Drained::Ended
@@ -139,5 +214,208 @@ impl<E: Endpoint> Control<E> {
             let drained = sockets::drain(socket);
             (drained, drained == Drained::Empty)
         })
+    }
+}
+
+/// TLS on the control connection.
+impl<E: Endpoint> Control<E> {
+    /// Begins TLS as its server. `false`: that cannot be.
+    ///
+    /// Whatever is on its way to here counts as TLS from now on: a command that was sent in clear behind AUTH breaks the handshake.
+    pub(super) fn start_tls(&mut self, binding: &Arc<Binding>) -> bool {
+        let Ok(codec) = binding.control() else { return false };
+        let (records, binding) = (Records::default(), binding.clone());
+        let tls = Some(Tls { codec, stage: Stage::Handshake, records, sealed: 0, binding });
+        self.wrapping = Some(Box::new(Wrapping { tls, rest: Vec::new() }));
+        true
+    }
+
+    /// Ends TLS: says so, and waits until the peer has said it. `false`: that cannot be.
+    pub(super) fn stop_tls(&mut self) -> bool {
+        let Some(tls) = self.tls_mut() else { return false };
+        tls.codec.close();
+        tls.stage = Stage::Unwrapping;
+        true
+    }
+
+    /// Whether there are octets that can be looked at without reading any.
+    pub(super) fn can_digest(&self, session: &Session) -> bool {
+        let Some(Wrapping { tls, rest }) = self.wrapping.as_deref() else { return false };
+        let Some(tls) = tls else { return !rest.is_empty() && session.capacity() > 0 };
+        match tls.stage {
+            Stage::Handshake => false,
+            Stage::Open => session.capacity() > 0 && (tls.codec.has_plain() || !rest.is_empty()),
+            Stage::Unwrapping if tls.codec.peer_has_closed() => !tls.codec.wants_write(),
+            Stage::Unwrapping => !rest.is_empty() && !self.ended,
+        }
+    }
+
+    /// Looks at what was read, as far as the session takes it.
+    pub(super) fn digest(&mut self, session: &mut Session, now: Instant) {
+        let Some(wrapping) = &mut self.wrapping else { return };
+        let mut rest = mem::take(&mut wrapping.rest);
+        let mut used = 0;
+        while self.tls().is_some() && self.take_in(&rest, &mut used, session, now) {}
+        if self.tls().is_none() && !self.ended {
+            let room = session.capacity().min(rest.len() - used);
+            if room > 0 {
+                session.handle(now, Input::Bytes(&rest[used..used + room]));
+                used += room;
+            }
+        }
+        if let Some(wrapping) = self.wrapping.as_mut().filter(|_| used < rest.len() && !self.ended) {
+            rest.drain(..used);
+            wrapping.rest = rest;
+        }
+    }
+
+    /// Takes one record in, or hands out what came with it. `false`: there is nothing more to be done now.
+    fn take_in(&mut self, rest: &[u8], used: &mut usize, session: &mut Session, now: Instant) -> bool {
+        let Some(Wrapping { tls: slot, .. }) = self.wrapping.as_deref_mut() else { return false };
+        let Some(tls) = slot else { return false };
+        if tls.stage == Stage::Open && tls.codec.has_plain() {
+            let mut buffer = [0; BUFFER];
+            let room = session.capacity().min(BUFFER);
+            let octets = tls.codec.take(&mut buffer[..room]);
+            if octets > 0 {
+                session.handle(now, Input::Bytes(&buffer[..octets]));
+            }
+            return octets > 0;
+        }
+        if tls.codec.peer_has_closed() {
+            match tls.stage {
+                Stage::Handshake => self.fail(session, now),
+                Stage::Open => self.end(session, now),
+                // What follows is clear text, once the peer knows that this side has ended, too.
+                Stage::Unwrapping if tls.codec.wants_write() => {}
+                Stage::Unwrapping => {
+                    *slot = None;
+                    session.handle(now, Input::Tls(true));
+                }
+            }
+            return false;
+        }
+        if *used == rest.len() {
+            return false;
+        }
+        let record = tls.records.next(&rest[*used..]);
+        *used += record.len();
+        match tls.codec.feed(record) {
+            // What was sent under TLS after its end was agreed on belongs nowhere.
+            Ok(_) if tls.stage == Stage::Unwrapping && tls.codec.has_plain() => self.fail(session, now),
+            Ok(octets) if octets == record.len() || tls.codec.peer_has_closed() => {
+                if tls.stage == Stage::Handshake && !tls.codec.is_handshaking() {
+                    tls.stage = Stage::Open;
+                    tls.binding.bind(&tls.codec);
+                    session.handle(now, Input::Tls(true));
+                }
+                return true;
+            }
+            Ok(_) | Err(Broken) => self.fail(session, now),
+        }
+        false
+    }
+
+    /// What came is no TLS.
+    fn fail(&mut self, session: &mut Session, now: Instant) {
+        let Some(tls) = self.wrapping.as_mut().and_then(|wrapping| wrapping.tls.as_mut()) else { return };
+        self.ended = true;
+        // The alert that says why.
+        let _ = tls.codec.flush(self.socket.as_fd(), usize::MAX);
+        if mem::replace(&mut tls.stage, Stage::Unwrapping) == Stage::Open {
+            self.broken = true;
+            session.handle(now, Input::Lost);
+        } else {
+            session.handle(now, Input::Tls(false));
+        }
+    }
+
+    fn write_sealed(&mut self, session: &mut Session, now: Instant) -> bool {
+        let Some(tls) = self.wrapping.as_mut().and_then(|wrapping| wrapping.tls.as_mut()) else { return true };
+        if tls.sealed == 0 && tls.stage == Stage::Open {
+            let unsent = session.unsent();
+            tls.sealed = tls.codec.seal(&unsent[..unsent.len().min(SEALED)]);
+        }
+        let codec = &mut tls.codec;
+        let sent = self.socket.attempt(Interest::Writable, |socket| {
+            let sent = codec.flush(socket, usize::MAX);
+            (sent, sent == Err(Errno::AGAIN))
+        });
+        match sent {
+            Ok(_) if tls.codec.wants_write() => {}
+            Ok(_) => {
+                let sealed = mem::take(&mut tls.sealed).min(session.unsent().len());
+                if sealed > 0 {
+                    session.handle(now, Input::Sent(sealed));
+                }
+            }
+            Err(Errno::AGAIN) => return false,
+            Err(_) => self.lose(session, now),
+        }
+        true
+    }
+}
+
+/// Finds the ends of TLS records (RFC 8446 section 5.1) in octets that come in pieces.
+#[derive(Default)]
+struct Records {
+    /// Octets of the header that have come, and the length it tells so far.
+    header: usize,
+    length: usize,
+    /// Octets of the record that are still to come.
+    left: usize,
+}
+
+impl Records {
+    /// The beginning of `octets` that belongs to one record. `octets` must not be empty.
+    fn next<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
+        let mut taken = 0;
+        while self.left == 0 {
+            let Some(octet) = octets.get(taken) else { return octets };
+            taken += 1;
+            self.header += 1;
+            match self.header {
+                4 => self.length = usize::from(*octet) << 8,
+                5 => {
+                    self.length |= usize::from(*octet);
+                    (self.header, self.left) = (0, self.length);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let rest = (octets.len() - taken).min(self.left);
+        self.left -= rest;
+        &octets[..taken + rest]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_end_where_their_headers_say() {
+        let mut stream = Vec::new();
+        for length in [0_u16, 1, 5, 300, 0, 16384] {
+            stream.extend([22, 3, 3]);
+            stream.extend(length.to_be_bytes());
+            stream.extend((0..length).map(|_| 23));
+        }
+        let ends = [5, 11, 21, 326, 331, 16720];
+        for pieces in [1, 2, 3, 7, 100, 4096, stream.len()] {
+            let mut records = Records::default();
+            let (mut at, mut passed) = (0, Vec::new());
+            while at < stream.len() {
+                let piece = &stream[at..(at + pieces).min(stream.len())];
+                let taken = records.next(piece).len();
+                assert!(taken > 0);
+                at += taken;
+                if records.header == 0 && records.left == 0 {
+                    passed.push(at);
+                }
+            }
+            assert_eq!(passed, ends, "in pieces of {pieces}");
+        }
     }
 }

@@ -24,12 +24,13 @@ use super::{
     registry::{Direction, Membership, Order, Setup},
     sockets::{self, Endpoint, Interest},
     std,
+    tls::{Binding, Handshake},
 };
 use crate::proto::{
     event::Event,
     failure::FailureKind,
     job::{Connect, Job, JobId, Report},
-    session::{Connection, Input, Output, Reason, Session},
+    session::{Connection, Input, Output, Reason, Session, Tls},
     time::Instant,
 };
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
@@ -97,6 +98,8 @@ struct Running<E> {
     ready: bool,
     /// So many octets were told to the session, and when.
     told: (u64, Instant),
+    /// It was told that the connection is secured, or need not be.
+    secured: bool,
 }
 
 /// What an engine is to do next.
@@ -152,11 +155,18 @@ pub(super) struct Seen {
 }
 
 impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
-    pub(super) fn new(control: E, member: Membership, setup: Arc<Setup>) -> Self {
+    /// `implicit`: TLS begins at once.
+    pub(super) fn new(control: E, member: Membership, setup: Arc<Setup>, implicit: bool) -> Self {
         let shared = member.shared().clone();
         let (local, peer) = member.ends();
+        let tls = match (implicit, &setup.tls) {
+            (true, _) => Tls::Implicit,
+            (false, Some(_)) => Tls::Explicit,
+            (false, None) => Tls::Unavailable,
+        };
+        let connection = Connection::new(local, peer).with_tls(tls);
         Self {
-            session: Session::new(setup.config.clone(), Connection::new(local, peer), shared.clock.now()),
+            session: Session::new(setup.config.clone(), connection, shared.clock.now()),
             jobs: Jobs::new(shared, setup.clone(), member.id()),
             control: Control::new(control),
             member,
@@ -193,6 +203,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             self.session.handle(now, input);
         } else if self.seen != Seen::default() {
             self.hear(now);
+        } else if self.control.can_digest(&self.session) {
+            self.control.digest(&mut self.session, now);
         } else if mem::take(&mut self.arrived) {
             self.arrive();
         } else if self.transfer.as_ref().is_some_and(|transfer| transfer.due) {
@@ -220,10 +232,20 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         match output {
             Output::Start(id, job) => return self.start(id, job, now),
             Output::Cancel(id) => return self.cancel(id),
-            Output::Accept { listener, protect: _ } => self.jobs.accept(listener),
+            Output::Accept { listener, protect } => self.jobs.accept(listener, protect),
             Output::Refuse(listener) => self.jobs.refuse(listener),
-            // There is no TLS yet, and the session was told so: it does not ask for it.
-            Output::StartTls | Output::StopTls => self.news.push_back(Input::Tls(false)),
+            Output::StartTls => {
+                let binding = self.setup.tls.as_ref().map(Binding::new);
+                if !binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
+                    self.news.push_back(Input::Tls(false));
+                }
+                self.jobs.bind(binding);
+            }
+            Output::StopTls => {
+                if !self.control.stop_tls() {
+                    self.news.push_back(Input::Tls(false));
+                }
+            }
             Output::Close(reason) => return Some(Act::End(reason)),
             Output::Event(event) => self.member.tell(&event),
         }
@@ -257,6 +279,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
             Task::Transfer(transfer) => {
                 let Transferring { pump, quick, connection, path, direction } = *transfer;
+                let secured = pump.is_secured();
                 self.member.transfer_began(path, direction, now);
                 self.transfer = Some(Box::new(Running {
                     id,
@@ -270,6 +293,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                     // A new connection takes octets; but none come before the client has read the reply.
                     ready: direction != Direction::Upload,
                     told: (0, now),
+                    secured,
                 }));
             }
         }
@@ -393,6 +417,20 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 }
                 None => self.fail(id, FailureKind::NoConnection),
             },
+            Awaited::Handshake(interest) => {
+                let socket = socket.clone();
+                let Some(protection) = self.jobs.protection(id) else { return };
+                // The rest follows, since it is still awaited then.
+                let handshake = socket.attempt(interest, |socket| {
+                    let handshake = protection.handshake(socket);
+                    let blocked = matches!(handshake, Handshake::Blocked);
+                    (handshake, blocked)
+                });
+                if let Handshake::Failed(failure) = handshake {
+                    self.jobs.failed(id);
+                    self.report(id, Report::Failed(failure));
+                }
+            }
         }
     }
 
@@ -468,6 +506,11 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// Lets the session know how far the transfer is, `exactly` or now and then. `false`: it knows already.
     fn tell_progress(&mut self, now: Instant, exactly: bool) -> bool {
         let Some(transfer) = &mut self.transfer else { return false };
+        if !transfer.secured && transfer.is_secured() {
+            transfer.secured = true;
+            self.session.handle(now, Input::Report(transfer.id, Report::Secured));
+            return true;
+        }
         let (bytes, (told, when)) = (transfer.bytes(), transfer.told);
         let news = bytes != told && (exactly || bytes - told >= PROGRESS || now.since(when) >= TICK);
         if news {
@@ -562,6 +605,15 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
 }
 
 impl<E> Running<E> {
+    /// Whether the handshake on the data connection is over, or there is none.
+    fn is_secured(&self) -> bool {
+        match (&self.pump, &self.progress) {
+            (Some(pump), _) => pump.is_secured(),
+            (None, Some(progress)) => progress.is_secured(),
+            (None, None) => self.secured,
+        }
+    }
+
     /// Octets that have gone over the data connection.
     fn bytes(&self) -> u64 {
         match (&self.pump, &self.progress) {

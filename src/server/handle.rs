@@ -1,4 +1,6 @@
 //! The strings to a running server.
+#[cfg(feature = "tls")]
+use super::TlsSettings;
 use super::{
     Settings,
     auth::Authorizer,
@@ -76,7 +78,16 @@ impl Handle {
     /// What sessions that connect from now on start with. Those that are there keep what they have.
     /// Hooks and verbs of the [`Builder`](super::Builder), and [`Settings::backlog`], stay as they were.
     pub fn reload(&self, config: Config, settings: Settings, authorizer: Arc<dyn Authorizer>) {
-        self.0.replace_setup(Setup::new(config, settings, authorizer, &self.0.hooks));
+        self.0.replace_setup(|old| Setup::new(config, settings, authorizer, old.tls.clone(), &self.0.hooks));
+    }
+
+    /// The TLS of sessions that connect from now on: new certificates, for example. Those that are there keep what they have, for
+    /// their data connections as well.
+    #[cfg(feature = "tls")]
+    pub fn reload_tls(&self, tls: TlsSettings) {
+        self.0.replace_setup(|old| {
+            Setup::new(Config::clone(&old.config), old.settings.clone(), old.authorizer.clone(), Some(tls), &self.0.hooks)
+        });
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     pump::{self, Pump},
     registry::{Direction, SessionId, Setup, Shared},
     sockets::{Endpoint, Interest},
+    tls::{Binding, Protection},
     verb::{Cancel, Handler, Request},
 };
 use crate::proto::{
@@ -29,6 +30,8 @@ pub(super) struct Jobs<E> {
     shared: Arc<Shared>,
     setup: Arc<Setup>,
     session: SessionId,
+    /// What protects data connections, since TLS began on the control connection.
+    binding: Option<Arc<Binding>>,
     /// A handful at most: the login, what is set up for a transfer, and what is running.
     table: Vec<(JobId, Held<E>)>,
 }
@@ -49,8 +52,8 @@ enum Held<E> {
     Arriving(E, Box<Arrival<E>>),
     /// A connection that does not stand yet.
     Connecting(E),
-    /// A data connection.
-    Connection(E),
+    /// A data connection, and what protects it.
+    Connection(E, Option<Box<Protection>>),
 }
 
 struct Arrival<E> {
@@ -108,6 +111,8 @@ pub(super) enum Awaited {
     Header,
     /// That a connection stands.
     Connect,
+    /// The handshake on a connection that came before its transfer.
+    Handshake(Interest),
 }
 
 impl Awaited {
@@ -116,6 +121,7 @@ impl Awaited {
         match self {
             Self::Accept | Self::Header => Interest::Readable,
             Self::Connect => Interest::Writable,
+            Self::Handshake(interest) => interest,
         }
     }
 }
@@ -135,6 +141,7 @@ pub(super) struct Blocking {
 
 enum Work {
     Login { shared: Arc<Shared>, setup: Arc<Setup>, session: SessionId, login: Login },
+    Identify { shared: Arc<Shared>, setup: Arc<Setup>, session: SessionId, login: Login },
     Fs { files: Arc<dyn FileSystem>, op: FsOp },
     Open { files: Arc<dyn FileSystem>, open: Open },
     Read { list: JobId, file: Box<OpenFile>, limit: usize },
@@ -158,7 +165,12 @@ enum Kept {
 
 impl<E> Jobs<E> {
     pub(super) fn new(shared: Arc<Shared>, setup: Arc<Setup>, session: SessionId) -> Self {
-        Self { shared, setup, session, table: Vec::new() }
+        Self { shared, setup, session, binding: None, table: Vec::new() }
+    }
+
+    /// TLS begins on the control connection.
+    pub(super) fn bind(&mut self, binding: Option<Arc<Binding>>) {
+        self.binding = binding;
     }
 
     /// Begins a job.
@@ -175,10 +187,20 @@ impl<E> Jobs<E> {
 
     fn task(&mut self, id: JobId, job: Job, now: Instant) -> Task<E> {
         let work = match job {
-            Job::Login(login) => {
-                // Another connection from there may have used up the attempts: no more passwords are tried then.
-                if self.shared.limits.is_shut_out(login.peer.ip(), &self.setup.settings, now) {
+            Job::Identify(mut login) => {
+                login.certificates = self.certificates();
+                if login.certificates.is_empty() || self.is_shut_out(&login, now) {
                     return Task::Report(Report::Denied(None));
+                }
+                Work::Identify { shared: self.shared.clone(), setup: self.setup.clone(), session: self.session, login }
+            }
+            Job::Login(mut login) => {
+                // Another connection from there may have used up the attempts: no more passwords are tried then.
+                if self.is_shut_out(&login, now) {
+                    return Task::Report(Report::Denied(None));
+                }
+                if login.tls {
+                    login.certificates = self.certificates();
                 }
                 Work::Login { shared: self.shared.clone(), setup: self.setup.clone(), session: self.session, login }
             }
@@ -219,11 +241,30 @@ impl<E> Jobs<E> {
         Some(Work::Custom { handler, request, is_quick })
     }
 
+    fn is_shut_out(&self, login: &Login, now: Instant) -> bool {
+        self.shared.limits.is_shut_out(login.peer.ip(), &self.setup.settings, now)
+    }
+
+    /// The client's, as long as the control connection is under TLS.
+    fn certificates(&self) -> Vec<Vec<u8>> {
+        self.binding.as_ref().map(|binding| binding.certificates()).unwrap_or_default()
+    }
+
     fn transfer(&mut self, transfer: &Transfer, now: Instant) -> Task<E> {
         let failed = |kind: FailureKind| Task::Report(Report::Transferred { bytes: 0, result: Err(kind.into()) });
         let (file, via) = (self.take(transfer.file), self.take(transfer.via));
         let Some(Held::File(file)) = file else { return failed(FailureKind::Local) };
-        let Some(Held::Connection(connection)) = via else { return failed(FailureKind::NoConnection) };
+        let Some(Held::Connection(connection, held)) = via else { return failed(FailureKind::NoConnection) };
+        let protection = match (transfer.protect, held) {
+            (true, Some(held)) => Some(held),
+            (true, None) => match self.protect() {
+                Some(protection) => Some(protection),
+                None => return failed(FailureKind::Tls),
+            },
+            // PROT C was said after the client had connected, and it has begun TLS before.
+            (false, Some(held)) if !held.is_untouched() => return failed(FailureKind::Tls),
+            (false, _) => None,
+        };
         let (flow, direction) = match &file.opened {
             Opened::Write(_) => (Flow::Receive, Direction::Upload),
             Opened::Read(_) => (Flow::Send, Direction::Download),
@@ -237,7 +278,7 @@ impl<E> Jobs<E> {
         let options = pump::Options {
             ascii: transfer.ascii,
             skip: transfer.skip,
-            protect: transfer.protect,
+            protection,
             size: file.size,
             rate: Rate::new(transfer.rate, shared, now),
         };
@@ -251,7 +292,7 @@ impl<E> Jobs<E> {
         match self.take(id)? {
             Held::File(file) if !file.quick => Some(Discarded::File(file)),
             Held::File(_) | Held::Login(_) | Held::Nothing | Held::Custom(_) => None,
-            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(_) => None,
+            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(..) => None,
         }
     }
 
@@ -286,7 +327,10 @@ impl<E> Jobs<E> {
             Held::Listener(listener, None) => Some((*id, Awaited::Accept, listener)),
             Held::Arriving(_, arrival) => Some((*id, Awaited::Header, &mut arrival.connection)),
             Held::Connecting(connection) => Some((*id, Awaited::Connect, connection)),
-            Held::Listener(_, Some(_)) | Held::Connection(_) | Held::Login(_) | Held::File(_) => None,
+            Held::Connection(connection, Some(protection)) if !protection.is_open() => {
+                Some((*id, Awaited::Handshake(protection.interest()), connection))
+            }
+            Held::Listener(_, Some(_)) | Held::Connection(..) | Held::Login(_) | Held::File(_) => None,
             Held::Nothing | Held::Custom(_) => None,
         })
     }
@@ -334,14 +378,28 @@ impl<E> Jobs<E> {
     /// The connection that was being made stands.
     pub(super) fn connected(&mut self, id: JobId) {
         if let Some(Held::Connecting(connection)) = self.take(id) {
-            self.table.push((id, Held::Connection(connection)));
+            self.table.push((id, Held::Connection(connection, None)));
         }
     }
 
-    /// Takes the connection that arrived, and closes the listener.
-    pub(super) fn accept(&mut self, listener: JobId) {
+    /// Takes the connection that arrived, and closes the listener. `protect`: the client may begin TLS at once.
+    pub(super) fn accept(&mut self, listener: JobId, protect: bool) {
         if let Some(Held::Listener(_, Some(connection))) = self.take(listener) {
-            self.table.push((listener, Held::Connection(connection)));
+            let protection = if protect { self.protect() } else { None };
+            self.table.push((listener, Held::Connection(connection, protection)));
+        }
+    }
+
+    fn protect(&self) -> Option<Box<Protection>> {
+        self.binding.clone().and_then(Protection::new)
+    }
+
+    /// What protects the connection that this job holds.
+    pub(super) fn protection(&mut self, id: JobId) -> Option<&mut Protection> {
+        match self.slot(id) {
+            Some(Held::Connection(_, Some(protection))) => Some(protection),
+            Some(Held::Connection(_, None) | Held::Nothing | Held::Custom(_) | Held::Login(_) | Held::File(_)) | None => None,
+            Some(Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_)) => None,
         }
     }
 
@@ -373,7 +431,7 @@ impl<E> Jobs<E> {
         match core::mem::replace(slot, Held::Nothing) {
             Held::File(file) => Some(file),
             Held::Nothing | Held::Custom(_) | Held::Login(_) => None,
-            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(_) => None,
+            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(..) => None,
         }
     }
 
@@ -385,7 +443,7 @@ impl<E> Jobs<E> {
         self.table.iter().find_map(|(id, held)| match held {
             Held::Login(user) if *id == login => Some(user),
             Held::Login(_) | Held::Nothing | Held::Custom(_) | Held::File(_) => None,
-            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(_) => None,
+            Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(..) => None,
         })
     }
 
@@ -412,7 +470,7 @@ impl Blocking {
         match &self.work {
             // What decides after it may take its time.
             Work::Login { shared, setup, .. } => setup.authorizer.is_quick() && shared.hooks.permit_login.is_none(),
-            Work::Read { .. } | Work::Digest { .. } => false,
+            Work::Identify { .. } | Work::Read { .. } | Work::Digest { .. } => false,
             Work::Custom { is_quick, .. } => *is_quick,
             Work::Fs { files, op } => match op {
                 FsOp::ChangeDirectory(_) | FsOp::Exists(_) => files.is_quick(),
@@ -454,14 +512,12 @@ impl Blocking {
     pub(super) fn run(self) -> Finished {
         let id = self.id;
         let (report, kept) = match self.work {
+            Work::Identify { shared, setup, session, login } => match setup.authorizer.identify(&login) {
+                Some(account) => let_in(&shared, session, account),
+                None => (Report::Denied(None), Kept::Nothing),
+            },
             Work::Login { shared, setup, session, login } => match setup.authorizer.authenticate(&login) {
-                Ok(Account { grant, files }) => match permit(&shared, session, &grant) {
-                    Ok(()) => {
-                        let user = User { name: grant.name.as_str().into(), files };
-                        (Report::Granted(Box::new(grant)), Kept::Login(user))
-                    }
-                    Err(denied) => (Report::Rejected(denied.to_string()), Kept::Nothing),
-                },
+                Ok(account) => let_in(&shared, session, account),
                 Err(denied) => {
                     shared.limits.login_failed(login.peer.ip(), &setup.settings, shared.clock.now());
                     (Report::Denied(denied.0), Kept::Nothing)
@@ -483,6 +539,16 @@ impl Blocking {
             }
         };
         Finished { id, report, kept }
+    }
+}
+
+fn let_in(shared: &Shared, session: SessionId, Account { grant, files }: Account) -> (Report, Kept) {
+    match permit(shared, session, &grant) {
+        Ok(()) => {
+            let user = User { name: grant.name.as_str().into(), files };
+            (Report::Granted(Box::new(grant)), Kept::Login(user))
+        }
+        Err(denied) => (Report::Rejected(denied.to_string()), Kept::Nothing),
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Lent<E> {
 #[derive(Default)]
 pub(super) struct Progress {
     bytes: AtomicU64,
+    secured: AtomicBool,
     stopped: AtomicBool,
 }
 
@@ -53,6 +54,16 @@ impl Progress {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether the handshake on the data connection is over, or there is none.
+    pub(super) fn is_secured(&self) -> bool {
+        self.secured.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, pump: &Pump) {
+        self.bytes.store(pump.bytes(), Ordering::Relaxed);
+        self.secured.store(pump.is_secured(), Ordering::Relaxed);
+    }
+
     /// Nobody wants the transfer any more.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
@@ -62,7 +73,7 @@ impl Progress {
 impl<E: Endpoint> Lent<E> {
     pub(super) fn new(id: JobId, pump: Pump, connection: E, ready: bool) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
-        progress.bytes.store(pump.bytes(), Ordering::Relaxed);
+        progress.note(&pump);
         (Self { id, pump, connection, ready, progress: progress.clone() }, progress)
     }
 
@@ -75,7 +86,7 @@ impl<E: Endpoint> Lent<E> {
                 return None;
             }
             let step = pump.step(&connection, clock.now(), ready);
-            progress.bytes.store(pump.bytes(), Ordering::Relaxed);
+            progress.note(&pump);
             match step {
                 Step::Turn(_) if clock.now() < end => {}
                 Step::Socket(interest) if clock.now() < end => {

@@ -13,6 +13,7 @@
 //!              registry <-----+    control   the control connection, octets in and out
 //!              limits   <-----+    jobs      what jobs hold, and their blocking part
 //!                                  pump      a transfer, as a state machine over its socket; lent to a thread, if that helps
+//!                                  tls       between octets in clear and octets on the wire
 //!                                  sockets   listening and connecting
 //! ```
 
@@ -70,6 +71,8 @@ mod sockets;
 mod sync;
 #[cfg(all(unix, feature = "threads"))]
 mod threads;
+#[cfg(all(unix, feature = "_engine"))]
+mod tls;
 #[cfg(all(unix, feature = "tokio"))]
 mod tokio;
 #[cfg(all(unix, feature = "_engine"))]
@@ -85,6 +88,8 @@ pub use registry::{Admission, CommandSnapshot, Counts, Direction, SessionId, Ses
 pub use settings::Settings;
 #[cfg(all(unix, feature = "smol"))]
 pub use smol::Smol;
+#[cfg(all(unix, feature = "_engine", feature = "tls"))]
+pub use tls::{ClientCertificates, TlsBuilder, TlsError, TlsSettings, TlsVersion};
 #[cfg(all(unix, feature = "tokio"))]
 pub use tokio::Tokio;
 #[cfg(all(unix, feature = "_engine"))]

@@ -7,6 +7,7 @@ use super::{
     sockets::ControlOptions,
     std,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    tls::TlsSettings,
     verb::Verbs,
 };
 use crate::proto::{
@@ -168,12 +169,20 @@ pub(super) struct Setup {
     pub(super) config: Arc<Config>,
     pub(super) settings: Settings,
     pub(super) authorizer: Arc<dyn Authorizer>,
+    pub(super) tls: Option<TlsSettings>,
 }
 
 impl Setup {
-    pub(super) fn new(mut config: Config, settings: Settings, authorizer: Arc<dyn Authorizer>, hooks: &Hooks) -> Self {
+    pub(super) fn new(
+        mut config: Config,
+        settings: Settings,
+        authorizer: Arc<dyn Authorizer>,
+        tls: Option<TlsSettings>,
+        hooks: &Hooks,
+    ) -> Self {
         config.custom_verbs.extend(hooks.verbs.known());
-        Self { config: Arc::new(config), settings, authorizer }
+        config.tls.client_certificates |= tls.as_ref().is_some_and(TlsSettings::asks_for_certificates);
+        Self { config: Arc::new(config), settings, authorizer, tls }
     }
 }
 
@@ -285,8 +294,10 @@ impl Shared {
         lock(&self.state).setup.clone()
     }
 
-    pub(super) fn replace_setup(&self, setup: Setup) {
-        lock(&self.state).setup = Arc::new(setup);
+    /// Lets new sessions start with something else, made of what they start with so far.
+    pub(super) fn replace_setup(&self, make: impl FnOnce(&Setup) -> Setup) {
+        let mut state = lock(&self.state);
+        state.setup = Arc::new(make(&state.setup));
     }
 
     /// Takes a session in; `None` if the server is being stopped. `wake` makes the session look at its [`Order`] where it
@@ -636,6 +647,7 @@ mod tests {
                 config: Arc::new(Config::default()),
                 settings: Settings::default(),
                 authorizer: Arc::new(UserTable::new()),
+                tls: None,
             };
             let (_, accepting) = std::io::pipe().unwrap();
             let shared = Arc::new(Shared::new(setup, Vec::new(), Hooks::default(), accepting));

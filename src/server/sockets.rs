@@ -202,7 +202,18 @@ pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<usize, Err
     retry(|| net::recv(&socket, &mut *buffer, RecvFlags::empty()).map(|(_, octets)| octets))
 }
 
-fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+/// The same from several places at once.
+#[cfg(feature = "tls")]
+pub(super) fn send_vectored(socket: impl AsFd, octets: &[io::IoSlice<'_>]) -> Result<usize, Errno> {
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = SendFlags::NOSIGNAL;
+    #[cfg(target_vendor = "apple")]
+    let flags = SendFlags::empty();
+    retry(|| net::sendmsg(&socket, octets, &mut net::SendAncillaryBuffer::default(), flags))
+}
+
+/// Makes a call again that a signal interrupted.
+pub(super) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::INTR) => {}

@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Deaf, Via, dial_small},
     server::{Engine, TestServer},
-    with_each_engine,
+    with_each_engine, with_each_engine_under_tls,
 };
 use std::io::{Read, Write};
 use wharf::proto::{
@@ -19,6 +19,12 @@ with_each_engine! {
     a_listing_is_aborted
     an_upload_is_aborted
     urgent_abor_overtakes
+}
+with_each_engine_under_tls! {
+    a_listener_is_aborted
+    a_transfer_that_waits_for_its_connection_is_aborted
+    a_download_is_aborted
+    an_upload_is_aborted
 }
 
 fn nothing_is_aborted_where_nothing_runs(engine: Engine) {

@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Via},
     server::{Engine, TestServer},
-    with_each_engine,
+    with_each_engine, with_each_engine_under_tls,
 };
 use std::{
     io::{Read, Write},
@@ -27,6 +27,15 @@ with_each_engine! {
     status_is_told_during_a_transfer
     sessions_can_be_watched
     a_reload_counts_for_new_sessions
+}
+with_each_engine_under_tls! {
+    commands_arrive_in_any_pieces
+    pipelined_commands_are_answered_in_order
+    the_last_reply_arrives_whatever_comes_with_quit
+    a_client_that_closes_its_half_is_still_answered
+    idle_clients_are_told_and_left
+    quit_waits_for_the_transfer
+    status_is_told_during_a_transfer
 }
 
 fn a_session_runs_from_greeting_to_farewell(engine: Engine) {

@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Deaf, Via, dial_data, dial_from, reset},
     server::{Engine, TestServer},
-    with_each_engine,
+    with_each_engine, with_each_engine_under_tls,
 };
 use std::{
     io::{Read, Write},
@@ -28,6 +28,12 @@ with_each_engine! {
     stray_octets_do_not_hurt_a_download
     limits_of_bandwidth_are_kept
     limits_of_a_user_are_shared
+}
+with_each_engine_under_tls! {
+    a_broken_download_is_no_success
+    stalled_transfers_end
+    slow_transfers_do_not
+    limits_of_bandwidth_are_kept
 }
 
 fn strangers_are_refused_and_the_listener_kept(engine: Engine) {

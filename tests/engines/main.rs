@@ -13,6 +13,9 @@ mod fixture;
 mod network;
 #[path = "../support/server.rs"]
 mod server;
+#[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+#[path = "../support/tls.rs"]
+mod tls;
 
 mod abort;
 mod control;
@@ -35,6 +38,8 @@ mod stop;
 #[cfg(feature = "transcript")]
 mod transcripts;
 mod transfer;
+#[cfg(feature = "tls")]
+mod under_tls;
 
 /// Makes a test with each engine of each function.
 macro_rules! with_each_engine {
@@ -55,4 +60,29 @@ macro_rules! with_engine {
         }
     };
 }
-use {with_each_engine, with_engine};
+/// The same under TLS: every version, way to begin, and habit of clients meets some engine.
+macro_rules! with_each_engine_under_tls {
+    ($($test:ident)*) => {
+        #[cfg(feature = "tls")]
+        mod under_tls {
+            crate::with_engine_under_tls! { "threads" threads_new (crate::server::Engine::Threads) (true, true, false) $($test)* }
+            crate::with_engine_under_tls! { "threads" threads_old (crate::server::Engine::Threads) (false, false, true) $($test)* }
+            crate::with_engine_under_tls! { "tokio" tokio_of_one_thread (crate::server::Engine::Tokio(1)) (false, true, false) $($test)* }
+            crate::with_engine_under_tls! { "tokio" tokio_of_threads (crate::server::Engine::Tokio(3)) (true, false, true) $($test)* }
+            crate::with_engine_under_tls! { "smol" smol_of_one_thread (crate::server::Engine::Smol(1)) (true, true, true) $($test)* }
+            crate::with_engine_under_tls! { "smol" smol_of_threads (crate::server::Engine::Smol(3)) (false, false, false) $($test)* }
+        }
+    };
+}
+macro_rules! with_engine_under_tls {
+    ($feature:literal $name:ident ($engine:expr) ($new:literal, $resume:literal, $implicit:literal) $($test:ident)*) => {
+        #[cfg(feature = $feature)]
+        mod $name {
+            $(#[test] fn $test() {
+                crate::tls::speak(crate::tls::Mode { new: $new, resume: $resume, implicit: $implicit });
+                super::super::$test($engine);
+            })*
+        }
+    };
+}
+use {with_each_engine, with_each_engine_under_tls, with_engine, with_engine_under_tls};

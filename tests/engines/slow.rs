@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, PATIENCE, Via},
     server::{Engine, TestServer, eventually, tree},
-    with_each_engine,
+    with_each_engine, with_each_engine_under_tls,
 };
 use std::{
     io::Read,
@@ -19,6 +19,11 @@ with_each_engine! {
     a_slow_upload_holds_up_nobody_else
     a_slow_transfer_is_aborted_at_once
     slow_commands_are_cut_off_by_the_end
+}
+with_each_engine_under_tls! {
+    a_slow_file_holds_up_nobody_else
+    a_slow_upload_holds_up_nobody_else
+    a_slow_transfer_is_aborted_at_once
 }
 
 /// A gate before which calls wait until it is opened.

@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, PATIENCE, Via},
     server::{Engine, TestServer},
-    with_each_engine,
+    with_each_engine, with_each_engine_under_tls,
 };
 use std::{
     io::{self, Read, Write},
@@ -22,6 +22,14 @@ with_each_engine! {
     clients_that_do_not_read_do_not_hold_up_the_end
     a_server_without_sessions_ends_at_once
     a_server_that_never_served_is_closed
+}
+with_each_engine_under_tls! {
+    close_lets_sessions_go_on
+    close_all_ends_every_phase_at_once
+    idle_sessions_end_at_once_by_a_drain
+    running_transfers_may_finish
+    transfers_that_take_too_long_are_cut
+    a_second_shutdown_may_be_shorter
 }
 
 fn close_lets_sessions_go_on(engine: Engine) {
@@ -134,7 +142,7 @@ fn running_transfers_may_finish(engine: Engine) {
     assert_eq!(received, (64 << 20) - 1000);
     down.expect(226);
     down.expect(421);
-    let received = io::copy(&mut late_data.take(), &mut io::sink()).unwrap();
+    let received = io::copy(&mut late.take(late_data), &mut io::sink()).unwrap();
     assert_eq!(received, 300_000);
     late.expect(226);
     late.expect(421);

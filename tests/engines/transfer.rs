@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Via},
     server::{Engine, Options, TestServer, noise},
-    with_each_engine,
+    with_each_engine, with_each_engine_under_tls,
 };
 use std::io::Write;
 
@@ -10,6 +10,16 @@ with_each_engine! {
     files_go_both_ways_by_every_kind_of_data_connection
     every_kind_of_transfer_goes_by_every_kind_of_data_connection
     dual_stack_listeners_serve_ipv4_as_such
+    text_is_converted_both_ways
+    transfers_begin_where_rest_says
+    text_transfers_begin_where_rest_says
+    uploads_append_and_get_names
+    listings_are_whole_however_long
+    empty_files_are_files
+    many_transfers_fit_one_session
+}
+with_each_engine_under_tls! {
+    files_go_both_ways_by_every_kind_of_data_connection
     text_is_converted_both_ways
     transfers_begin_where_rest_says
     text_transfers_begin_where_rest_says
@@ -154,7 +164,7 @@ fn uploads_append_and_get_names(engine: Engine) {
     assert_eq!(server.stored("text").unwrap(), b"one\ntwo\nthree\nfour\n");
     let data = client.prepare(Via::Epsv);
     let name = client.say("STOU", 150).text.strip_prefix("FILE: ").expect("a name").to_owned();
-    drop(data.take());
+    drop(client.take(data));
     client.expect(226);
     assert_eq!(server.stored(&name).unwrap(), b"");
 }

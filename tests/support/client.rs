@@ -5,6 +5,7 @@ use rustix::{
     net::{AddressFamily, SendFlags, SocketType, bind, connect, getsockname, listen, send, socket, sockopt},
 };
 use std::{
+    cell::Cell,
     io::{self, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
@@ -21,6 +22,18 @@ const SHORT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 pub struct Client {
     pub stream: TcpStream,
     received: Vec<u8>,
+    peer: SocketAddr,
+    data: Protect,
+}
+
+/// What becomes of data connections: something that leads through TLS, perhaps.
+pub type Protect = fn(TcpStream) -> TcpStream;
+
+pub type Begin = fn(Client) -> Client;
+
+thread_local! {
+    /// How clients of this thread begin, if not by the greeting.
+    pub static BEGIN: Cell<Option<Begin>> = const { Cell::new(None) };
 }
 
 /// A whole reply.
@@ -50,6 +63,9 @@ impl Client {
     /// Connects, and reads the greeting.
     pub fn connect(server: SocketAddr) -> Self {
         let mut client = Self::dial(server).expect("the server listens");
+        if let Some(begin) = BEGIN.get() {
+            return begin(client);
+        }
         client.expect(220);
         client
     }
@@ -59,11 +75,19 @@ impl Client {
         Self::new(TcpStream::connect_timeout(&server, PATIENCE)?)
     }
 
+    /// Goes on over a stream that leads to the same server, as do data connections over what `data` makes of them.
+    pub fn lead_through(&mut self, control: fn(TcpStream) -> TcpStream, data: Protect) {
+        self.stream = limited(control(self.stream.try_clone().expect("a descriptor")));
+        self.stream.set_nodelay(true).unwrap();
+        self.data = data;
+    }
+
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, received: Vec::new() })
+        let peer = stream.peer_addr()?;
+        Ok(Self { stream, received: Vec::new(), peer, data: |stream| stream })
     }
 
     /// Connects and logs in.
@@ -141,7 +165,7 @@ impl Client {
     /// Prepares a data connection.
     #[track_caller]
     pub fn prepare(&mut self, via: Via) -> Data {
-        let peer = self.stream.peer_addr().unwrap();
+        let peer = self.peer;
         match via {
             Via::Pasv => {
                 let text = self.say("PASV", 227).text;
@@ -156,12 +180,17 @@ impl Client {
                 Data::Passive(SocketAddr::new(peer.ip(), port.parse().expect("a port")))
             }
             Via::Port | Via::Eprt => {
-                let listener = TcpListener::bind((self.stream.local_addr().unwrap().ip(), 0)).unwrap();
+                let listener = TcpListener::bind((peer.ip(), 0)).unwrap();
                 let address = listener.local_addr().unwrap();
                 self.say(&command(via, address), 200);
                 Data::Active(listener)
             }
         }
+    }
+
+    /// The data connection itself, once its transfer has begun.
+    pub fn take(&self, data: Data) -> TcpStream {
+        limited((self.data)(data.take()))
     }
 
     /// Sends a transfer command over a new data connection, which stands then; the 150 is read.
@@ -174,7 +203,7 @@ impl Client {
             Data::Active(_) => None,
         };
         self.say(command, 150);
-        early.unwrap_or_else(|| data.take())
+        limited((self.data)(early.unwrap_or_else(|| data.take())))
     }
 
     /// RETR, LIST and the like: all that comes, and the final reply.

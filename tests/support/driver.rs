@@ -124,7 +124,9 @@ impl Driver {
     /// What a job comes to.
     fn report(&self, job: Job) -> Report {
         match job {
-            Job::Login(login) => Report::Granted(Box::new(Grant::new(login.user.as_str(), self.permissions.clone()))),
+            Job::Login(login) | Job::Identify(login) => {
+                Report::Granted(Box::new(Grant::new(login.user.as_str(), self.permissions.clone())))
+            }
             // Nothing has a space in its name: what a time stands before is no name.
             Job::Fs { op: FsOp::Metadata(path), .. } if path.as_bytes().contains(&b' ') => {
                 Report::Failed(FailureKind::NotFound.into())

@@ -112,6 +112,11 @@ pub struct Options {
     pub config: Config,
     pub settings: Settings,
     pub bind: Vec<SocketAddr>,
+    #[cfg(feature = "tls")]
+    pub tls: Option<wharf::server::TlsSettings>,
+    /// Addresses for implicit TLS, before those of `bind`.
+    #[cfg(feature = "tls")]
+    pub bind_ftps: Vec<SocketAddr>,
     /// Put before the files in memory.
     pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
     /// What serves, in place of the engine.
@@ -134,6 +139,10 @@ impl Default for Options {
             config,
             settings: Settings::default(),
             bind: vec!["127.0.0.1:0".parse().unwrap()],
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            bind_ftps: Vec::new(),
             wrap: Box::new(|files| Arc::new(files)),
             serve: None,
             authorizer: None,
@@ -192,7 +201,18 @@ impl TestServer {
             Some(authorizer) => authorizer,
             None => Arc::new(users((options.wrap)(files.clone()), options.limits)),
         });
-        let server = options.bind.into_iter().fold(builder, Builder::bind).build().expect("a server that listens");
+        #[cfg(feature = "tls")]
+        let (builder, bind) = {
+            let spoken = super::tls::spoken();
+            let implicit = spoken.as_ref().is_some_and(|under| under.mode.implicit);
+            let tls = options.tls.or_else(|| spoken.map(|_| super::tls::server_tls().build().expect("certificates")));
+            let builder = tls.into_iter().fold(builder, Builder::tls);
+            let builder = options.bind_ftps.into_iter().fold(builder, Builder::bind_ftps);
+            (builder, if implicit { Builder::bind_ftps } else { Builder::bind })
+        };
+        #[cfg(not(feature = "tls"))]
+        let bind = Builder::bind;
+        let server = options.bind.into_iter().fold(builder, bind).build().expect("a server that listens");
         let handle = server.handle();
         let (end, ended) = mpsc::channel();
         let thread = thread::spawn(move || {

@@ -84,7 +84,7 @@ impl Session {
             Report::Done | Report::Entry(_) | Report::Size(_) => Err(FailureKind::Local.into()),
             Report::Opened { .. } | Report::Chunk(_) | Report::Digest(_) => Err(FailureKind::Local.into()),
             Report::Listening(_) | Report::Connected(_) => Err(FailureKind::Local.into()),
-            Report::Progress(_) | Report::Transferred { .. } => Err(FailureKind::Local.into()),
+            Report::Secured | Report::Progress(_) | Report::Transferred { .. } => Err(FailureKind::Local.into()),
         };
         // It is not known what a failure is about: what holds for files holds for others as well.
         let answer =

@@ -10,6 +10,7 @@ use crate::proto::{
 use alloc::{
     boxed::Box,
     string::{String, ToString},
+    vec::Vec,
 };
 use core::mem;
 
@@ -23,10 +24,18 @@ pub(super) enum Login {
     Checking {
         job: JobId,
         user: String,
+        proof: Proof,
     },
     /// It was refused, and the reply is delayed, so that guesses are slow (RFC 2577 section 5).
     Delayed(Option<String>),
     In(Box<User>),
+}
+
+/// By what somebody is to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    Password,
+    Certificate,
 }
 
 #[derive(Debug)]
@@ -65,22 +74,38 @@ impl Session {
             return self.reply(534, "TLS is required: say AUTH TLS first.");
         }
         self.log_out();
-        self.login = Login::NeedPassword(String::from_utf8_lossy(name).into_owned());
+        let user = String::from_utf8_lossy(name).into_owned();
+        if self.security.tls && self.config.tls.client_certificates {
+            // RFC 2228 section 4: the security exchange may have told who it is already.
+            let job = self.start(Job::Identify(self.candidate(&user, Vec::new())));
+            self.login = Login::Checking { job, user, proof: Proof::Certificate };
+        } else {
+            self.ask_for_password(user);
+        }
+    }
+
+    fn ask_for_password(&mut self, user: String) {
+        self.login = Login::NeedPassword(user);
         self.reply(331, "Password, please.");
+    }
+
+    fn candidate(&self, user: &str, password: Vec<u8>) -> job::Login {
+        job::Login {
+            user: user.into(),
+            password: Secret::new(password),
+            peer: self.connection.peer,
+            local: self.connection.local,
+            tls: self.security.tls,
+            host: self.host.as_deref().map(String::from),
+            certificates: Vec::new(),
+        }
     }
 
     pub(super) fn pass(&mut self, password: &[u8]) {
         match mem::replace(&mut self.login, Login::Start) {
             Login::NeedPassword(user) => {
-                let job = self.start(Job::Login(job::Login {
-                    user: user.clone(),
-                    password: Secret::new(password.to_vec()),
-                    peer: self.connection.peer,
-                    local: self.connection.local,
-                    tls: self.security.tls,
-                    host: self.host.as_deref().map(String::from),
-                }));
-                self.login = Login::Checking { job, user };
+                let job = self.start(Job::Login(self.candidate(&user, password.to_vec())));
+                self.login = Login::Checking { job, user, proof: Proof::Password };
             }
             other @ Login::In(_) => {
                 self.login = other;
@@ -100,19 +125,23 @@ impl Session {
     }
 
     pub(super) fn login_report(&mut self, report: Report) {
-        let Login::Checking { job, user } = mem::replace(&mut self.login, Login::Start) else { return };
+        let Login::Checking { job, user, proof } = mem::replace(&mut self.login, Login::Start) else { return };
         let text = match report {
-            Report::Granted(grant) => return self.log_in(job, *grant),
+            Report::Granted(grant) => return self.log_in(job, *grant, proof),
             Report::Rejected(text) => {
                 self.cancel(job);
                 self.event(Event::LoginFailed { user });
                 self.reply(530, Escaped(text.as_bytes()));
                 return self.close(Reason::LoginRejected);
             }
+            _ if proof == Proof::Certificate => {
+                self.cancel(job);
+                return self.ask_for_password(user);
+            }
             Report::Denied(text) => text,
             Report::Failed(failure) => Some(failure.to_string()),
             Report::Done | Report::Entry(_) | Report::Size(_) | Report::Opened { .. } | Report::Chunk(_) => None,
-            Report::Listening(_) | Report::Connected(_) | Report::Progress(_) => None,
+            Report::Listening(_) | Report::Connected(_) | Report::Secured | Report::Progress(_) => None,
             Report::Transferred { .. } | Report::Digest(_) => None,
             Report::Answered(_) => None,
         };
@@ -129,13 +158,18 @@ impl Session {
         }
     }
 
-    fn log_in(&mut self, job: JobId, grant: Grant) {
+    fn log_in(&mut self, job: JobId, grant: Grant, proof: Proof) {
+        if grant.tls_required && !self.security.tls {
+            self.cancel(job);
+            self.event(Event::LoginFailed { user: grant.name });
+            return self.reply(534, "TLS is required for this user: say AUTH TLS first.");
+        }
         self.timers.stop(Timer::Login);
         self.event(Event::LoggedIn { user: grant.name.clone() });
         self.set_directory(grant.directory.clone());
         let text = grant.msg_login.clone();
         self.login = Login::In(Box::new(User { job, grant }));
-        self.reply(230, text);
+        self.reply(if proof == Proof::Certificate { 232 } else { 230 }, text);
         self.restart_idle_timer();
     }
 

@@ -146,7 +146,8 @@ impl Session {
         if !self.security.tls {
             return self.reply(533, "The connection is in clear text already.");
         }
-        if !self.config.tls.permit_ccc || self.connection.tls == Tls::Implicit || self.login.user().is_none() {
+        let may = self.login.user().is_some_and(|user| !user.grant.tls_required);
+        if !self.config.tls.permit_ccc || self.connection.tls == Tls::Implicit || !may {
             return self.reply(534, "Clear text is not permitted.");
         }
         self.security.frozen = true;

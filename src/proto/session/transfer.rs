@@ -36,12 +36,14 @@ enum Stage {
     Opening(JobId),
     /// 150 was said, the file is open, and the data connection is awaited.
     Waiting(JobId),
+    /// The handshake on the data connection comes before anything else.
+    Securing(JobId),
     Moving(JobId),
 }
 
 impl UnderWay {
     pub(super) fn job(&self) -> JobId {
-        let (Stage::Opening(job) | Stage::Waiting(job) | Stage::Moving(job)) = self.stage;
+        let (Stage::Opening(job) | Stage::Waiting(job) | Stage::Securing(job) | Stage::Moving(job)) = self.stage;
         job
     }
 
@@ -133,7 +135,9 @@ impl Session {
     }
 
     fn begin_transfer(&mut self, verb: Verb, path: VirtualPath, offset: u64, open: Open) {
-        if self.config.tls.data_required && !self.security.protect && self.tls_is_available() {
+        let required = self.config.tls.data_required && self.tls_is_available();
+        let user_required = self.login.user().is_some_and(|user| user.grant.tls_required);
+        if (required || user_required) && !self.security.protect {
             // RFC 4217 section 10.2: the level is checked here, not at PASV or PORT.
             return self.reply(521, "Data connections must be protected: say PROT P.");
         }
@@ -168,18 +172,24 @@ impl Session {
             (Stage::Opening(_), Report::Failed(failure)) => {
                 self.refuse_transfer(*transfer, failure);
             }
-            (Stage::Moving(_), Report::Progress(bytes)) => {
+            (Stage::Securing(job), Report::Secured) => {
+                transfer.stage = Stage::Moving(*job);
+                self.running = Running::Transfer(transfer);
+                self.timers.set(Timer::Data, self.now, self.config.data_timeout);
+            }
+            (Stage::Moving(_) | Stage::Securing(_), Report::Progress(bytes)) => {
                 if bytes > transfer.bytes {
+                    transfer.stage = Stage::Moving(transfer.job());
                     transfer.bytes = bytes;
                     self.timers.set(Timer::Data, self.now, self.config.data_timeout);
                 }
                 self.running = Running::Transfer(transfer);
             }
-            (Stage::Moving(_), Report::Transferred { bytes, result }) => {
+            (Stage::Moving(_) | Stage::Securing(_), Report::Transferred { bytes, result }) => {
                 transfer.bytes = bytes;
                 self.end_transfer(*transfer, result);
             }
-            (Stage::Waiting(_) | Stage::Moving(_), Report::Failed(failure)) => {
+            (Stage::Waiting(_) | Stage::Securing(_) | Stage::Moving(_), Report::Failed(failure)) => {
                 self.drop_data();
                 self.end_transfer(*transfer, Err(failure));
             }
@@ -243,11 +253,15 @@ impl Session {
             user_rate,
         });
         self.data = DataPort::None;
-        let moving = Stage::Moving(self.start(job));
+        let job = self.start(job);
+        let (stage, timeout) = match self.security.protect {
+            true => (Stage::Securing(job), self.config.tls_timeout),
+            false => (Stage::Moving(job), self.config.data_timeout),
+        };
         if let Running::Transfer(transfer) = &mut self.running {
-            transfer.stage = moving;
+            transfer.stage = stage;
         }
-        self.timers.set(Timer::Data, self.now, self.config.data_timeout);
+        self.timers.set(Timer::Data, self.now, timeout);
     }
 
     fn take_transfer(&mut self) -> Option<Box<UnderWay>> {
@@ -277,11 +291,18 @@ impl Session {
         }
     }
 
-    /// No octet moved for too long.
+    /// No octet moved for too long, or the handshake took too long.
     pub(super) fn transfer_stalled(&mut self) {
         if let Some(transfer) = self.take_transfer() {
             self.cancel(transfer.job());
-            let stalled = Failure::new(FailureKind::ConnectionLost).with_text("Data connection timed out.");
+            let stalled = match transfer.stage {
+                Stage::Securing(_) => {
+                    Failure::new(FailureKind::Tls).with_text("TLS handshake on the data connection timed out.")
+                }
+                Stage::Opening(_) | Stage::Waiting(_) | Stage::Moving(_) => {
+                    Failure::new(FailureKind::ConnectionLost).with_text("Data connection timed out.")
+                }
+            };
             self.end_transfer(*transfer, Err(stalled));
         }
     }

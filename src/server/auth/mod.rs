@@ -24,6 +24,13 @@ pub trait Authorizer: Send + Sync {
     /// [`Denied`]. The session delays its reply and counts the attempt.
     fn authenticate(&self, login: &Login) -> Result<Account, Denied>;
 
+    /// Checks name and client certificate ([`Login::certificates`], of which there is one at least): `Some` lets the client in
+    /// without a password (232). Called when USER comes under TLS. By default nobody is known by a certificate.
+    fn identify(&self, login: &Login) -> Option<Account> {
+        let _ = login;
+        None
+    }
+
     /// Whether [`Authorizer::authenticate`] answers at once, from memory. Engines with one task per connection call it in place
     /// then, where others wait for it; else in a thread made for waiting, which costs several times as much as a session does
     /// all in all. Default: no.
@@ -35,6 +42,10 @@ pub trait Authorizer: Send + Sync {
 impl<A: Authorizer + ?Sized> Authorizer for Arc<A> {
     fn authenticate(&self, login: &Login) -> Result<Account, Denied> {
         (**self).authenticate(login)
+    }
+
+    fn identify(&self, login: &Login) -> Option<Account> {
+        (**self).identify(login)
     }
 
     fn is_quick(&self) -> bool {

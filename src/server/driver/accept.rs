@@ -1,7 +1,7 @@
 //! The task that accepts.
 use super::{
     super::{
-        accept::{Acceptor, Admitted, Arrival, Guest, PAUSE, Pause, adopt},
+        accept::{Acceptor, Admitted, Arrival, Guest, Listening, PAUSE, Pause, adopt},
         handle::Handle,
         registry::Shared,
         runtime::{Alarm, Interest, Runtime},
@@ -32,10 +32,11 @@ const BEAT: Duration = Duration::from_secs(1);
 pub(in super::super) async fn serve<R: Runtime>(
     runtime: R,
     shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listening<TcpListener>>,
 ) -> io::Result<()> {
     let guard = Guard(&shared);
-    let listeners = listeners.into_iter().map(|listener| Link::from(OwnedFd::from(listener))).collect();
+    let watched = |Listening { socket, implicit_tls }| Listening { socket: Link::from(OwnedFd::from(socket)), implicit_tls };
+    let listeners = listeners.into_iter().map(watched).collect();
     let acceptor = Acceptor::new(shared.clone());
     let (alarm, beats) = (runtime.alarm(), runtime.alarm());
     let mut accepting = Accepting { acceptor, listeners, alarm, pause: None, beats, beat: None, runtime, shared: &shared };
@@ -60,7 +61,7 @@ impl Drop for Guard<'_> {
 
 struct Accepting<'a, R: Runtime> {
     acceptor: Acceptor<Link<R::Socket>>,
-    listeners: Vec<Link<R::Socket>>,
+    listeners: Vec<Listening<Link<R::Socket>>>,
     alarm: R::Alarm,
     /// Nothing is accepted before.
     pause: Option<std::time::Instant>,
@@ -84,7 +85,7 @@ impl<R: Runtime> Accepting<'_, R> {
         }
         let (mut short, mut again, mut accepted) = (false, false, false);
         for listener in &mut self.listeners {
-            while listener.poll_ready(&self.runtime, context, Interest::Readable)?.is_ready() {
+            while listener.socket.poll_ready(&self.runtime, context, Interest::Readable)?.is_ready() {
                 let paused = self.acceptor.accept(listener, |shared, guest| {
                     accepted = true;
                     start(&self.runtime, shared, guest);
@@ -182,11 +183,11 @@ pub(in super::super) fn serve_one<R: Runtime>(
 
 /// The task of a connection; or says why it gets none.
 fn task<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest<Link<R::Socket>>) -> Result<Task<R>, Refusal> {
-    let Guest { control, ends, setup, slot } = guest;
+    let Guest { control, ends, setup, slot, implicit_tls } = guest;
     let mailbox = Arc::new(Mailbox::default());
     let woken = mailbox.clone();
     match ends.join(shared, Box::new(move || woken.wake())) {
-        Some(member) => Ok(Task::new(runtime.clone(), control, member, setup, slot, mailbox)),
+        Some(member) => Ok(Task::new(runtime.clone(), control, member, (setup, implicit_tls), slot, mailbox)),
         None => {
             ends.refuse(shared, &control, Refusal::Shutdown);
             Err(Refusal::Shutdown)

@@ -66,14 +66,14 @@ impl<R: Runtime> Task<R> {
         runtime: R,
         control: Link<R::Socket>,
         member: Membership,
-        setup: Arc<Setup>,
+        (setup, implicit_tls): (Arc<Setup>, bool),
         slot: Slot,
         mailbox: Arc<Mailbox>,
     ) -> Self {
         let shared = member.shared().clone();
         let alarm = runtime.alarm();
         Self {
-            phase: Phase::Serving(Drive::new(control, member, setup), slot),
+            phase: Phase::Serving(Drive::new(control, member, setup, implicit_tls), slot),
             tools: Tools { runtime, shared, mailbox, alarm, set: None, yielded: false, look: None, watch: None },
         }
     }

@@ -40,7 +40,8 @@ const LOGIN: JobId = JobId(1);
 
 fn jobs() -> Jobs<Numbers> {
     let settings = Settings { max_login_failures_per_ip: 3, ..Settings::default() };
-    let setup = || Setup { config: Arc::new(Config::default()), settings: settings.clone(), authorizer: Arc::new(Users) };
+    let setup =
+        || Setup { config: Arc::new(Config::default()), settings: settings.clone(), authorizer: Arc::new(Users), tls: None };
     let (_, accepting) = std::io::pipe().unwrap();
     let shared = Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), accepting));
     let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
@@ -118,7 +119,7 @@ fn what_comes_after_the_cancel_is_dropped() {
     jobs.connecting(LOGIN, 1);
     jobs.arrived(LOGIN, 1);
     jobs.connected(LOGIN);
-    jobs.accept(LOGIN);
+    jobs.accept(LOGIN, true);
     assert!(jobs.table.is_empty() && jobs.awaited().is_none());
 }
 
@@ -129,6 +130,20 @@ fn failed_logins_of_an_address_end_its_attempts() {
         assert_eq!(done(&mut jobs, JobId(number), login("wrong")), Report::Denied(Some("No.".into())));
     }
     assert_eq!(reported(jobs.start(JobId(4), login("right"), NOW)), Report::Denied(None));
+}
+
+#[test]
+fn what_is_to_be_protected_does_not_go_in_clear() {
+    let mut jobs = logged_in();
+    assert!(matches!(done(&mut jobs, JobId(2), retrieve(0)), Report::Opened { .. }));
+    let connect = Connect { from: "192.0.2.1".parse().unwrap(), to: "192.0.2.2:2000".parse().unwrap() };
+    assert!(matches!(jobs.start(JobId(3), Job::Connect(connect), NOW), Task::Connect(_)));
+    jobs.connecting(JobId(3), 7);
+    jobs.connected(JobId(3));
+    let Job::Transfer(clear) = transfer(JobId(2), JobId(3)) else { panic!("a transfer") };
+    let protected = Job::Transfer(Transfer { protect: true, ..clear });
+    let failed = Report::Transferred { bytes: 0, result: Err(FailureKind::Tls.into()) };
+    assert_eq!(reported(jobs.start(JobId(4), protected, NOW)), failed);
 }
 
 #[test]
@@ -144,9 +159,9 @@ fn a_listener_reports_one_connection_at_a_time() {
     jobs.refuse(id);
     assert!(matches!(jobs.awaited(), Some((JobId(1), Awaited::Accept, 7))));
     jobs.arrived(id, 71);
-    jobs.accept(id);
+    jobs.accept(id, false);
     assert!(jobs.awaited().is_none());
-    assert!(matches!(jobs.take(id), Some(Held::Connection(71))));
+    assert!(matches!(jobs.take(id), Some(Held::Connection(71, None))));
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //!   file <-- work ---- chunk <-- exchange ---- socket      (receiving)
 //! ```
 //!
+//! Under PROT P a [`Protection`] stands between chunk and socket; its handshake comes first, and no file is touched before.
+//!
 //! The two halves are apart so that an engine may do each where it belongs: [`Pump::work`] may block on the file, and is fit to
 //! be sent to a pool of threads; [`Pump::exchange`] only moves what the socket takes or has. [`Pump::step`] does both in turns.
 //!
@@ -19,8 +21,10 @@ use super::{
     limits::Rate,
     sockets::{Endpoint, Interest},
     std,
+    tls::{Handshake, Protection},
 };
 use crate::proto::{failure::Failure, failure::FailureKind, time::Instant};
+use alloc::boxed::Box;
 use core::ops::ControlFlow;
 use receive::Receiver;
 use rustix::io::Errno;
@@ -37,7 +41,8 @@ const BARREN: usize = 16;
 pub(super) struct Options {
     pub(super) ascii: bool,
     pub(super) skip: u64,
-    pub(super) protect: bool,
+    /// What protects the connection, whether its handshake is over or not.
+    pub(super) protection: Option<Box<Protection>>,
     /// Octets to send, as far as they are known: only a hint.
     pub(super) size: Option<u64>,
     pub(super) rate: Rate,
@@ -46,6 +51,7 @@ pub(super) struct Options {
 /// A running transfer.
 pub(super) struct Pump {
     body: Body,
+    protection: Option<Box<Protection>>,
     rate: Rate,
     bytes: u64,
 }
@@ -53,6 +59,11 @@ pub(super) struct Pump {
 enum Body {
     Send(Sender),
     Receive(Receiver),
+    /// All is well and stored, or sealed; what is left is to say so to the client.
+    Closing {
+        /// The client's part is done: it need not hear it.
+        whole: bool,
+    },
     Ended(fs::Result<()>),
 }
 
@@ -97,21 +108,39 @@ enum Trouble {
     Failed(Failure),
 }
 
+/// What was moved.
+#[derive(Default)]
+struct Moved {
+    /// Octets over the data connection.
+    octets: usize,
+    /// Of what was allowed, so much was used.
+    used: usize,
+}
+
+impl From<usize> for Moved {
+    fn from(octets: usize) -> Self {
+        Self { octets, used: octets }
+    }
+}
+
 impl Pump {
     /// Makes ready to move octets. Nothing is changed yet, neither the file nor the connection.
     pub(super) fn new(opened: Opened, options: Options, settings: &Settings) -> Self {
-        let Options { ascii, skip, protect, size, rate } = options;
-        // A codec of TLS records has its place between chunk and socket; without it what is to be protected does not go.
-        if protect {
-            return Self { body: Body::Ended(Err(FailureKind::Tls.into())), rate, bytes: 0 };
-        }
+        let Options { ascii, skip, protection, size, rate } = options;
+        // What is to be protected has to pass through memory.
+        let direct = settings.use_sendfile && protection.is_none();
         let body = match opened {
-            Opened::Read(file) => Body::Send(Sender::file(file, ascii, skip, size, settings)),
+            Opened::Read(file) => Body::Send(Sender::file(file, ascii, skip, size, direct, settings)),
             Opened::List(lister) => Body::Send(Sender::listing(lister, skip)),
-            Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, settings)),
+            Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, direct, settings)),
             Opened::Digest(_) => Body::Ended(Err(FailureKind::Local.into())),
         };
-        Self { body, rate, bytes: 0 }
+        Self { body, protection, rate, bytes: 0 }
+    }
+
+    /// Whether the connection is as protected as it is to be: octets may move.
+    pub(super) fn is_secured(&self) -> bool {
+        self.protection.as_ref().is_none_or(|protection| protection.is_open())
     }
 
     /// Octets that have gone over the data connection.
@@ -121,10 +150,19 @@ impl Pump {
 
     /// What is to be done next.
     pub(super) fn next(&self) -> Next {
+        let protection = self.protection.as_ref();
         match &self.body {
+            Body::Ended(_) => Next::End,
+            Body::Closing { .. } => Next::Write,
+            Body::Send(_) | Body::Receive(_) if !self.is_secured() => {
+                match protection.map(|protection| protection.interest()) {
+                    Some(Interest::Writable) => Next::Write,
+                    Some(Interest::Readable) | None => Next::Read,
+                }
+            }
+            Body::Send(_) if protection.is_some_and(|protection| protection.wants_write()) => Next::Write,
             Body::Send(sender) => sender.next(),
             Body::Receive(receiver) => receiver.next(),
-            Body::Ended(_) => Next::End,
         }
     }
 
@@ -133,13 +171,24 @@ impl Pump {
         let done = match &mut self.body {
             Body::Send(sender) => sender.work(),
             Body::Receive(receiver) => receiver.work(),
-            Body::Ended(_) => return,
+            Body::Closing { .. } | Body::Ended(_) => return,
         };
         match done {
             Ok(ControlFlow::Continue(())) => {}
-            Ok(ControlFlow::Break(())) => self.body = Body::Ended(Ok(())),
+            Ok(ControlFlow::Break(())) => self.complete(),
             Err(failure) => self.body = Body::Ended(Err(failure)),
         }
+    }
+
+    /// The file is done with, and all went well.
+    fn complete(&mut self) {
+        self.body = match &mut self.protection {
+            Some(protection) => {
+                protection.close();
+                Body::Closing { whole: matches!(self.body, Body::Receive(_)) }
+            }
+            None => Body::Ended(Ok(())),
+        };
     }
 
     /// Does what [`Next::Read`] and [`Next::Write`] ask for: moves a bounded amount, as far as that can be done at once.
@@ -147,24 +196,56 @@ impl Pump {
     /// # Errors
     /// [`Blocked`], if nothing could be moved.
     pub(super) fn exchange(&mut self, socket: BorrowedFd<'_>, now: Instant) -> Result<(), Blocked> {
-        let want = match &self.body {
-            Body::Send(sender) => sender.want(),
-            Body::Receive(receiver) => receiver.want(),
-            Body::Ended(_) => return Ok(()),
+        if !self.is_secured() {
+            return self.shake_hands(socket);
+        }
+        let want = match (&self.body, &self.protection) {
+            (Body::Send(_), Some(protection)) if protection.wants_write() => protection.sealed(),
+            (Body::Send(sender), _) => sender.want(),
+            (Body::Receive(_), Some(protection)) => protection.room(),
+            (Body::Receive(receiver), None) => receiver.want(),
+            (Body::Closing { .. }, _) => 0,
+            (Body::Ended(_), _) => return Ok(()),
         };
         let allowed = self.rate.take(now, want.min(STEP)).map_err(Blocked::Until)?;
-        let moved = match &mut self.body {
-            Body::Send(sender) => sender.exchange(socket, allowed),
-            Body::Receive(receiver) => receiver.exchange(socket, allowed),
-            Body::Ended(_) => Ok(0),
+        let moved = match (&mut self.body, &mut self.protection) {
+            (Body::Send(sender), None) => sender.exchange(socket, allowed).map(Moved::from),
+            (Body::Send(sender), Some(protection)) => sender.exchange_protected(socket, allowed, protection),
+            (Body::Receive(receiver), None) => receiver.exchange(socket, allowed).map(Moved::from),
+            (Body::Receive(receiver), Some(protection)) => receiver.exchange_protected(socket, allowed, protection),
+            (Body::Closing { whole }, Some(protection)) => {
+                let whole = *whole;
+                match protection.send(socket, usize::MAX) {
+                    Ok(_) if protection.wants_write() => Err(Trouble::WouldBlock),
+                    // Whoever has sent all may be gone by now.
+                    Err(error) if error != Errno::AGAIN && !whole => Err(socket_trouble(error)),
+                    Ok(_) | Err(_) => {
+                        self.body = Body::Ended(Ok(()));
+                        Ok(Moved::default())
+                    }
+                }
+            }
+            (Body::Closing { .. } | Body::Ended(_), _) => Ok(Moved::default()),
         };
-        self.rate.give_back(allowed - moved.as_ref().map_or(0, |moved| *moved));
+        self.rate.give_back(allowed.saturating_sub(moved.as_ref().map_or(0, |moved| moved.used)));
         match moved {
-            Ok(moved) => self.bytes += moved as u64,
+            Ok(moved) => self.bytes += moved.octets as u64,
             Err(Trouble::WouldBlock) => return Err(Blocked::Socket),
             Err(Trouble::Failed(failure)) => self.body = Body::Ended(Err(failure)),
         }
         Ok(())
+    }
+
+    fn shake_hands(&mut self, socket: BorrowedFd<'_>) -> Result<(), Blocked> {
+        let Some(protection) = &mut self.protection else { return Ok(()) };
+        match protection.handshake(socket) {
+            Handshake::Again | Handshake::Done => Ok(()),
+            Handshake::Blocked => Err(Blocked::Socket),
+            Handshake::Failed(failure) => {
+                self.body = Body::Ended(Err(failure));
+                Ok(())
+            }
+        }
     }
 
     /// Goes on in place until it must wait, or has done so much that others should have a turn. `ready`: the socket is
@@ -201,19 +282,23 @@ impl Pump {
                 Err(Blocked::Until(moment)) => return Step::Until(moment),
             }
             // To ask whether the socket is ready costs less than to be told that it is not.
-            ready = match &self.body {
-                Body::Send(sender) => sender.is_likely_writable(),
-                Body::Receive(receiver) => receiver.is_likely_readable(),
-                Body::Ended(_) => true,
+            ready = match (&self.body, &self.protection) {
+                (Body::Send(_) | Body::Receive(_), Some(protection)) if !protection.is_open() => {
+                    protection.interest() == Interest::Writable
+                }
+                (Body::Send(_), Some(protection)) => !protection.wants_write(),
+                (Body::Receive(_), Some(protection)) if protection.has_received() => true,
+                (Body::Send(sender), None) => sender.is_likely_writable(),
+                (Body::Receive(receiver), _) => receiver.is_likely_readable(),
+                (Body::Closing { .. } | Body::Ended(_), _) => true,
             };
         }
     }
-
     /// Lets go of the file, and says how it went: `Ok` only after [`Next::End`], and if all octets are where they belong.
     pub(super) fn finish(self) -> (u64, fs::Result<()>) {
         match self.body {
             Body::Ended(result) => (self.bytes, result),
-            Body::Send(_) | Body::Receive(_) => (self.bytes, Err(FailureKind::ConnectionLost.into())),
+            Body::Send(_) | Body::Receive(_) | Body::Closing { .. } => (self.bytes, Err(FailureKind::ConnectionLost.into())),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! From the client to a file.
-use super::{Next, STEP, Trouble, socket_trouble, splice::Conduit};
+use super::{Moved, Next, STEP, Trouble, socket_trouble, splice::Conduit};
 use crate::{
     proto::{codec::ascii::Decoder, failure::FailureKind},
     server::{
         Settings,
         fs::{self, WriteFile},
         sockets, std,
+        tls::Protection,
     },
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -54,14 +55,14 @@ struct Text {
 }
 
 impl Receiver {
-    pub(super) fn new(file: Box<dyn WriteFile>, ascii: bool, settings: &Settings) -> Self {
+    pub(super) fn new(file: Box<dyn WriteFile>, ascii: bool, direct: bool, settings: &Settings) -> Self {
         Self {
             stage: Stage::Ready(file),
             buffer: Vec::new(),
             full: settings.ac_in_buffer_size.clamp(FULL, STEP),
             text: ascii.then(Text::default),
             conduit: None,
-            may_splice: settings.use_sendfile && !ascii,
+            may_splice: direct && !ascii,
             more: false,
         }
     }
@@ -146,10 +147,7 @@ impl Receiver {
         };
         match received {
             Ok(0) => {
-                self.stage = match core::mem::replace(&mut self.stage, Stage::Closed) {
-                    Stage::Open(file) | Stage::Ended(file) => Stage::Ended(file),
-                    stage @ (Stage::Ready(_) | Stage::Closed) => stage,
-                };
+                self.end();
                 Ok(0)
             }
             Ok(received) => {
@@ -165,6 +163,34 @@ impl Receiver {
             // A connection that was reset is no end of file: what has come may be a part only.
             Err(error) => Err(socket_trouble(error)),
         }
+    }
+
+    /// The same under TLS.
+    pub(super) fn exchange_protected(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        allowed: usize,
+        protection: &mut Protection,
+    ) -> Result<Moved, Trouble> {
+        match protection.receive(socket, allowed, &mut self.buffer) {
+            Ok(received) => {
+                self.more = received.more;
+                if received.ended && self.buffer.is_empty() {
+                    self.end();
+                }
+                Ok(Moved { octets: received.octets, used: received.wire })
+            }
+            Err(None) => Err(Trouble::WouldBlock),
+            Err(Some(failure)) => Err(Trouble::Failed(failure)),
+        }
+    }
+
+    /// The client has sent all.
+    fn end(&mut self) {
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Closed) {
+            Stage::Open(file) | Stage::Ended(file) => Stage::Ended(file),
+            stage @ (Stage::Ready(_) | Stage::Closed) => stage,
+        };
     }
 }
 

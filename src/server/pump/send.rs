@@ -1,11 +1,12 @@
 //! From a file or listing to the client.
-use super::{Next, STEP, Trouble, socket_trouble};
+use super::{Moved, Next, STEP, Trouble, socket_trouble};
 use crate::{
     proto::{codec::ascii::Encoder, failure::FailureKind},
     server::{
         Settings,
         fs::{self, ReadFile, perform::Lister},
         sockets, std,
+        tls::Protection,
     },
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -55,11 +56,18 @@ enum Source {
 }
 
 impl Sender {
-    pub(super) fn file(file: Box<dyn ReadFile>, ascii: bool, skip: u64, size: Option<u64>, settings: &Settings) -> Self {
+    pub(super) fn file(
+        file: Box<dyn ReadFile>,
+        ascii: bool,
+        skip: u64,
+        size: Option<u64>,
+        direct: bool,
+        settings: &Settings,
+    ) -> Self {
         let buffer = buffer_size(size, settings);
         let source = if ascii {
             Source::Text { file, encoder: Encoder::new(skip), raw: alloc::vec![0; buffer] }
-        } else if skip == 0 && settings.use_sendfile && can_send_directly(&*file) {
+        } else if skip == 0 && direct && can_send_directly(&*file) {
             Source::Direct { file, sent: 0, size }
         } else {
             Source::Copy { file, skip, buffer }
@@ -141,6 +149,21 @@ impl Sender {
         self.writable = matches!(sent, Ok(sent) if sent == offered.len());
         self.sent += *sent.as_ref().unwrap_or(&0);
         sent
+    }
+
+    /// Seals up to `allowed` octets, if nothing is sealed yet, and sends up to so many of what is.
+    pub(super) fn exchange_protected(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        allowed: usize,
+        protection: &mut Protection,
+    ) -> Result<Moved, Trouble> {
+        if !protection.wants_write() {
+            let offered = &self.chunk[self.sent..];
+            self.sent += protection.seal(&offered[..offered.len().min(allowed)]);
+        }
+        let (used, octets) = protection.send(socket, allowed).map_err(socket_trouble)?;
+        Ok(Moved { octets, used })
     }
 
     #[cfg(target_os = "linux")]

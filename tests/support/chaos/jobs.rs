@@ -22,6 +22,7 @@ impl<C: Choices> Chaos<'_, C> {
         }
         let id = *self.choices.pick(&candidates);
         let held = self.jobs.remove(&id).expect("it is one of them");
+        let identify = matches!(held, Held::Running(Job::Identify(_)));
         let (report, held) = match held {
             Held::Running(job) => self.first_report(job),
             Held::Listener { .. } if self.choices.one_in(16) => (self.failed(), None),
@@ -30,11 +31,14 @@ impl<C: Choices> Chaos<'_, C> {
                 let from = SocketAddr::new(from.ip(), 50000);
                 (Report::Connected(from), Some(Held::Listener { offered: Some(from) }))
             }
-            Held::Transfer { bytes } => match self.choices.below(8) {
+            Held::Transfer { bytes, securing: true } if self.choices.one_in(2) => {
+                (Report::Secured, Some(Held::Transfer { bytes, securing: false }))
+            }
+            Held::Transfer { bytes, .. } => match self.choices.below(8) {
                 0 => (Report::Transferred { bytes, result: Err(self.failure()) }, None),
                 1 => (self.failed(), None),
                 2..5 => (Report::Transferred { bytes: bytes + 7, result: Ok(()) }, None),
-                _ => (Report::Progress(bytes + 7), Some(Held::Transfer { bytes: bytes + 7 })),
+                _ => (Report::Progress(bytes + 7), Some(Held::Transfer { bytes: bytes + 7, securing: false })),
             },
             held @ (Held::Login(_) | Held::File | Held::Listing | Held::Digest | Held::Data) => {
                 unreachable!("{held:?} reports no more")
@@ -45,11 +49,12 @@ impl<C: Choices> Chaos<'_, C> {
                 self.ever_granted = true;
                 self.seen.logins += 1;
             }
-            Report::Denied(_) => self.delayed = true,
+            Report::Denied(_) => self.delayed |= !identify,
             Report::Transferred { result, .. } => self.transferred = Some(result.is_ok()),
             Report::Rejected(_) | Report::Answered(_) => {}
             Report::Done | Report::Entry(_) | Report::Size(_) | Report::Opened { .. } | Report::Chunk(_) => {}
-            Report::Listening(_) | Report::Connected(_) | Report::Progress(_) | Report::Digest(_) | Report::Failed(_) => {}
+            Report::Listening(_) | Report::Connected(_) | Report::Secured | Report::Progress(_) => {}
+            Report::Digest(_) | Report::Failed(_) => {}
         }
         match held {
             Some(held) => drop(self.jobs.insert(id, held)),
@@ -66,16 +71,18 @@ impl<C: Choices> Chaos<'_, C> {
             return (self.failed(), None);
         }
         match job {
+            Job::Identify(_) if self.choices.one_in(2) => (Report::Denied(None), None),
             Job::Login(_) if self.choices.one_in(3) => {
                 let text = self.choices.pick(&[None, Some("No.\r\n230 Yes."), Some("")]).map(String::from);
                 (Report::Denied(text), None)
             }
             Job::Login(_) if self.choices.one_in(16) => (Report::Rejected("No.\r\n230 Yes.".into()), None),
             Job::Custom(_) => (Report::Answered(Box::new(self.answer())), None),
-            Job::Login(login) => {
+            Job::Login(login) | Job::Identify(login) => {
                 let permissions = permissions(self.choices);
                 let mut grant = Grant::new(login.user.as_str(), permissions);
                 grant.msg_login = (*self.choices.pick(&["Hello.", "Hello.\n230 and\n\nwelcome\n", ""])).into();
+                grant.tls_required = self.choices.one_in(8);
                 if self.choices.one_in(3) {
                     grant.directory = path("/pub");
                 }

@@ -167,8 +167,10 @@ enum Held {
         offered: Option<SocketAddr>,
     },
     Data,
+    /// `securing`: its handshake may be over any time.
     Transfer {
         bytes: u64,
+        securing: bool,
     },
 }
 
@@ -186,6 +188,7 @@ impl<'c, C: Choices> Chaos<'c, C> {
         config.tls.control_required = choices.one_in(4);
         config.tls.data_required = choices.one_in(4);
         config.tls.permit_ccc = choices.one_in(2);
+        config.tls.client_certificates = choices.one_in(4);
         if choices.one_in(4) {
             config.disabled_commands = vec!["PORT".into(), "SITE CHMOD".into(), "ABOR".into()];
         }

@@ -161,7 +161,7 @@ impl<C: Choices> Chaos<'_, C> {
                     assert!(matches!(via, Some(Held::Data)), "{transfer:?}: the connection is {via:?}");
                     assert!(self.owed.front().is_some_and(|owed| owed.announced), "{transfer:?} before its 1yz");
                     self.dead.extend([transfer.file, transfer.via]);
-                    Held::Transfer { bytes: 0 }
+                    Held::Transfer { bytes: 0, securing: transfer.protect }
                 } else {
                     Held::Running(job)
                 };
@@ -220,8 +220,8 @@ impl<C: Choices> Chaos<'_, C> {
             assert!(!self.jobs.values().any(busy), "{job:?} beside {:?}", self.jobs);
         };
         match job {
-            Job::Login(_) => {
-                one_at_a_time(&|held| matches!(held, Held::Login(_) | Held::Running(Job::Login(_))));
+            Job::Login(_) | Job::Identify(_) => {
+                one_at_a_time(&|held| matches!(held, Held::Login(_) | Held::Running(Job::Login(_) | Job::Identify(_))));
             }
             Job::Fs { login, op } => self.check_operation(*login, op),
             Job::Open { login, open } => self.check_open(*login, open),

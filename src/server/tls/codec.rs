@@ -1,0 +1,180 @@
+//! rustls, as a codec of octets.
+use super::{super::sockets, super::std, Broken};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::cmp::Ordering;
+use rustix::io::Errno;
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, pki_types::CertificateDer};
+use std::{
+    io::{self, BufRead, IoSlice, Read, Write},
+    os::fd::BorrowedFd,
+};
+
+/// The server's end of a TLS connection, without the connection.
+pub(in crate::server) struct Codec {
+    connection: Box<ServerConnection>,
+    /// Octets in clear that can be taken.
+    plain: usize,
+    /// close_notify has come: nothing follows.
+    closed: bool,
+}
+
+impl Codec {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Broken> {
+        let mut connection = ServerConnection::new(config).map_err(|_| Broken)?;
+        // Nothing is sealed before what was sealed last has left: that is bound enough.
+        connection.set_buffer_limit(None);
+        Ok(Self { connection: Box::new(connection), plain: 0, closed: false })
+    }
+
+    pub(in crate::server) fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    /// Whether there are octets for the wire.
+    pub(in crate::server) fn wants_write(&self) -> bool {
+        self.connection.wants_write()
+    }
+
+    /// Whether what has come is to be taken before more is fed.
+    fn is_full(&self) -> bool {
+        self.plain > 16 * 1024
+    }
+
+    /// Takes octets from the wire: how many. Fewer than there are only if [`Codec::is_full`], or nothing more is read since the
+    /// peer has closed.
+    ///
+    /// # Errors
+    /// If they are no TLS: then an alert is to be flushed.
+    pub(in crate::server) fn feed(&mut self, octets: &[u8]) -> Result<usize, Broken> {
+        let mut rest = octets;
+        while !rest.is_empty() && !self.closed && !self.is_full() {
+            if self.connection.read_tls(&mut rest).map_err(|_| Broken)? == 0 {
+                return Err(Broken);
+            }
+            let state = self.connection.process_new_packets().map_err(|_| Broken)?;
+            self.plain = state.plaintext_bytes_to_read();
+            self.closed = state.peer_has_closed();
+        }
+        Ok(octets.len() - rest.len())
+    }
+
+    /// Whether there are octets in clear.
+    pub(in crate::server) fn has_plain(&self) -> bool {
+        self.plain > 0
+    }
+
+    /// Takes octets in clear: how many.
+    pub(in crate::server) fn take(&mut self, buffer: &mut [u8]) -> usize {
+        let taken = self.connection.reader().read(buffer).unwrap_or(0);
+        self.plain = self.plain.saturating_sub(taken);
+        taken
+    }
+
+    /// Takes all octets in clear: how many.
+    pub(in crate::server) fn take_into(&mut self, buffer: &mut Vec<u8>) -> usize {
+        let start = buffer.len();
+        while self.plain > 0 {
+            let mut reader = self.connection.reader();
+            let Ok(chunk) = reader.fill_buf() else { break };
+            let octets = chunk.len();
+            buffer.extend_from_slice(chunk);
+            reader.consume(octets);
+            self.plain = self.plain.saturating_sub(octets);
+            if octets == 0 {
+                break;
+            }
+        }
+        buffer.len() - start
+    }
+
+    /// Whether the peer has said that nothing follows: by close_notify, and not merely by the end of the connection.
+    pub(in crate::server) fn peer_has_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Protects octets: how many. The handshake must be over.
+    pub(in crate::server) fn seal(&mut self, octets: &[u8]) -> usize {
+        self.connection.writer().write(octets).unwrap_or(0)
+    }
+
+    /// Says that nothing follows: close_notify.
+    pub(in crate::server) fn close(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    /// Sends what is for the wire, up to about `limit` octets, and as far as the socket takes it: how many.
+    pub(in crate::server) fn flush(&mut self, socket: BorrowedFd<'_>, limit: usize) -> Result<usize, Errno> {
+        let mut wire = Wire { socket, left: limit, full: false, error: None };
+        while self.connection.wants_write() && wire.left > 0 && !wire.full {
+            if self.connection.write_tls(&mut wire).is_err() {
+                break;
+            }
+        }
+        let sent = limit - wire.left;
+        match wire.error {
+            // It is told when nothing else has to be.
+            Some(error) if sent == 0 => Err(error),
+            Some(_) | None => Ok(sent),
+        }
+    }
+
+    /// Whether the client has proved that it knows the secrets of an earlier connection.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// The client's certificates, verified, its own first.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.connection.peer_certificates().unwrap_or_default()
+    }
+}
+
+/// A socket, for a while.
+struct Wire<'a> {
+    socket: BorrowedFd<'a>,
+    left: usize,
+    /// It did not take all: it is full.
+    full: bool,
+    error: Option<Errno>,
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(octets)])
+    }
+
+    /// Many records at once, and one that would go too far is cut off.
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut whole = 0;
+        let mut octets = 0;
+        for record in records {
+            match (octets + record.len()).cmp(&self.left) {
+                Ordering::Less | Ordering::Equal => octets += record.len(),
+                Ordering::Greater => break,
+            }
+            whole += 1;
+        }
+        let sent = match (whole, records.first()) {
+            (0, Some(first)) => {
+                octets = first.len().min(self.left);
+                sockets::send(self.socket, &first[..octets])
+            }
+            _ => sockets::send_vectored(self.socket, &records[..whole]),
+        };
+        match sent {
+            Ok(sent) => {
+                self.left -= sent;
+                self.full = sent < octets;
+                Ok(sent)
+            }
+            Err(error) => {
+                self.error = Some(error);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

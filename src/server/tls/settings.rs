@@ -1,0 +1,276 @@
+//! What can be set about TLS.
+use super::{
+    super::std,
+    certificates::{Certificates, load, roots},
+};
+use alloc::{string::String, sync::Arc, vec, vec::Vec};
+use core::fmt;
+use rustls::{
+    ServerConfig,
+    crypto::CryptoProvider,
+    server::WebPkiClientVerifier,
+    version::{TLS12, TLS13},
+};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// TLS for a server: give it to [`Builder::tls`](crate::server::Builder::tls), or to
+/// [`Handle::reload_tls`](crate::server::Handle::reload_tls). Cheap to clone.
+///
+/// TLS 1.2 and 1.3 are spoken, never anything older; the protocol name `ftp` is offered by ALPN, and clients that ask for
+/// others alone are turned away, so that nobody can lead a browser here.
+///
+/// ```no_run
+/// # #[cfg(any(feature = "aws-lc-rs", feature = "ring"))]
+/// # fn main() -> Result<(), wharf::server::TlsError> {
+/// use wharf::server::TlsSettings;
+/// let tls = TlsSettings::builder().certificate_files("cert.pem", Some("key.pem")).build()?;
+/// let tls = tls.with_session_reuse_required(true);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct TlsSettings {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) session_reuse_required: bool,
+    pub(super) strict_close: bool,
+    client_certificates: bool,
+}
+
+/// Collects certificates for [`TlsSettings`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct TlsBuilder {
+    sources: Vec<Source>,
+    client_ca: Option<(PathBuf, ClientCertificates)>,
+    min_version: TlsVersion,
+}
+
+enum Source {
+    Files { certfile: PathBuf, keyfile: Option<PathBuf> },
+    Pem { chain: Vec<u8>, key: Vec<u8> },
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files { certfile, .. } => certfile.fmt(f),
+            // Not the key.
+            Self::Pem { .. } => f.write_str("Pem"),
+        }
+    }
+}
+
+/// Whether clients must have certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Those that have none are let in as well.
+    #[default]
+    Optional,
+    /// Without one there is no TLS.
+    Required,
+}
+
+/// The lowest version that is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
+    #[default]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    V1_3,
+}
+
+/// What is wrong with certificates or keys.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no PEM in it, or broken PEM.
+    #[error("{place}: {message}")]
+    Pem {
+        /// The file, and the line if there is one.
+        place: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// The key belongs to another certificate.
+    #[error("{key}: this private key does not belong to the certificate in {certificate}: give the one that it was issued for")]
+    Mismatch {
+        /// Where the certificate is.
+        certificate: String,
+        /// Where the key is.
+        key: String,
+    },
+    /// No certificate was named.
+    #[error("there is no certificate: name one by TlsBuilder::certificate_files")]
+    NoCertificate,
+    /// Nothing does the cryptography.
+    #[error(
+        "this build has no cryptography for TLS: enable the feature aws-lc-rs or ring, or give a ready rustls::ServerConfig"
+    )]
+    NoProvider,
+    /// rustls does not accept something.
+    #[error("{place}: {source}")]
+    Rejected {
+        /// What it is about.
+        place: String,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+}
+
+impl TlsSettings {
+    /// Begins with certificates in PEM.
+    pub fn builder() -> TlsBuilder {
+        TlsBuilder::default()
+    }
+
+    /// Settings from a configuration of rustls, for certificates and cryptography of one's own. Sessions, tickets and early data
+    /// are set for each control connection by itself, and ALPN if it says nothing of it.
+    #[must_use]
+    pub fn from_config(config: Arc<ServerConfig>) -> Self {
+        Self { config, session_reuse_required: false, strict_close: true, client_certificates: true }
+    }
+
+    /// Whether data connections are refused (522) that do not resume the TLS session of their control connection, and so might
+    /// be somebody else's. Not all clients do that. Default: no.
+    #[must_use]
+    pub fn with_session_reuse_required(self, required: bool) -> Self {
+        Self { session_reuse_required: required, ..self }
+    }
+
+    /// Whether an upload is confirmed only if the client ended it by close_notify; a connection that merely ends may have been
+    /// cut off by somebody. Some clients end it in no other way. Default: yes.
+    #[must_use]
+    pub fn with_strict_close(self, strict: bool) -> Self {
+        Self { strict_close: strict, ..self }
+    }
+
+    /// Whether clients are asked for certificates.
+    pub(in crate::server) fn asks_for_certificates(&self) -> bool {
+        self.client_certificates
+    }
+}
+
+impl fmt::Debug for TlsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsSettings")
+            .field("session_reuse_required", &self.session_reuse_required)
+            .field("strict_close", &self.strict_close)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsBuilder {
+    /// A certificate with those that lead from it to its authority, its own first, and its private key; the key in the same file,
+    /// if there is no `keyfile`.
+    ///
+    /// Of several, the first one that is for the name that the client asks for (SNI), and that it can use, is shown; else the
+    /// first of all.
+    pub fn certificate_files(mut self, certfile: impl Into<PathBuf>, keyfile: Option<impl Into<PathBuf>>) -> Self {
+        self.sources.push(Source::Files { certfile: certfile.into(), keyfile: keyfile.map(Into::into) });
+        self
+    }
+
+    /// The same as PEM in memory.
+    pub fn certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.sources.push(Source::Pem { chain: chain.into(), key: key.into() });
+        self
+    }
+
+    /// Asks clients for certificates that were issued by one of the authorities in this file. An
+    /// [`Authorizer`](crate::server::auth::Authorizer) sees them.
+    pub fn client_ca(mut self, file: impl Into<PathBuf>, certificates: ClientCertificates) -> Self {
+        self.client_ca = Some((file.into(), certificates));
+        self
+    }
+
+    /// The lowest version that is spoken. Default: TLS 1.2.
+    pub fn min_version(mut self, version: TlsVersion) -> Self {
+        self.min_version = version;
+        self
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// [`TlsError`], which names file and line.
+    pub fn build(self) -> Result<TlsSettings, TlsError> {
+        let provider = provider().ok_or(TlsError::NoProvider)?;
+        let mut keys = Vec::new();
+        for source in self.sources {
+            let key = match source {
+                Source::Files { certfile, keyfile } => {
+                    let chain = read(&certfile)?;
+                    let keyfile = keyfile.unwrap_or_else(|| certfile.clone());
+                    let key = read(&keyfile)?;
+                    load(&provider, (&certfile.display(), &chain), (&keyfile.display(), &key))?
+                }
+                Source::Pem { chain, key } => load(&provider, (&"the certificate", &chain), (&"the private key", &key))?,
+            };
+            keys.push(Arc::new(key));
+        }
+        let certificates = Certificates::new(keys).ok_or(TlsError::NoCertificate)?;
+        let versions: &[_] = match self.min_version {
+            TlsVersion::V1_2 => &[&TLS13, &TLS12],
+            TlsVersion::V1_3 => &[&TLS13],
+        };
+        let rejected = |place: &str| {
+            let place = String::from(place);
+            move |source| TlsError::Rejected { place, source }
+        };
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .map_err(rejected("the versions of TLS"))?;
+        let client_certificates = self.client_ca.is_some();
+        let builder = match self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some((path, certificates)) => {
+                let roots = Arc::new(roots(&path.display(), &read(&path)?)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+                let verifier = match certificates {
+                    ClientCertificates::Optional => verifier.allow_unauthenticated(),
+                    ClientCertificates::Required => verifier,
+                };
+                let bad = |error| TlsError::Pem { place: path.display().to_string(), message: alloc::format!("{error}") };
+                builder.with_client_cert_verifier(verifier.build().map_err(bad)?)
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(certificates));
+        config.alpn_protocols = vec![b"ftp".to_vec()];
+        // Of what both can do, the client knows better what it can do fast.
+        config.ignore_client_order = false;
+        Ok(TlsSettings { client_certificates, ..TlsSettings::from_config(Arc::new(config)) })
+    }
+}
+
+use alloc::string::ToString;
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::Read { path: path.into(), source })
+}
+
+/// What does the cryptography: what the program chose, or what this build has.
+fn provider() -> Option<Arc<CryptoProvider>> {
+    if let Some(chosen) = CryptoProvider::get_default() {
+        return Some(chosen.clone());
+    }
+    #[cfg(feature = "aws-lc-rs")]
+    return Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return Some(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+    None
+}

@@ -1,0 +1,232 @@
+//! TLS for tests: certificates, a client's configuration, and a relay that lets clients in clear text speak TLS.
+#![allow(dead_code, reason = "each user needs a part of it")]
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, StreamOwned,
+    client::Resumption,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+use std::{
+    cell::RefCell,
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use wharf::server::{TlsBuilder, TlsSettings};
+
+use super::client::{BEGIN, Client};
+
+pub const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
+pub const SERVER: (&[u8], &[u8]) = (include_bytes!("tls/server.pem"), include_bytes!("tls/server.key"));
+pub const OTHER: (&[u8], &[u8]) = (include_bytes!("tls/other.pem"), include_bytes!("tls/other.key"));
+pub const CLIENT: (&[u8], &[u8]) = (include_bytes!("tls/client.pem"), include_bytes!("tls/client.key"));
+pub const ENCRYPTED_KEY: &[u8] = include_bytes!("tls/encrypted.key");
+
+/// Where the files are.
+pub fn file(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls").join(name)
+}
+
+pub fn server_tls() -> TlsBuilder {
+    TlsSettings::builder().certificate_pem(SERVER.0, SERVER.1)
+}
+
+/// How a client goes about TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    /// TLS 1.3, or else 1.2.
+    pub new: bool,
+    /// Data connections resume the TLS session of the control connection.
+    pub resume: bool,
+    /// TLS begins at once.
+    pub implicit: bool,
+}
+
+thread_local! {
+    static MODE: RefCell<Option<Under>> = const { RefCell::new(None) };
+}
+
+/// TLS as the clients of a thread use it.
+#[derive(Clone)]
+pub struct Under {
+    pub mode: Mode,
+    config: Arc<ClientConfig>,
+}
+
+/// Lets all servers and clients of this thread speak TLS.
+pub fn speak(mode: Mode) {
+    MODE.with(|current| *current.borrow_mut() = Some(Under { mode, config: client_config(mode, b"ftp") }));
+    BEGIN.set(Some(|client| spoken().expect("TLS in this thread").connect(client)));
+}
+
+pub fn spoken() -> Option<Under> {
+    MODE.with(|current| current.borrow().clone())
+}
+
+pub fn provider() -> Arc<CryptoProvider> {
+    #[cfg(feature = "aws-lc-rs")]
+    return Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return Arc::new(rustls::crypto::ring::default_provider());
+}
+
+pub fn client_config(mode: Mode, protocol: &[u8]) -> Arc<ClientConfig> {
+    let mut config = anonymous(mode).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    if !mode.resume {
+        config.resumption = Resumption::disabled();
+    }
+    Arc::new(config)
+}
+
+/// The same with a certificate.
+pub fn client_config_with(mode: Mode, certificate: (&[u8], &[u8])) -> Arc<ClientConfig> {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.0).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(certificate.1).unwrap();
+    let mut config = anonymous(mode).with_client_auth_cert(chain, key).unwrap();
+    if !mode.resume {
+        config.resumption = Resumption::disabled();
+    }
+    Arc::new(config)
+}
+
+fn anonymous(mode: Mode) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(AUTHORITY).unwrap()).unwrap();
+    let versions: &[_] = if mode.new { &[&TLS13] } else { &[&TLS12] };
+    ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap().with_root_certificates(roots)
+}
+
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// A client's end of TLS; the handshake is still to come.
+pub fn client(config: &Arc<ClientConfig>, stream: TcpStream) -> Stream {
+    client_for("localhost", config, stream)
+}
+
+pub fn client_for(name: &'static str, config: &Arc<ClientConfig>, stream: TcpStream) -> Stream {
+    StreamOwned::new(ClientConnection::new(config.clone(), ServerName::try_from(name).unwrap()).unwrap(), stream)
+}
+
+/// Does the handshake.
+pub fn shake_hands(stream: &mut Stream) -> io::Result<HandshakeKind> {
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream.conn.handshake_kind().expect("the handshake is over"))
+}
+
+impl Under {
+    /// Begins TLS, on data connections too.
+    pub fn connect(&self, mut client: Client) -> Client {
+        let lead = |stream| spoken().expect("TLS in this thread").relay(stream);
+        if self.mode.implicit {
+            client.lead_through(lead, lead);
+            client.expect(220);
+        } else {
+            client.expect(220);
+            client.say("AUTH TLS", 234);
+            client.lead_through(lead, lead);
+            client.say("PBSZ 0", 200);
+            client.say("PROT P", 200);
+        }
+        client
+    }
+
+    /// A stream in clear text that leads through TLS over `stream`. The handshake begins with `greet`, or with what comes first.
+    pub fn relay(&self, stream: TcpStream) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let clear = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (inner, _) = listener.accept().unwrap();
+        let mut tls = client(&self.config, stream);
+        let version = if self.mode.new { ProtocolVersion::TLSv1_3 } else { ProtocolVersion::TLSv1_2 };
+        thread::spawn(move || {
+            let related = relay(&inner, &mut tls);
+            if tls.conn.handshake_kind().is_some() {
+                assert_eq!(tls.conn.protocol_version(), Some(version));
+            }
+            if related.is_err() {
+                // As a reset that comes through.
+                let _ = rustix::net::sockopt::set_socket_linger(&inner, Some(Duration::ZERO));
+            }
+        });
+        clear
+    }
+}
+
+/// Passes octets both ways until both have ended.
+fn relay(inner: &TcpStream, tls: &mut Stream) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    tls.sock.set_nonblocking(true)?;
+    inner.set_nonblocking(true)?;
+    let (mut out_ended, mut in_ended) = (false, false);
+    let mut buffer = [0; 16384];
+    loop {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, !in_ended);
+        flags.set(PollFlags::OUT, tls.conn.wants_write());
+        let reads = !out_ended && !tls.conn.is_handshaking() && !tls.conn.wants_write();
+        let reads_flags = if reads { PollFlags::IN } else { PollFlags::empty() };
+        let mut wanted = [PollFd::new(inner, reads_flags), PollFd::new(&tls.sock, flags)];
+        poll(&mut wanted, None).map_err(io::Error::from)?;
+        let [clear, sealed] = wanted.map(|wanted| wanted.revents());
+        if clear.intersects(PollFlags::ERR) {
+            // The client has reset its end: so is the server's.
+            let _ = rustix::net::sockopt::set_socket_linger(&tls.sock, Some(Duration::ZERO));
+            return Ok(());
+        }
+        if reads && clear.intersects(PollFlags::IN | PollFlags::HUP) {
+            match (&*inner).read(&mut buffer) {
+                Ok(0) => {
+                    out_ended = true;
+                    tls.conn.send_close_notify();
+                }
+                Ok(octets) => tls.conn.writer().write_all(&buffer[..octets])?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    let _ = rustix::net::sockopt::set_socket_linger(&tls.sock, Some(Duration::ZERO));
+                    return Ok(());
+                }
+            }
+        }
+        while tls.conn.wants_write() {
+            match tls.conn.write_tls(&mut tls.sock) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if out_ended && !tls.conn.wants_write() {
+            let _ = tls.sock.shutdown(Shutdown::Write);
+        }
+        if !in_ended && sealed.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            match tls.conn.read_tls(&mut tls.sock) {
+                Ok(0) => in_ended = true,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            let state = tls.conn.process_new_packets().map_err(io::Error::other)?;
+            let mut left = state.plaintext_bytes_to_read();
+            while left > 0 {
+                let octets = tls.conn.reader().read(&mut buffer)?;
+                inner.set_nonblocking(false)?;
+                (&*inner).write_all(&buffer[..octets])?;
+                inner.set_nonblocking(true)?;
+                left -= octets;
+            }
+            if state.peer_has_closed() {
+                in_ended = true;
+            }
+            if in_ended {
+                let _ = inner.shutdown(Shutdown::Write);
+            }
+        }
+        if in_ended && out_ended {
+            return Ok(());
+        }
+    }
+}
