@@ -32,6 +32,27 @@ def pyftpdlib():
     return [str(python), str(ROOT / "benches/pyftpdlib_server.py")]
 
 
+def debian_peers():
+    """Names and commands of the servers that Debian has: unpacked into target/, since they exclude each other."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        print("vsftpd, proftpd and pure-ftpd are left out: they need root, and apt-get", file=sys.stderr)
+        return {}
+    unpacked = ROOT / "target/bench-peers"
+    found = {}
+    packages = {"vsftpd": ["vsftpd"], "proftpd": ["proftpd-core"], "pure-ftpd": ["pure-ftpd", "pure-ftpd-common"]}
+    for name, packages in packages.items():
+        try:
+            if not (unpacked / "usr/sbin" / name).exists():
+                with tempfile.TemporaryDirectory() as folder:
+                    subprocess.run(["apt-get", "download", "-qq", *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+                    for package in pathlib.Path(folder).glob("*.deb"):
+                        subprocess.run(["dpkg-deb", "-x", package, unpacked], check=True)
+            found[name] = [sys.executable, str(ROOT / "benches/peer.py"), name, str(unpacked)]
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+    return found
+
+
 def commands(arguments):
     """Names and commands of the servers to compare, by the common arguments of the scripts."""
     found = {}
@@ -41,6 +62,21 @@ def commands(arguments):
         found[os.path.basename(path)] = [os.path.abspath(path)]
     if not arguments.no_peer:
         found["pyftpdlib"] = pyftpdlib()
+    return found
+
+
+def versions(names):
+    """What is known of the versions of the servers."""
+    wharf = subprocess.run([WHARF, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip() if WHARF.exists() else "wharf"
+    found = [wharf]
+    if "pyftpdlib" in names:
+        command = [pyftpdlib()[0], "-c", "import pyftpdlib; print(pyftpdlib.__ver__)"]
+        found.append("pyftpdlib " + subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip())
+    for name, package in {"vsftpd": "vsftpd", "proftpd": "proftpd-core", "pure-ftpd": "pure-ftpd"}.items():
+        if name in names:
+            shown = subprocess.run(["apt-cache", "policy", package], stdout=subprocess.PIPE, text=True).stdout
+            candidate = re.search(r"Candidate: (.*)", shown)
+            found.append(f"{name} {candidate[1]}" if candidate else name)
     return found
 
 

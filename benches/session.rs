@@ -1,6 +1,7 @@
 //! How long the pure session takes for a command: nothing but the state machine, with its jobs done at once and at no cost.
 //!
-//! `cargo bench --bench session` prints nanoseconds a command, the median of some rounds.
+//! `cargo bench --bench session` prints nanoseconds a command, the median of some rounds; `benches/instructions.py` counts
+//! instructions.
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a benchmark has std")]
 
 use std::{
@@ -12,10 +13,16 @@ use std::{
 use wharf::{
     Connection, Input, Output, Session,
     proto::{
+        codec::{
+            ascii::{Decoder, Encoder},
+            list::{self, ListClock},
+            mlsx::{self, FactSet, Role},
+        },
         config::Config,
         custom::Answer,
+        file::{Entry, Metadata},
         job::{Job, JobId, Report},
-        time,
+        time::{self, UnixTime},
         user::{Grant, PermissionSet, Permissions},
     },
 };
@@ -37,6 +44,13 @@ const WORK: &[Work] = &[
         bench.session = bench.connect();
         bench.say(b"USER alice\r\nPASS secret\r\nQUIT\r\n");
     }),
+    ("a line of LIST", 1, |bench| list::write_long(&bench.entry, &bench.clock, &mut bench.output)),
+    ("a line of MLSD", 1, |bench| {
+        let Entry { name, metadata, .. } = &bench.entry;
+        mlsx::write_facts(FactSet::DEFAULT, metadata, Role::Member, PermissionSet::ALL, name, &mut bench.output);
+    }),
+    ("a KiB of text, to send", 16, |bench| Encoder::default().encode(&bench.text, &mut bench.output)),
+    ("a KiB of text, received", 16, |bench| Decoder::default().decode(&bench.text, &mut bench.output)),
 ];
 
 struct Bench {
@@ -45,6 +59,11 @@ struct Bench {
     session: Session,
     peer: SocketAddr,
     local: SocketAddr,
+    entry: Entry,
+    clock: ListClock,
+    /// 16 KiB in lines of 64 octets, with CR LF.
+    text: Vec<u8>,
+    output: Vec<u8>,
 }
 
 impl Bench {
@@ -53,7 +72,18 @@ impl Bench {
         let [local, peer] = ["192.0.2.1:21", "192.0.2.2:40000"].map(|address| address.parse().expect("an address"));
         let session = Session::new(Arc::clone(&config), Connection::new(local, peer), time::Instant::ZERO);
         let grant = Grant::new("alice", Permissions::new(PermissionSet::ALL));
-        Self { config, grant, session, peer, local }
+        let metadata = Metadata {
+            size: 1_234_567,
+            mode: 0o644,
+            links: 1,
+            modified: Some(UnixTime::new(1_790_000_000, 0)),
+            unique: Some((0x801, 0x3fb2)),
+            ..Metadata::default()
+        };
+        let entry = Entry { name: b"a file of some name.txt".into(), metadata, ..Entry::default() };
+        let clock = ListClock { now: UnixTime::new(1_793_000_000, 0), offset: None };
+        let text = [&[b'x'; 62][..], b"\r\n"].concat().repeat(256);
+        Self { config, grant, session, peer, local, entry, clock, text, output: Vec::new() }
     }
 
     fn connect(&self) -> Session {
@@ -106,6 +136,18 @@ impl Bench {
     }
 }
 
+/// Does some work so many times, and nothing else.
+fn repeat(name: &str, goes: u32) {
+    let (_, _, work) = WORK.iter().find(|(other, _, _)| *other == name).expect("a name that --list shows");
+    let mut bench = Bench::new();
+    bench.say(b"USER alice\r\nPASS secret\r\n");
+    for _ in 0..goes {
+        bench.output.clear();
+        work(&mut bench);
+        black_box(&bench.output);
+    }
+}
+
 /// Nanoseconds that a command takes.
 fn measure((_, commands, work): &Work, rounds: usize, round: Duration) -> f64 {
     let mut bench = Bench::new();
@@ -117,7 +159,9 @@ fn measure((_, commands, work): &Work, rounds: usize, round: Duration) -> f64 {
             loop {
                 // The clock is not asked every time: that would cost as much as a command.
                 for _ in 0..16 {
+                    bench.output.clear();
                     work(&mut bench);
+                    black_box(&bench.output);
                 }
                 goes += 16;
                 let elapsed = start.elapsed();
@@ -132,6 +176,15 @@ fn measure((_, commands, work): &Work, rounds: usize, round: Duration) -> f64 {
 }
 
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("--list") => return WORK.iter().for_each(|(name, commands, _)| println!("{name}\t{commands}")),
+        Some("--repeat") => {
+            let (name, goes) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+            return repeat(&name, goes.parse().expect("a number"));
+        }
+        _ => {}
+    }
     // As a test (`cargo test --benches`) it only shows that it works.
     let measures = std::env::args().any(|argument| argument == "--bench");
     let (rounds, round) = if measures { (7, Duration::from_millis(100)) } else { (1, Duration::ZERO) };
