@@ -6,7 +6,7 @@
 //! ```
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "only the library does without std")]
 
-use std::{error::Error, net::TcpListener, sync::Arc, thread};
+use std::{error::Error, net::TcpListener, sync::Arc, thread, time::Duration};
 use wharf::{
     proto::memory::Tree,
     server::{Server, auth::UserTable, clock, fs::Memory},
@@ -23,8 +23,11 @@ pub(crate) fn server() -> Result<Server, Box<dyn Error>> {
 /// Accepts so many connections, and gives each a thread.
 pub(crate) fn accept(listener: &TcpListener, server: &Arc<Server>, connections: usize) {
     for connection in listener.incoming().take(connections) {
-        // A loop that is to last waits a moment where the system is short of descriptors.
-        let Ok(connection) = connection else { continue };
+        let Ok(connection) = connection else {
+            // The system may be short of descriptors: to try again at once would not give it any.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
         let server = server.clone();
         thread::spawn(move || match server.serve_connection(connection) {
             Ok(()) => println!("a session has ended"),

@@ -8,6 +8,7 @@ use wharf::{
     Connection, Input, Output, Session,
     proto::{
         config::Config,
+        custom::{Answer, CustomVerb},
         failure::FailureKind,
         job::{JobId, Report},
         time::Instant,
@@ -171,14 +172,21 @@ const WORST: &[(&str, Way)] = &[
         client.say_long("SIZE ", octet);
         client.report(Report::Failed(FailureKind::NotFound.into()));
     }),
+    ("the answer of a verb that was added", |client, octet| {
+        client.say_long("XLONG ", octet);
+        client.flood();
+        client.report(Report::Answered(Box::new(Answer::new(200, "\n".repeat(1 << 20)))));
+    }),
     ("a command line without end", |client, octet| client.say_long("", octet)),
 ];
 
 #[test]
 fn the_worst_that_a_session_can_hold_is_bounded() {
-    for (line, queue, output) in [(4096, 16 * 1024, 16 * 1024), (512, 0, 1), (16 * 1024, 1024, 64 * 1024)] {
+    for (line, queue, output) in [(4096, 16 * 1024, 16 * 1024), (512, 0, 1), (16 * 1024, 1024, 64 * 1024), (512, 0, 64 * 1024)]
+    {
         let mut config = Config::default();
         (config.limits.line, config.limits.queue, config.limits.output) = (line, queue, output);
+        config.custom_verbs.push(CustomVerb::new("XLONG").expect("a name"));
         let (bound, config) = (config.limits.worst_case(), Arc::new(config));
         let mut most = 0;
         for octet in DOUBLED {

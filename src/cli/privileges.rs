@@ -1,6 +1,6 @@
 //! Whom the daemon runs as.
 use super::{options::RunAs, problem::Problem};
-use std::{io, path::Path};
+use std::{fs::File, io};
 
 /// Whether this process may do whatever it likes.
 pub(super) fn is_root() -> bool {
@@ -49,9 +49,9 @@ impl Account {
         &self.name
     }
 
-    /// Makes this account the owner of a file.
-    pub(super) fn own(&self, path: &Path) -> io::Result<()> {
-        std::os::unix::fs::chown(path, Some(self.user), Some(self.group))
+    /// Makes this account the owner of a file. By its name it could be another one by now.
+    pub(super) fn own(&self, file: &File) -> io::Result<()> {
+        std::os::unix::fs::fchown(file, Some(self.user), Some(self.group))
     }
 
     /// Goes on as this account, for good, in this thread and all that it starts. No other may have been started before.

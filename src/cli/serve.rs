@@ -56,13 +56,7 @@ pub(super) fn run(args: Args, password: Option<Secret>, options: Options, users:
 
 fn open_transfer_log(options: &Options, account: Option<&Account>) -> Result<Option<TransferLog>, Problem> {
     let Some(transfers) = &options.log.transfers else { return Ok(None) };
-    let new = !transfers.path.exists();
-    let log = TransferLog::open(&transfers.path, &transfers.place)?;
-    if let (true, Some(account)) = (new, account) {
-        // Else it could not be opened again.
-        account.own(&transfers.path).map_err(|error| Problem::new(&transfers.place, error.to_string()))?;
-    }
-    Ok(Some(log))
+    TransferLog::open(&transfers.path, &transfers.place, account).map(Some)
 }
 
 /// What serving starts with.

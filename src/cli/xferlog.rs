@@ -2,12 +2,15 @@
 use super::{
     background::{Background, Sink},
     local_time::LocalTime,
+    privileges::Account,
     problem::Problem,
 };
 use core::{fmt, net::IpAddr, time::Duration};
+use rustix::fs::OFlags;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 use wharf::{
@@ -20,13 +23,14 @@ use wharf::{
 pub(super) struct TransferLog(Background);
 
 impl TransferLog {
-    /// Opens the file, to append to it. `place` is what named it.
-    pub(super) fn open(path: &Path, place: &str) -> Result<Self, Problem> {
+    /// Opens the file, to append to it. `place` is what named it, `account` whoever is to open it anew later, if that is not
+    /// this process as it is.
+    pub(super) fn open(path: &Path, place: &str, account: Option<&Account>) -> Result<Self, Problem> {
         let problem = |error: io::Error| {
             let remedy = "name a file that this process may write, in a directory that exists";
             Problem::new(place, format!("cannot open {}: {error}; {remedy}", path.display()))
         };
-        let file = append_to(path).map_err(problem)?;
+        let file = account.map_or_else(|| append_to(path), |account| append_for(account, path)).map_err(problem)?;
         Ok(Self(Background::new(LogFile { path: path.into(), file: Some(file) })))
     }
 
@@ -68,6 +72,21 @@ impl TransferLog {
 
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// The same for an account whose directory it may be: the one who has taken that over must not, by a link, have root make or change
+/// a file elsewhere.
+fn append_for(account: &Account, path: &Path) -> io::Result<File> {
+    match OpenOptions::new().append(true).create_new(true).open(path) {
+        Ok(file) => account.own(&file).map(|()| file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if path.is_symlink() {
+                return Err(io::Error::other("it is a symbolic link, which root follows for nobody"));
+            }
+            OpenOptions::new().append(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 struct LogFile {
@@ -171,7 +190,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_made_again() {
         let folder = folder("reopen");
         let path = folder.join("xferlog");
-        let log = TransferLog::open(&path, "").unwrap();
+        let log = TransferLog::open(&path, "", None).unwrap();
         log.0.write(b"one\n");
         let moved = folder.join("xferlog.1");
         fs::rename(&path, &moved).unwrap();
@@ -186,7 +205,9 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_told() {
-        let Err(problem) = TransferLog::open(Path::new("/nowhere/xferlog"), "log.transfers") else { panic!("it was opened") };
+        let Err(problem) = TransferLog::open(Path::new("/nowhere/xferlog"), "log.transfers", None) else {
+            panic!("it was opened")
+        };
         assert!(problem.to_string().starts_with("log.transfers: cannot open /nowhere/xferlog: No such file"), "{problem}");
     }
 }

@@ -26,15 +26,16 @@ pub struct Network {
 pub struct NetworkError;
 
 impl Network {
-    /// The addresses whose first `prefix` bits are those of `ip`.
+    /// The addresses whose first `prefix` bits are those of `ip`. A network of IPv4 in the clothes of IPv6 counts as what it is.
     ///
     /// # Errors
     /// If an address has fewer bits.
     pub fn new(ip: IpAddr, prefix: u32) -> Result<Self, NetworkError> {
-        if prefix > bits(ip) {
-            return Err(NetworkError);
+        match (ip, canonical(ip)) {
+            _ if prefix > bits(ip) => Err(NetworkError),
+            (IpAddr::V6(_), plain @ IpAddr::V4(_)) if prefix >= MAPPED => Ok(Self { ip: plain, prefix: prefix - MAPPED }),
+            _ => Ok(Self { ip, prefix }),
         }
-        Ok(Self { ip, prefix })
     }
 
     /// Whether `ip` is one of them; an IPv4 address in the clothes of IPv6 counts as what it is.
@@ -49,12 +50,16 @@ impl Network {
     }
 }
 
+/// Bits that all addresses of IPv4 in the clothes of IPv6 have in common.
+const MAPPED: u32 = 96;
+
 fn bits(ip: IpAddr) -> u32 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
 impl From<IpAddr> for Network {
     fn from(ip: IpAddr) -> Self {
+        let ip = canonical(ip);
         Self { ip, prefix: bits(ip) }
     }
 }
@@ -94,6 +99,9 @@ mod tests {
             ("::/0", "2001:db8::1", "203.0.113.1"),
             ("2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"),
             ("2001:db8::1/128", "2001:db8::1", "2001:db8::2"),
+            ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.0.1", "11.0.0.1"),
+            ("::ffff:0:0/95", "::fffe:0:1", "::fffd:0:1"),
         ] {
             let network: Network = network.parse().unwrap();
             assert!(network.contains(inside.parse().unwrap()), "{network} {inside}");

@@ -610,10 +610,7 @@ impl Drop for Membership {
             if !state.sessions.is_empty() || state.accepting.is_some() {
                 return;
             }
-            // No thread waits for the last one before, and to tell nobody is a system call as well.
-            if state.accepting.is_none() {
-                self.shared.ended.notify_all();
-            }
+            self.shared.ended.notify_all();
             state.waiting()
         };
         waiting.wake();

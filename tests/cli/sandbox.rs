@@ -266,3 +266,36 @@ fn root_becomes_somebody_else() {
         assert!(!outcome.stderr.contains("running as root"), "{}", outcome.stderr);
     }
 }
+
+/// The directory of the log may be that of the account: whoever has taken that over could have laid a link there.
+#[test]
+fn root_makes_no_file_elsewhere_for_the_account() {
+    use std::os::unix::fs::MetadataExt;
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped, since only root can become somebody else");
+    }
+    let (folder, elsewhere) = (Folder::new(), Folder::new());
+    let log = folder.path().join("log");
+    fs::create_dir(&log).unwrap();
+    let text = format!("{LISTEN}run_as = \"nobody\"\n{}", user("user", "home", "elr"));
+    folder.write(&format!("{text}[log]\ntransfers = \"log/xferlog\"\n"));
+    let file = elsewhere.path().join("file");
+    symlink(&file, log.join("xferlog")).unwrap();
+    for content in [None, Some("of root")] {
+        if let Some(content) = content {
+            fs::write(&file, content).unwrap();
+        }
+        let outcome = folder.run(&["--config", "wharf.toml"]);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("it is a symbolic link, which root follows for nobody; "), "{}", outcome.stderr);
+        assert_eq!(fs::read_to_string(&file).ok().as_deref(), content);
+    }
+    fs::remove_file(log.join("xferlog")).unwrap();
+    let nobody = uzers::get_user_by_name("nobody").unwrap();
+    // The second time it is there already.
+    for _ in 0..2 {
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+        assert_eq!(fs::metadata(log.join("xferlog")).unwrap().uid(), nobody.uid());
+        assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+    }
+}

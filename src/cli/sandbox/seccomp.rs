@@ -35,6 +35,16 @@ const REFUSED: &[c_long] = &[
     libc::SYS_fanotify_init,
     libc::SYS_swapon,
     libc::SYS_swapoff,
+    // Owners and attributes of files by their names, which Landlock does not mind: an FTP server changes them of open files.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
     // Namespaces.
     libc::SYS_setns,
     libc::SYS_unshare,
@@ -148,4 +158,71 @@ fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<Seccomp
 /// The bits of a flag: the highest one is no sign.
 fn bits(flag: libc::c_int) -> u64 {
     flag.cast_unsigned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::{
+        fs::{CWD, XattrFlags},
+        io::Errno,
+        net::{AddressFamily, SocketType, socket},
+    };
+    use std::{io, os::unix::fs, process::Command, thread};
+
+    /// What a thread hears that these filters are in force for.
+    fn within<T: Send>(exec: bool, asks: impl FnOnce() -> T + Send) -> T {
+        let filters = filters(exec).unwrap();
+        let run = || {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            // All threads would be those of other tests as well.
+            filters.0.iter().for_each(|filter| seccompiler::apply_filter(filter).unwrap());
+            asks()
+        };
+        thread::scope(|scope| scope.spawn(run).join()).unwrap()
+    }
+
+    fn is_refused<T>(outcome: io::Result<T>) -> bool {
+        outcome.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
+    }
+
+    #[test]
+    fn what_no_ftp_server_asks_for_is_refused() {
+        let file = std::env::temp_dir().join(format!("wharf-seccomp-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let uid = rustix::process::getuid();
+        // All of it may be done, but for what takes privileges.
+        assert!(Command::new("true").status().unwrap().success());
+        rustix::fs::chownat(CWD, &file, Some(uid), None, rustix::fs::AtFlags::empty()).unwrap();
+        within(false, || {
+            assert!(is_refused(Command::new("true").status()));
+            assert!(is_refused(fs::chroot("/")));
+            assert_eq!(socket(AddressFamily::NETLINK, SocketType::RAW, None).unwrap_err(), Errno::PERM);
+            assert_eq!(
+                rustix::fs::chownat(CWD, &file, Some(uid), None, rustix::fs::AtFlags::empty()).unwrap_err(),
+                Errno::PERM
+            );
+            assert!(is_refused(fs::chown(&file, Some(uid.as_raw()), None)));
+            assert!(is_refused(fs::lchown(&file, Some(uid.as_raw()), None)));
+            assert_eq!(rustix::fs::setxattr(&file, "user.wharf", b"", XattrFlags::empty()), Err(Errno::PERM));
+        });
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[test]
+    fn what_an_ftp_server_asks_for_is_not() {
+        let file = std::env::temp_dir().join(format!("wharf-seccomp-allowed-{}", std::process::id()));
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        within(false, || {
+            for family in [AddressFamily::INET, AddressFamily::UNIX] {
+                socket(family, SocketType::STREAM, None).unwrap();
+            }
+            thread::spawn(|| {}).join().unwrap();
+            let written = std::fs::File::create(&file).unwrap();
+            fs::fchown(&written, Some(uid), Some(gid)).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from(fs::PermissionsExt::from_mode(0o600))).unwrap();
+        });
+        std::fs::remove_file(&file).unwrap();
+        within(true, || assert!(Command::new("true").status().unwrap().success()));
+    }
 }

@@ -12,6 +12,9 @@ use crate::proto::{
 };
 use alloc::{string::ToString, sync::Arc};
 
+/// Octets that a reply has beyond its limit: the code of the last line, and the end of that.
+const END: usize = 16;
+
 /// A verb of the embedder's that waits for its job.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -95,8 +98,10 @@ impl Session {
             _ => (451, FailureKind::Local.to_string()),
         };
         self.event(Event::Custom { verb: pending.verb, path: pending.path, code, note });
-        let start = self.unsent.len();
-        reply::reply_within(&mut self.unsent, code, text, self.config.limits.output);
+        let (start, most) = (self.unsent.len(), self.config.limits.output);
+        // A text is all that may be as long as what waits already: with a buffer that grows by doubling it would take twice as much.
+        self.unsent.reserve_exact(text.len().saturating_mul(3).min(most) + END);
+        reply::reply_within(&mut self.unsent, code, text, most);
         self.replied(start);
         // RFC 959 section 5.4: 421 says that the connection is closed.
         if close || code == 421 {

@@ -2,6 +2,7 @@
 use super::*;
 use crate::proto::{
     config::Limits,
+    custom::{Answer, CustomVerb},
     user::{Grant, PermissionSet, Permissions},
 };
 use alloc::{format, string::String, vec};
@@ -275,4 +276,30 @@ fn the_host_that_the_client_named_reaches_whoever_decides() {
     // The connection is IPv4 that is mapped to IPv6.
     assert_eq!(host("HOST 192.0.2.1\r\nUSER alice\r\nPASS secret\r\n").as_deref(), Some("192.0.2.1"));
     assert_eq!(host("HOST ftp.example.com\r\nREIN\r\nUSER alice\r\nPASS secret\r\n"), None);
+}
+
+#[test]
+fn a_long_answer_takes_no_more_memory_than_is_promised() {
+    const OUTPUT: usize = 1000;
+    for text in ["x", "\n", "\u{e4}"] {
+        let mut config = Config { custom_verbs: vec![CustomVerb::new("XLONG").unwrap().before_login()], ..Config::default() };
+        config.limits.output = OUTPUT;
+        // One octet more, and the verb would have to wait.
+        config.banner = "b".repeat(OUTPUT - 1 - "220 \r\n".len());
+        let connection = Connection::new(address(LOCAL), address(PEER));
+        let mut session = Session::new(Arc::new(config), connection, Instant::ZERO);
+        while session.poll().is_some() {}
+        session.handle(Instant::ZERO, Input::Bytes(b"XLONG\r\n"));
+        let mut job = None;
+        while let Some(output) = session.poll() {
+            if let Output::Start(id, _) = output {
+                job = Some(id);
+            }
+        }
+        let answer = Answer::new(200, text.repeat(OUTPUT * 10));
+        session.handle(Instant::ZERO, Input::Report(job.unwrap(), Report::Answered(Box::new(answer))));
+        let unsent = &session.unsent;
+        assert!(unsent.len() > 2 * OUTPUT - 10 && unsent.ends_with(b"\r\n"), "{} octets", unsent.len());
+        assert!(unsent.capacity() <= 2 * OUTPUT + 16, "{} octets for {}", unsent.capacity(), unsent.len());
+    }
 }
