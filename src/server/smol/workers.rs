@@ -5,7 +5,7 @@ use super::{
     super::{Server, runtime::Runtime, std},
     reactor::{Bell, Reactor, Watched},
 };
-use alloc::{format, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use async_executor::Executor;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, os::fd::OwnedFd, thread};
@@ -79,6 +79,8 @@ impl Runtime for Workers {
         let worker = self.0.iter().min_by_key(load).unwrap_or(&self.0[0]);
         worker.tasks.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(worker.tasks.clone());
+        // Boxed, since a task that awaits another has room for it twice: as what it was made with, and as what it awaits.
+        let task = Box::pin(task);
         let task = async move {
             task.await;
             drop(counted);
