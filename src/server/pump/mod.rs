@@ -9,6 +9,7 @@
 //! be sent to a pool of threads; [`Pump::exchange`] only moves what the socket takes or has. [`Pump::step`] does both in turns.
 //!
 //! **Invariant:** a pump knows one file, one socket and the octets between them; neither sessions nor jobs, and no clock.
+mod deflate;
 mod receive;
 mod send;
 mod splice;
@@ -36,6 +37,8 @@ const BARREN: usize = 16;
 /// What is asked of a transfer.
 pub(super) struct Options {
     pub(super) ascii: bool,
+    /// The level of MODE Z.
+    pub(super) deflate: Option<u8>,
     pub(super) skip: u64,
     pub(super) protect: bool,
     /// Octets to send, as far as they are known: only a hint.
@@ -48,6 +51,8 @@ pub(super) struct Pump {
     body: Body,
     rate: Rate,
     bytes: u64,
+    /// What is worked on may be a thousand times what is exchanged.
+    deflates: bool,
 }
 
 enum Body {
@@ -100,18 +105,18 @@ enum Trouble {
 impl Pump {
     /// Makes ready to move octets. Nothing is changed yet, neither the file nor the connection.
     pub(super) fn new(opened: Opened, options: Options, settings: &Settings) -> Self {
-        let Options { ascii, skip, protect, size, rate } = options;
+        let Options { ascii, deflate, skip, protect, size, rate } = options;
         // A codec of TLS records has its place between chunk and socket; without it what is to be protected does not go.
         if protect {
-            return Self { body: Body::Ended(Err(FailureKind::Tls.into())), rate, bytes: 0 };
+            return Self { body: Body::Ended(Err(FailureKind::Tls.into())), rate, bytes: 0, deflates: false };
         }
         let body = match opened {
-            Opened::Read(file) => Body::Send(Sender::file(file, ascii, skip, size, settings)),
-            Opened::List(lister) => Body::Send(Sender::listing(lister, skip)),
-            Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, settings)),
+            Opened::Read(file) => Body::Send(Sender::file(file, ascii, deflate, skip, size, settings)),
+            Opened::List(lister) => Body::Send(Sender::listing(lister, deflate, skip)),
+            Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, deflate.is_some(), settings)),
             Opened::Digest(_) => Body::Ended(Err(FailureKind::Local.into())),
         };
-        Self { body, rate, bytes: 0 }
+        Self { body, rate, bytes: 0, deflates: deflate.is_some() }
     }
 
     /// Octets that have gone over the data connection.
@@ -196,6 +201,7 @@ impl Pump {
                 (exchanged, exchanged == Err(Blocked::Socket))
             });
             match exchanged {
+                Ok(()) if self.deflates => {}
                 Ok(()) => barren = 0,
                 Err(Blocked::Socket) => return Step::Socket(interest),
                 Err(Blocked::Until(moment)) => return Step::Until(moment),
