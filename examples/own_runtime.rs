@@ -248,6 +248,11 @@ impl Socket for Watched {
         // Nothing is remembered of what was seen, so that there is nothing to be forgotten.
         let _ = call();
     }
+
+    fn unwatch(self) -> io::Result<OwnedFd> {
+        // Tasks that wait may still hold it.
+        self.socket.try_clone()
+    }
 }
 
 impl Drop for Watched {

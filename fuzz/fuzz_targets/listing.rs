@@ -52,7 +52,16 @@ fuzz_target!(|data: &[u8]| {
     long(&entry, &clock);
     names(&entry);
     let link = Role::Link(entry.target.as_deref());
-    facts(&entry, if bits & 4 != 0 { Role::Current } else if kind == FileKind::Symlink { link } else { Role::Member });
+    facts(
+        &entry,
+        if bits & 4 != 0 {
+            Role::Current
+        } else if kind == FileKind::Symlink {
+            link
+        } else {
+            Role::Member
+        },
+    );
 });
 
 /// The line without its end; `None` if nothing was written, which must be so for names that would be more than one line.

@@ -81,6 +81,8 @@ macro_rules! verbs {
 
 use Permission as P;
 
+const MODES: &str = if cfg!(feature = "deflate") { "S|Z" } else { "S" };
+
 const RANGE: &str = "\"path\" [start end]";
 
 /// The help of a verb that is done only where digests can be made.
@@ -126,7 +128,7 @@ verbs! {
     Mkd "MKD" Required LoggedIn Some(P::MakeDirectory), Keep Some(("path", "make a directory"));
     Mlsd "MLSD" Optional LoggedIn Some(P::List), Clear Some(("[path]", "list a directory for programs"));
     Mlst "MLST" Optional LoggedIn Some(P::List), Keep Some(("[path]", "show facts of a file"));
-    Mode "MODE" Required LoggedIn None, Clear Some(("S", "set the transfer mode"));
+    Mode "MODE" Required LoggedIn None, Clear Some((MODES, "set the transfer mode"));
     Nlst "NLST" Optional LoggedIn Some(P::List), Clear Some(("[path]", "list names"));
     Noop "NOOP" Forbidden Always None, Keep Some(("", "do nothing"));
     Opts "OPTS" Required Always None, Keep Some(("verb options", "set options of a command"));

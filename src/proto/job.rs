@@ -335,6 +335,9 @@ pub struct Transfer {
     pub login: JobId,
     /// Convert line ends (TYPE A).
     pub ascii: bool,
+    /// Compress what is sent, with this level of 0 to 9, and expect what is received to be compressed (MODE Z), *after* conversion
+    /// to the wire. All octets that are counted are those of the connection.
+    pub deflate: Option<u8>,
     /// Octets to leave out at the beginning, *after* conversion (REST in TYPE A, RFC 3659 section 5.2).
     pub skip: u64,
     /// Protect with TLS (PROT P).

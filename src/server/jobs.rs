@@ -277,13 +277,16 @@ impl<E> Jobs<E> {
         });
         let options = pump::Options {
             ascii: transfer.ascii,
+            deflate: transfer.deflate,
             skip: transfer.skip,
             protection,
             size: file.size,
             rate: Rate::new(transfer.rate, shared, now),
         };
         let pump = Pump::new(file.opened, options, &self.setup.settings);
-        Task::Transfer(Box::new(Transferring { pump, quick: file.quick, connection, path: file.path, direction }))
+        // To compress takes longer than to read or write what is in memory.
+        let quick = file.quick && transfer.deflate.is_none();
+        Task::Transfer(Box::new(Transferring { pump, quick, connection, path: file.path, direction }))
     }
 
     /// Lets go of whatever the job holds, but for a file that is to be closed where blocking is fine. What still comes of the

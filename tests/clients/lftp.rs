@@ -85,6 +85,21 @@ fn lftp_mirrors_links_by_mlsd() {
 }
 
 #[test]
+fn lftp_compresses() {
+    let daemon = Daemon::start("lftp_compresses");
+    tree::plant(&daemon.home().join("served"), 30);
+    let big = octets(3 << 20, 7);
+    fs::write(daemon.home().join("served/big.txt"), &big).expect("a file below target");
+    fs::write(daemon.home().join("served/zeros.txt"), vec![0; 5 << 20]).expect("a file below target");
+    let settings = ["ftp:use-mode-z yes", "ftp:mode-z-level 9"];
+    let Some(outcome) = lftp(&daemon, &settings, &["mirror served got", "mirror -R got stored"]) else { return };
+    assert!(outcome.all().contains("---> MODE Z"), "{outcome}");
+    let got = daemon.work().join("got");
+    tree::assert_same(&daemon.home().join("served"), &got, true, true);
+    tree::assert_same(&got, &daemon.home().join("stored"), true, true);
+}
+
+#[test]
 fn lftp_makes_links() {
     let daemon = Daemon::start("lftp_makes_links");
     daemon.prepare("made/sub/file", "contents");

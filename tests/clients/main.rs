@@ -23,6 +23,7 @@
 //! | FEAT, OPTS UTF8 ON, CLNT, HOST, LANG before login as well | `ftplib_before_login`, `lftp_*`, `rclone_*` |
 //! | times and modes set: MFMT, MFF, SITE UTIME in both forms, SITE CHMOD, SITE UMASK; links made: SITE SYMLINK | `ftplib_facts`, `lftp_mirrors`, `lftp_makes_links`, `rclone_*`, `ncftp_*` |
 //! | REST with STOR and APPE, kept over PASV, cleared by the transfer and by REST 0; 554 beyond the end | `ftplib_restart`, `curl_resumes`, `lftp_resumes`, `wget_continues`, `aria2_*`, `perl_*` |
+//! | MODE Z | `lftp_compresses` |
 //! | digests and free space: HASH, the X commands, AVBL | `ftplib_facts` |
 //! | commands pipelined | `lftp_mirrors` (sync-mode off), `curl_ranges` (ABOR and QUIT in one) |
 //! | connections dropped anywhere free their place at once; 20 logins in parallel from one address | `clients_that_vanish`, `parallel_logins` |

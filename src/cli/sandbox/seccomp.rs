@@ -220,7 +220,7 @@ mod tests {
             thread::spawn(|| {}).join().unwrap();
             let written = std::fs::File::create(&file).unwrap();
             fs::fchown(&written, Some(uid), Some(gid)).unwrap();
-            std::fs::set_permissions(&file, std::fs::Permissions::from(fs::PermissionsExt::from_mode(0o600))).unwrap();
+            std::fs::set_permissions(&file, fs::PermissionsExt::from_mode(0o600)).unwrap();
         });
         std::fs::remove_file(&file).unwrap();
         within(true, || assert!(Command::new("true").status().unwrap().success()));

@@ -3,6 +3,8 @@
 //! **Invariant:** a codec knows octets, entries and times handed to it, and neither sessions nor jobs.
 
 pub mod ascii;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 mod digits;
 pub mod glob;
 pub mod list;

@@ -20,7 +20,14 @@ pub(super) struct Parameters {
     pub(super) epsv_all: bool,
     /// OPTS HASH.
     pub(super) hash: Algorithm,
+    /// MODE Z rather than S.
+    pub(super) deflate: bool,
+    /// OPTS MODE Z LEVEL.
+    pub(super) level: u8,
 }
+
+/// How well MODE Z compresses until OPTS MODE Z says otherwise: as zlib does.
+const LEVEL: u8 = 6;
 
 impl Parameters {
     pub(super) fn new(config: &Config) -> Self {
@@ -31,6 +38,8 @@ impl Parameters {
             idle: config.timeout,
             epsv_all: false,
             hash: Algorithm::default(),
+            deflate: false,
+            level: LEVEL,
         }
     }
 }
@@ -62,7 +71,14 @@ impl Session {
 
     pub(super) fn mode(&mut self, argument: &[u8]) {
         match argument.to_ascii_uppercase().as_slice() {
-            b"S" => self.reply(200, "Transfer mode set to: S."),
+            b"S" => {
+                self.parameters.deflate = false;
+                self.reply(200, "Transfer mode set to: S.");
+            }
+            b"Z" if cfg!(feature = "deflate") => {
+                self.parameters.deflate = true;
+                self.reply(200, "MODE set to Z.");
+            }
             b"B" | b"C" | b"Z" => self.reply(504, "This mode is not implemented."),
             _ => self.reply(501, "MODE S."),
         }
@@ -103,7 +119,7 @@ impl Session {
         let config = self.config.clone();
         let tls = self.tls_is_available();
         let (facts, hashes) = (self.parameters.facts.feat(), self.parameters.hash.feat());
-        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 29] = [
+        let labels: [(Option<Verb>, bool, &dyn core::fmt::Display); 30] = [
             (Some(Verb::Auth), tls, &"AUTH TLS"),
             (Some(Verb::Avbl), true, &"AVBL"),
             (Some(Verb::Ccc), tls && config.tls.permit_ccc, &"CCC"),
@@ -119,6 +135,7 @@ impl Session {
             (Some(Verb::Mff), true, &"MFF modify;UNIX.mode;"),
             (Some(Verb::Mfmt), true, &"MFMT"),
             (Some(Verb::Mlst), true, &format_args!("MLST {facts}")),
+            (Some(Verb::Mode), cfg!(feature = "deflate"), &"MODE Z"),
             (Some(Verb::Pbsz), tls, &"PBSZ"),
             (Some(Verb::Prot), tls, &"PROT"),
             (Some(Verb::Rest), true, &"REST STREAM"),
@@ -176,11 +193,37 @@ impl Session {
                 let algorithm = self.parameters.hash;
                 self.reply(200, algorithm);
             }
+            Some(Verb::Mode) if cfg!(feature = "deflate") => match deflate_level(options) {
+                Some(level) => {
+                    self.parameters.level = level;
+                    self.reply(200, format_args!("MODE Z LEVEL set to {level}."));
+                }
+                None => self.reply(501, "OPTS MODE Z LEVEL and a digit."),
+            },
             // WinSCP asks so whether uploads can be resumed.
             Some(Verb::Rest) if options.eq_ignore_ascii_case(b"STOR") => self.reply(200, "OK."),
             _ => self.reply(501, "There is nothing to set about this command."),
         }
     }
+}
+
+/// The level that the options of OPTS MODE ask for: `Z`, back to what it was at first; `Z LEVEL 9`; `Z ENGINE ZLIB`, the only
+/// one there is.
+fn deflate_level(options: &[u8]) -> Option<u8> {
+    let upper = options.to_ascii_uppercase();
+    let mut words = upper.split(|octet| *octet == b' ');
+    if words.next() != Some(b"Z") {
+        return None;
+    }
+    let mut level = LEVEL;
+    while let Some(option) = words.next() {
+        match (option, words.next()?) {
+            (b"LEVEL", [digit @ b'0'..=b'9']) => level = digit - b'0',
+            (b"ENGINE", b"ZLIB") => {}
+            _ => return None,
+        }
+    }
+    Some(level)
 }
 
 /// A decimal number without sign, spaces or other adornment.

@@ -137,7 +137,8 @@ impl Session {
             None => write!(text, " Not logged in.\r\n"),
         };
         let kind = if self.parameters.ascii { "ASCII" } else { "Binary" };
-        let _ = write!(text, " TYPE: {kind}; STRUcture: File; MODE: Stream.\r\n ");
+        let mode = if self.parameters.deflate { "Deflate" } else { "Stream" };
+        let _ = write!(text, " TYPE: {kind}; STRUcture: File; MODE: {mode}.\r\n ");
         let _ = match (&self.running, &self.data) {
             (Running::Transfer(transfer), _) => {
                 let (verb, bytes, started) = transfer.progress();

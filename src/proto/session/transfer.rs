@@ -24,6 +24,8 @@ pub(super) struct UnderWay {
     stage: Stage,
     started: Instant,
     ascii: bool,
+    /// The level of MODE Z.
+    deflate: Option<u8>,
     /// Octets to leave out at the beginning: of the file as stored, or as TYPE A makes it.
     offset: u64,
     /// Octets that are known to have moved.
@@ -148,7 +150,8 @@ impl Session {
         let stage = Stage::Opening(self.start(Job::Open { login: user.job, open }));
         // Lines of listings have the ends of TYPE A already.
         let ascii = self.parameters.ascii && !is_listing(verb);
-        let transfer = UnderWay { verb, path, stage, started: self.now, ascii, offset, bytes: 0 };
+        let deflate = self.parameters.deflate.then_some(self.parameters.level);
+        let transfer = UnderWay { deflate, verb, path, stage, started: self.now, ascii, offset, bytes: 0 };
         self.running = Running::Transfer(Box::new(transfer));
         self.timers.stop(Timer::Idle);
     }
@@ -247,6 +250,7 @@ impl Session {
             via: *via,
             login: user.job,
             ascii: transfer.ascii,
+            deflate: transfer.deflate,
             skip: if transfer.ascii { transfer.offset } else { 0 },
             protect: self.security.protect,
             rate,

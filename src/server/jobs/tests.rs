@@ -65,7 +65,7 @@ fn retrieve(offset: u64) -> Job {
 
 fn transfer(file: JobId, via: JobId) -> Job {
     let (ascii, skip, protect) = (false, 0, false);
-    Job::Transfer(Transfer { file, via, login: LOGIN, ascii, skip, protect, rate: 0, user_rate: 1000 })
+    Job::Transfer(Transfer { file, via, login: LOGIN, ascii, deflate: None, skip, protect, rate: 0, user_rate: 1000 })
 }
 
 fn blocking(task: Task<Numbers>) -> Box<Blocking> {

@@ -11,6 +11,7 @@
 //! be sent to a pool of threads; [`Pump::exchange`] only moves what the socket takes or has. [`Pump::step`] does both in turns.
 //!
 //! **Invariant:** a pump knows one file, one socket and the octets between them; neither sessions nor jobs, and no clock.
+mod deflate;
 mod receive;
 mod send;
 mod splice;
@@ -40,6 +41,8 @@ const BARREN: usize = 16;
 /// What is asked of a transfer.
 pub(super) struct Options {
     pub(super) ascii: bool,
+    /// The level of MODE Z.
+    pub(super) deflate: Option<u8>,
     pub(super) skip: u64,
     /// What protects the connection, whether its handshake is over or not.
     pub(super) protection: Option<Box<Protection>>,
@@ -54,6 +57,8 @@ pub(super) struct Pump {
     protection: Option<Box<Protection>>,
     rate: Rate,
     bytes: u64,
+    /// What is worked on may be a thousand times what is exchanged.
+    deflates: bool,
 }
 
 enum Body {
@@ -126,16 +131,16 @@ impl From<usize> for Moved {
 impl Pump {
     /// Makes ready to move octets. Nothing is changed yet, neither the file nor the connection.
     pub(super) fn new(opened: Opened, options: Options, settings: &Settings) -> Self {
-        let Options { ascii, skip, protection, size, rate } = options;
-        // What is to be protected has to pass through memory.
-        let direct = settings.use_sendfile && protection.is_none();
+        let Options { ascii, deflate, skip, protection, size, rate } = options;
+        // What is to be protected or packed has to pass through memory.
+        let direct = settings.use_sendfile && protection.is_none() && deflate.is_none();
         let body = match opened {
-            Opened::Read(file) => Body::Send(Sender::file(file, ascii, skip, size, direct, settings)),
-            Opened::List(lister) => Body::Send(Sender::listing(lister, skip)),
-            Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, direct, settings)),
+            Opened::Read(file) => Body::Send(Sender::file(file, ascii, deflate, skip, size, direct, settings)),
+            Opened::List(lister) => Body::Send(Sender::listing(lister, deflate, skip)),
+            Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, deflate.is_some(), direct, settings)),
             Opened::Digest(_) => Body::Ended(Err(FailureKind::Local.into())),
         };
-        Self { body, protection, rate, bytes: 0 }
+        Self { body, protection, rate, bytes: 0, deflates: deflate.is_some() }
     }
 
     /// Whether the connection is as protected as it is to be: octets may move.
@@ -277,6 +282,7 @@ impl Pump {
                 (exchanged, exchanged == Err(Blocked::Socket))
             });
             match exchanged {
+                Ok(()) if self.deflates => {}
                 Ok(()) => barren = 0,
                 Err(Blocked::Socket) => return Step::Socket(interest),
                 Err(Blocked::Until(moment)) => return Step::Until(moment),

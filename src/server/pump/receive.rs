@@ -1,5 +1,5 @@
 //! From the client to a file.
-use super::{Moved, Next, STEP, Trouble, socket_trouble, splice::Conduit};
+use super::{Moved, Next, STEP, Trouble, deflate::Unpacker, socket_trouble, splice::Conduit};
 use crate::{
     proto::{codec::ascii::Decoder, failure::FailureKind},
     server::{
@@ -29,6 +29,7 @@ pub(super) struct Receiver {
     buffer: Vec<u8>,
     /// How large the buffer may become.
     full: usize,
+    unpacker: Option<Box<Unpacker>>,
     text: Option<Text>,
     /// Where large files go, if they may.
     conduit: Option<Conduit>,
@@ -55,11 +56,12 @@ struct Text {
 }
 
 impl Receiver {
-    pub(super) fn new(file: Box<dyn WriteFile>, ascii: bool, direct: bool, settings: &Settings) -> Self {
+    pub(super) fn new(file: Box<dyn WriteFile>, ascii: bool, deflate: bool, direct: bool, settings: &Settings) -> Self {
         Self {
             stage: Stage::Ready(file),
             buffer: Vec::new(),
             full: settings.ac_in_buffer_size.clamp(FULL, STEP),
+            unpacker: deflate.then(Box::default),
             text: ascii.then(Text::default),
             conduit: None,
             may_splice: direct && !ascii,
@@ -95,6 +97,9 @@ impl Receiver {
                 self.stage = Stage::Open(file);
             }
             Stage::Ended(mut file) => {
+                if let Some(unpacker) = &self.unpacker {
+                    unpacker.finish()?;
+                }
                 if let Some(Text { decoder, output }) = &mut self.text {
                     output.clear();
                     decoder.finish(output);
@@ -122,7 +127,15 @@ impl Receiver {
             (self.conduit, self.may_splice) = (None, false);
             rest.map_err(|_| FailureKind::Local)?;
         }
-        write_all(file, convert(&mut self.text, &self.buffer))?;
+        if let Some(unpacker) = &mut self.unpacker {
+            let (plain, more) = unpacker.unpack(&self.buffer)?;
+            write_all(file, convert(&mut self.text, plain))?;
+            if more {
+                return Ok(());
+            }
+        } else {
+            write_all(file, convert(&mut self.text, &self.buffer))?;
+        }
         let filled = self.buffer.len() == self.buffer.capacity();
         self.buffer.clear();
         if filled && self.buffer.capacity() < self.full {

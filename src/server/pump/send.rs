@@ -1,5 +1,5 @@
 //! From a file or listing to the client.
-use super::{Moved, Next, STEP, Trouble, socket_trouble};
+use super::{Moved, Next, STEP, Trouble, deflate::Packer, socket_trouble};
 use crate::{
     proto::{codec::ascii::Encoder, failure::FailureKind},
     server::{
@@ -18,8 +18,12 @@ const LISTING: usize = 64 * 1024;
 /// Octets of a file that are read at a time, if they pass through memory.
 const CHUNK: usize = 128 * 1024;
 
+/// The same, if they are to be compressed: a few milliseconds of work.
+const PACKED: usize = 64 * 1024;
+
 pub(super) struct Sender {
     source: Source,
+    packer: Option<Box<Packer>>,
     /// Octets to send, of which so many are sent.
     chunk: Vec<u8>,
     sent: usize,
@@ -59,12 +63,14 @@ impl Sender {
     pub(super) fn file(
         file: Box<dyn ReadFile>,
         ascii: bool,
+        deflate: Option<u8>,
         skip: u64,
         size: Option<u64>,
         direct: bool,
         settings: &Settings,
     ) -> Self {
         let buffer = buffer_size(size, settings);
+        let buffer = if deflate.is_some() { buffer.min(PACKED) } else { buffer };
         let source = if ascii {
             Source::Text { file, encoder: Encoder::new(skip), raw: alloc::vec![0; buffer] }
         } else if skip == 0 && direct && can_send_directly(&*file) {
@@ -72,12 +78,15 @@ impl Sender {
         } else {
             Source::Copy { file, skip, buffer }
         };
-        Self { source, chunk: Vec::new(), sent: 0, writable: true }
+        let packer = deflate.map(|level| Box::new(Packer::new(level)));
+        Self { source, packer, chunk: Vec::new(), sent: 0, writable: true }
     }
 
     /// A listing is text with its CR LF already, whatever TYPE says.
-    pub(super) fn listing(lister: Lister, skip: u64) -> Self {
-        Self { source: Source::Listing { lister: Box::new(lister), skip }, chunk: Vec::new(), sent: 0, writable: true }
+    pub(super) fn listing(lister: Lister, deflate: Option<u8>, skip: u64) -> Self {
+        let source = Source::Listing { lister: Box::new(lister), skip };
+        let packer = deflate.map(|level| Box::new(Packer::new(level)));
+        Self { source, packer, chunk: Vec::new(), sent: 0, writable: true }
     }
 
     pub(super) fn next(&self) -> Next {
@@ -134,6 +143,9 @@ impl Sender {
             }
             Source::Nothing => return Ok(ControlFlow::Break(())),
             Source::Direct { .. } => {}
+        }
+        if let Some(packer) = &mut self.packer {
+            packer.pack(&mut self.chunk, &mut self.sent, matches!(self.source, Source::Nothing));
         }
         Ok(ControlFlow::Continue(()))
     }

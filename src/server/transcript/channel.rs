@@ -1,7 +1,10 @@
 //! A simulated data connection: the client's end of it, and the transfer at the server's.
 use super::super::fs::perform::Opened;
 use crate::proto::{
-    codec::ascii::{Decoder, Encoder},
+    codec::{
+        ascii::{Decoder, Encoder},
+        deflate::{Deflater, Inflater},
+    },
     failure::{Failure, FailureKind},
     job::{JobId, Transfer},
 };
@@ -85,6 +88,8 @@ pub(super) struct Moving {
     protect: bool,
     file: Opened,
     codec: Codec,
+    deflater: Option<Deflater>,
+    inflater: Option<Inflater>,
     begun: bool,
     /// Octets that went over the connection.
     pub(super) bytes: u64,
@@ -114,7 +119,11 @@ impl Moving {
             (Opened::Read(_) | Opened::List(_) | Opened::Digest(_), true) => Codec::Send(Encoder::new(transfer.skip)),
             (Opened::Write(_) | Opened::Read(_) | Opened::List(_) | Opened::Digest(_), false) => Codec::Image,
         };
-        Self { id, via: transfer.via, protect: transfer.protect, file, codec, begun: false, bytes: 0 }
+        let (mut deflater, mut inflater) = (transfer.deflate.map(Deflater::new), None);
+        if let Opened::Write(_) = file {
+            inflater = deflater.take().map(|_| Inflater::default());
+        }
+        Self { id, via: transfer.via, protect: transfer.protect, file, codec, deflater, inflater, begun: false, bytes: 0 }
     }
 
     /// Whether anything would happen now.
@@ -176,6 +185,10 @@ impl Moving {
                 let input: Vec<u8> = channel.to_server.drain(..most.min(channel.to_server.len())).collect();
                 self.bytes += input.len() as u64;
                 let ends = channel.to_server.is_empty() && channel.ended;
+                let input = match &mut self.inflater {
+                    Some(inflater) => unpacked(inflater, &input, ends)?,
+                    None => input,
+                };
                 match &mut self.codec {
                     Codec::Receive(decoder) => {
                         decoder.decode(&input, &mut output);
@@ -204,7 +217,14 @@ impl Moving {
         if output.is_empty() {
             return match &self.codec {
                 Codec::Send(encoder) if encoder.skipping() > 0 => Err(FailureKind::OffsetBeyondEnd.into()),
-                Codec::Image | Codec::Send(_) | Codec::Receive(_) => Ok(true),
+                Codec::Image | Codec::Send(_) | Codec::Receive(_) => {
+                    if let Some(deflater) = &mut self.deflater {
+                        deflater.finish(&mut output);
+                        self.bytes += output.len() as u64;
+                        channel.deliver(&output);
+                    }
+                    Ok(true)
+                }
             };
         }
         let sent = match &mut self.codec {
@@ -215,6 +235,14 @@ impl Moving {
             }
             Codec::Image | Codec::Receive(_) => output,
         };
+        let sent = match &mut self.deflater {
+            Some(deflater) => {
+                let mut packed = Vec::new();
+                deflater.deflate(&sent, &mut packed);
+                packed
+            }
+            None => sent,
+        };
         channel.deliver(&sent);
         self.bytes += sent.len() as u64;
         Ok(false)
@@ -224,6 +252,19 @@ impl Moving {
         match self.file {
             Opened::Write(file) => file.commit(),
             Opened::Read(_) | Opened::List(_) | Opened::Digest(_) => Ok(()),
+        }
+    }
+}
+
+fn unpacked(inflater: &mut Inflater, mut packed: &[u8], ends: bool) -> Result<Vec<u8>, Failure> {
+    let damaged = || Failure::new(FailureKind::ConnectionLost).with_text("The compressed data is damaged.");
+    let mut plain = Vec::new();
+    loop {
+        let before = plain.len();
+        let used = inflater.inflate(packed, &mut plain, CHUNK).map_err(|_| damaged())?;
+        packed = &packed[used..];
+        if packed.is_empty() && plain.len() - before < CHUNK {
+            return if ends && !inflater.is_ended() { Err(damaged()) } else { Ok(plain) };
         }
     }
 }

@@ -78,6 +78,8 @@ pub(super) enum Step {
         from: Option<IpAddr>,
     },
     DataSend(Template),
+    /// As a zlib stream.
+    DataSendPacked(Template),
     DataEnd,
     DataDrop,
     DataLines(OfLines),
@@ -121,6 +123,8 @@ pub(super) enum OfLines {
 #[derive(Clone, Debug)]
 pub(super) enum OfData {
     Is(Template),
+    /// It is a zlib stream of this.
+    IsPacked(Template),
     Matches(Expression),
     Count(usize),
 }
@@ -267,7 +271,8 @@ fn step(line: &str) -> Result<Step, String> {
         "D</" => Ok(Step::Data(OfData::Matches(expression()?))),
         "D<#" => Ok(Step::Data(OfData::Count(number()?))),
         "D<?" => Ok(Step::DataAtLeast(number()?)),
-        "D>z" | "D<z" => Ok(Step::Unplayable("MODE Z")),
+        "D>z" => Ok(Step::DataSendPacked(octets()?)),
+        "D<z" => Ok(Step::Data(OfData::IsPacked(octets()?))),
         "D<b" => Ok(Step::Unplayable("MODE B")),
         "D~" => bare(Step::DataClosed),
         "T:" => match rest {

@@ -5,6 +5,7 @@ use super::{
     reply::Reply,
     world::{Outcome, World},
 };
+use crate::proto::codec::deflate::{Deflater, Inflater};
 use alloc::{
     collections::VecDeque,
     format,
@@ -167,6 +168,13 @@ impl Stage<'_> {
             Step::DataSend(octets) => {
                 let octets = octets.octets(&self.variables).map_err(expected("octets to send"))?;
                 self.world.data_send(&octets).map_err(on_data)?;
+            }
+            Step::DataSendPacked(octets) => {
+                let octets = octets.octets(&self.variables).map_err(expected("octets to send"))?;
+                let (mut deflater, mut packed) = (Deflater::new(6), Vec::new());
+                deflater.deflate(&octets, &mut packed);
+                deflater.finish(&mut packed);
+                self.world.data_send(&packed).map_err(on_data)?;
             }
             Step::DataEnd => self.world.data_end().map_err(on_data)?,
             Step::DataDrop => self.world.data_drop().map_err(on_data)?,
@@ -342,6 +350,12 @@ impl Stage<'_> {
             OfData::Is(octets) => {
                 let octets = octets.octets(&self.variables).map_err(trouble)?;
                 (self.data == octets, format!("the data {}", quoted(&octets)))
+            }
+            OfData::IsPacked(octets) => {
+                let octets = octets.octets(&self.variables).map_err(trouble)?;
+                let (mut inflater, mut data) = (Inflater::default(), Vec::new());
+                let all = inflater.inflate(&self.data, &mut data, octets.len() + 1) == Ok(self.data.len());
+                (all && inflater.is_ended() && data == octets, format!("a zlib stream of the data {}", quoted(&octets)))
             }
             OfData::Matches(expression) => {
                 let found = expression.find(&self.data, Reading::Octets, &mut self.variables).map_err(trouble)?;
