@@ -168,13 +168,8 @@ pub(super) enum Command {
 }
 
 fn engine_help() -> String {
-    let names = |available: bool| {
-        let names = Engine::NAMES.iter().filter(|(_, engine)| engine.available().is_ok() == available);
-        names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    };
-    let missing = Some(names(false)).filter(|names| !names.is_empty());
-    let refused = missing.map(|names| format!(" [refused: not in this build: {names}]")).unwrap_or_default();
-    format!("What drives the sessions: {} [default: {}]{refused}", names(true), Engine::DEFAULT)
+    let names = Engine::NAMES.map(|(name, _)| name).join(", ");
+    format!("What drives the sessions: {names} [default: {}]", Engine::DEFAULT)
 }
 
 fn engine(name: &str) -> Result<Engine, String> {

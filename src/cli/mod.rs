@@ -3,6 +3,7 @@
 //! **Invariant:** it uses the public API of the library and nothing else, as any program could.
 mod args;
 mod background;
+mod child;
 mod config_file;
 mod document;
 mod hash;
@@ -32,6 +33,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
+use wharf::server::processes::Child;
 
 /// Why the daemon ends otherwise than as asked.
 #[derive(Debug)]
@@ -66,6 +68,14 @@ impl fmt::Display for Failure {
 /// Does what the flags say; the exit code is 0 if it ends as asked, 1 if it fails while running, 2 if the flags or the
 /// configuration are wrong.
 pub(crate) fn run() -> ExitCode {
+    match Child::inherit() {
+        Ok(None) => {}
+        Ok(Some(child)) => return child::run(child),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "wharf: {error}");
+            return ExitCode::from(1);
+        }
+    }
     let outcome = execute(Args::parse());
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     complain(&failure);

@@ -86,27 +86,39 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
     /// Takes the connections that wait, and has each of those that are let in started.
     pub(super) fn accept(&mut self, listener: &impl Endpoint, mut start: impl FnMut(&Arc<Shared>, Guest<E>)) -> Pause {
         for _ in 0..BATCH {
-            let accepted = listener.attempt(Interest::Readable, |listener| {
-                let accepted = sockets::accept(listener);
-                let blocked = matches!(accepted, Err(Errno::AGAIN));
-                (accepted, blocked)
-            });
-            match accepted {
-                Ok((control, peer)) => {
-                    let admitted = admit(&self.shared, control, peer, sockets::prepare_control);
-                    self.take_in(admitted, &mut start);
-                }
-                Err(Errno::AGAIN) => return Pause::Empty,
-                Err(error) if sockets::is_passing(error) => {}
-                Err(Errno::MFILE | Errno::NFILE) => {
-                    self.reserve.refuse_one(&self.shared, listener);
-                    // Descriptors come back when sessions end, which takes a while.
-                    return Pause::Short;
-                }
-                Err(_) => return Pause::Short,
+            if let Some(pause) = self.accept_one(listener, &mut start) {
+                return pause;
             }
         }
         Pause::Turn
+    }
+
+    /// The same for one connection; `None`: there may be more.
+    pub(super) fn accept_one(
+        &mut self,
+        listener: &impl Endpoint,
+        mut start: impl FnMut(&Arc<Shared>, Guest<E>),
+    ) -> Option<Pause> {
+        let accepted = listener.attempt(Interest::Readable, |listener| {
+            let accepted = sockets::accept(listener);
+            let blocked = matches!(accepted, Err(Errno::AGAIN));
+            (accepted, blocked)
+        });
+        match accepted {
+            Ok((control, peer)) => {
+                let admitted = admit(&self.shared, control, peer, sockets::prepare_control);
+                self.take_in(admitted, &mut start);
+            }
+            Err(Errno::AGAIN) => return Some(Pause::Empty),
+            Err(error) if sockets::is_passing(error) => {}
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.reserve.refuse_one(&self.shared, listener);
+                // Descriptors come back when sessions end, which takes a while.
+                return Some(Pause::Short);
+            }
+            Err(_) => return Some(Pause::Short),
+        }
+        None
     }
 
     /// Has a connection started that was let in, or keeps it until it is known whose it is.

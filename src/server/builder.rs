@@ -3,6 +3,7 @@ use super::{
     Settings,
     auth::{Authorizer, Denied},
     handle::Handle,
+    limits::Limits,
     registry::{Admission, Hooks, SessionInfo, Setup, Shared},
     sockets, std,
     verb::Request,
@@ -83,10 +84,10 @@ impl fmt::Debug for Server {
 /// may be called by several threads at once.
 #[derive(Default)]
 pub struct Builder {
-    config: Config,
-    settings: Settings,
-    authorizer: Option<Arc<dyn Authorizer>>,
-    hooks: Hooks,
+    pub(super) config: Config,
+    pub(super) settings: Settings,
+    pub(super) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(super) hooks: Hooks,
     sources: Vec<Source>,
 }
 
@@ -329,7 +330,8 @@ impl Builder {
         }
         let (stop, accepting) = io::pipe().map_err(BindError::System)?;
         let setup = Setup::new(self.config, self.settings, authorizer, &self.hooks);
-        Ok(Server { shared: Arc::new(Shared::new(setup, addresses, self.hooks, accepting)), listeners, stop })
+        let shared = Shared::new(setup, addresses, self.hooks, Limits::default(), Some(accepting));
+        Ok(Server { shared: Arc::new(shared), listeners, stop })
     }
 }
 

@@ -454,19 +454,7 @@ impl Blocking {
     pub(super) fn run(self) -> Finished {
         let id = self.id;
         let (report, kept) = match self.work {
-            Work::Login { shared, setup, session, login } => match setup.authorizer.authenticate(&login) {
-                Ok(Account { grant, files }) => match permit(&shared, session, &grant) {
-                    Ok(()) => {
-                        let user = User { name: grant.name.as_str().into(), files };
-                        (Report::Granted(Box::new(grant)), Kept::Login(user))
-                    }
-                    Err(denied) => (Report::Rejected(denied.to_string()), Kept::Nothing),
-                },
-                Err(denied) => {
-                    shared.limits.login_failed(login.peer.ip(), &setup.settings, shared.clock.now());
-                    (Report::Denied(denied.0), Kept::Nothing)
-                }
-            },
+            Work::Login { shared, setup, session, login } => log_in(&shared, &setup, session, &login),
             Work::Fs { files, op } => (perform::perform(&*files, &op), Kept::Nothing),
             Work::Open { files, open } => open_file(&*files, id, open),
             Work::Read { list, mut file, limit } => {
@@ -483,6 +471,27 @@ impl Blocking {
             }
         };
         Finished { id, report, kept }
+    }
+}
+
+fn log_in(shared: &Shared, setup: &Setup, session: SessionId, login: &Login) -> (Report, Kept) {
+    if !shared.limits.begin_login() {
+        return (Report::Denied(None), Kept::Nothing);
+    }
+    let outcome = setup.authorizer.authenticate(login);
+    shared.limits.end_login(outcome.is_err());
+    match outcome {
+        Ok(Account { grant, files }) => match permit(shared, session, &grant) {
+            Ok(()) => {
+                let user = User { name: grant.name.as_str().into(), files };
+                (Report::Granted(Box::new(grant)), Kept::Login(user))
+            }
+            Err(denied) => (Report::Rejected(denied.to_string()), Kept::Nothing),
+        },
+        Err(denied) => {
+            shared.limits.login_failed(login.peer.ip(), &setup.settings, shared.clock.now());
+            (Report::Denied(denied.0), Kept::Nothing)
+        }
     }
 }
 

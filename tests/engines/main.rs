@@ -27,6 +27,8 @@ mod limits;
 #[cfg(feature = "files")]
 mod local;
 mod own_loop;
+#[cfg(all(feature = "processes", feature = "files", target_os = "linux"))]
+mod processes;
 mod proxy;
 #[cfg(feature = "tokio")]
 mod runtime;
@@ -38,6 +40,18 @@ mod transfer;
 
 /// Makes a test with each engine of each function.
 macro_rules! with_each_engine {
+    ($($test:ident)*) => {
+        crate::with_engines_of_one_process! { $($test)* }
+        #[cfg(all(feature = "processes", feature = "files"))]
+        mod processes {
+            $(#[test] fn $test() {
+                super::$test(crate::server::Engine::Processes(concat!(module_path!(), "::", stringify!($test))));
+            })*
+        }
+    };
+}
+/// The same, but for the one whose sessions do not see what a test does.
+macro_rules! with_engines_of_one_process {
     ($($test:ident)*) => {
         crate::with_engine! { "threads" threads (crate::server::Engine::Threads) $($test)* }
         crate::with_engine! { "tokio" tokio_of_one_thread (crate::server::Engine::Tokio(1)) $($test)* }
@@ -55,4 +69,4 @@ macro_rules! with_engine {
         }
     };
 }
-use {with_each_engine, with_engine};
+use {with_each_engine, with_engine, with_engines_of_one_process};
