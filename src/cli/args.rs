@@ -14,6 +14,10 @@ Signals:
   SIGTERM, SIGINT  stop: transfers may go on for a while (shutdown_timeout); a second one stops at once
   SIGHUP           read the configuration file again, and drop nobody
 
+Sockets of systemd:
+  Listeners of a socket unit (Accept=no) take the place of those that the configuration names. With Type=notify systemd is told
+  when it listens.
+
 Exit codes:
   0  stopped as asked
   1  failed while running
@@ -82,6 +86,10 @@ pub(super) struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Serve the one connection that is standard input, as inetd and systemd (Accept=yes) hand it over, and exit
+    #[arg(long)]
+    pub(super) inetd: bool,
 
     /// Validate the configuration, print the effective one as TOML, and exit
     #[arg(long)]

@@ -7,6 +7,7 @@ mod child;
 mod config_file;
 mod document;
 mod hash;
+mod inherited;
 mod keys;
 mod local_time;
 mod log;
@@ -108,6 +109,9 @@ fn execute(args: Args) -> Result<(), Failure> {
         // Whoever checks it may be another user than whoever starts it: that is not remarked on.
         options.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         return print(show::toml(&options).as_bytes());
+    }
+    if args.inetd {
+        return inherited::serve(&args, &options, users);
     }
     serve::run(args, password, options, users)
 }

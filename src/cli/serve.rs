@@ -3,7 +3,7 @@ use super::{
     Failure,
     args::Args,
     background::Background,
-    child, log,
+    child, inherited, log,
     options::{LogOptions, Options, Sandbox},
     privileges::{self, Account},
     problem::Problem,
@@ -99,6 +99,7 @@ impl Start {
         log.start().map_err(cannot_start)?;
         transfers.as_ref().map_or(Ok(()), TransferLog::start).map_err(cannot_start)?;
         announce(&options, server.addresses());
+        inherited::tell_ready();
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
         let brief = Brief::new(&options);
@@ -118,7 +119,7 @@ impl Start {
 }
 
 /// Goes on as another account, if one is named.
-fn assume(account: Option<&Account>, options: &Options) -> Result<(), Failure> {
+pub(super) fn assume(account: Option<&Account>, options: &Options) -> Result<(), Failure> {
     let Some(account) = account else {
         if privileges::is_root() {
             let remedy = "name another user in run_as, or start it as one (ports from 1024 on need no privileges)";
@@ -160,10 +161,14 @@ fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLo
         // Within the sandbox it could not be found out how much of the processor this process may have.
         settings.workers = thread::available_parallelism().map_or(1, NonZero::get);
     }
-    let build = |without: Option<SocketAddr>| {
+    let mut inherited = inherited::listeners()?;
+    let mut build = |without: Option<SocketAddr>| {
         let refusals = Refusals::default();
         let builder = describe(options.config.clone(), settings.clone(), table.clone(), transfers.cloned())
             .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
+        if !inherited.is_empty() {
+            return inherited.drain(..).fold(builder, Builder::listener).build();
+        }
         let addresses = options.listen.iter().filter(|address| Some(**address) != without);
         addresses.fold(builder, |builder, address| builder.bind(*address)).build()
     };
