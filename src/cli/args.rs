@@ -14,6 +14,10 @@ Signals:
   SIGTERM, SIGINT  stop: transfers may go on for a while (shutdown_timeout); a second one stops at once
   SIGHUP           read the configuration file again, and drop nobody
 
+Sockets of systemd:
+  Listeners of a socket unit (Accept=no) take the place of those that the configuration names. With Type=notify systemd is told
+  when it listens.
+
 Exit codes:
   0  stopped as asked
   1  failed while running
@@ -82,6 +86,10 @@ pub(super) struct Args {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// Serve the one connection that is standard input, as inetd and systemd (Accept=yes) hand it over, and exit
+    #[arg(long)]
+    pub(super) inetd: bool,
 
     /// Validate the configuration, print the effective one as TOML, and exit
     #[arg(long)]
@@ -168,13 +176,8 @@ pub(super) enum Command {
 }
 
 fn engine_help() -> String {
-    let names = |available: bool| {
-        let names = Engine::NAMES.iter().filter(|(_, engine)| engine.available().is_ok() == available);
-        names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    };
-    let missing = Some(names(false)).filter(|names| !names.is_empty());
-    let refused = missing.map(|names| format!(" [refused: not in this build: {names}]")).unwrap_or_default();
-    format!("What drives the sessions: {} [default: {}]{refused}", names(true), Engine::DEFAULT)
+    let names = Engine::NAMES.map(|(name, _)| name).join(", ");
+    format!("What drives the sessions: {names} [default: {}]", Engine::DEFAULT)
 }
 
 fn engine(name: &str) -> Result<Engine, String> {

@@ -14,6 +14,7 @@ use wharf::{
         address::{PassivePorts, host_name},
         command::Verb,
         path::VirtualPath,
+        secret::Secret,
         user::{PermissionOverride, PermissionSet},
     },
     server::{
@@ -111,9 +112,7 @@ fn address(item: &Item<'_>) -> Result<SocketAddr, Problem> {
 }
 
 fn engine(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
-    set(top, "engine", &mut options.engine, |item| {
-        item.choice(&Engine::NAMES)?.available().map_err(|missing| item.problem(missing))
-    })?;
+    set(top, "engine", &mut options.engine, |item| item.choice(&Engine::NAMES))?;
     set(top, "workers", &mut options.settings.workers, |item| item.number(0..=1024))
 }
 
@@ -315,38 +314,49 @@ fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOpti
     if options.users.iter().any(|user| user.name == name) {
         return Err(item.problem(format!("there is a user {name:?} already: choose another name")));
     }
-    let password = match (section.take("password"), section.take("password_hash")) {
+    let (password, stored) = match (section.take("password"), section.take("password_hash")) {
         (Some(plain), None) if plain.text()?.is_empty() => {
             return Err(plain.problem("the password is empty: write one, or password_hash = \"*\" if nobody is to log in"));
         }
         (Some(plain), None) => {
             options.plain_passwords = true;
-            Password::plain(plain.text()?)
+            (Password::plain(plain.text()?), Secret::from(plain.text()?))
         }
-        (None, Some(hash)) => Password::hashed(hash.text()?)
-            .map_err(|error| hash.problem(format!("{error}; `wharf hash-password` makes one that does")))?,
+        (None, Some(hash)) => {
+            let text = hash.text()?;
+            let password = Password::hashed(text)
+                .map_err(|error| hash.problem(format!("{error}; `wharf hash-password` makes one that does")))?;
+            let stored = if password.is_hashed() { text.into() } else { Secret::default() };
+            (password, stored)
+        }
         (Some(_), Some(hash)) => return Err(hash.problem("this user has a password already: leave out one of the two")),
         (None, None) => {
             let remedy = "add password_hash = \"...\", as `wharf hash-password` makes it, or password = \"...\"";
             return Err(section.problem(&format!("the user {name:?} has no password: {remedy}")));
         }
     };
-    user(section, name, password, options)
+    user(section, name, password, stored, options)
 }
 
 fn read_anonymous(section: Section<'_>, options: &Options) -> Result<UserOptions, Problem> {
     if options.users.iter().any(UserOptions::is_anonymous) {
         return Err(section.problem("there is a [[user]] with the name \"anonymous\" already: leave out one of the two"));
     }
-    user(section, ANONYMOUS.into(), Password::any(), options)
+    user(section, ANONYMOUS.into(), Password::any(), Secret::default(), options)
 }
 
 /// The keys that all users have.
-fn user(mut section: Section<'_>, name: String, password: Password, options: &Options) -> Result<UserOptions, Problem> {
+fn user(
+    mut section: Section<'_>,
+    name: String,
+    password: Password,
+    stored: Secret,
+    options: &Options,
+) -> Result<UserOptions, Problem> {
     let Some(home) = section.take("home") else {
         return Err(section.problem("home is missing: add home = \"...\", the directory to serve"));
     };
-    let mut user = UserOptions::new(name, password, home.path()?, home.place());
+    let mut user = UserOptions::new(name, password, stored, home.path()?, home.place());
     set(&mut section, "perm", &mut user.permissions, permissions)?;
     set(&mut section, "msg_login", &mut user.msg_login, text)?;
     set(&mut section, "msg_quit", &mut user.msg_quit, text)?;

@@ -5,6 +5,7 @@ use super::{
     options::{LogFormat, LogOptions},
 };
 use core::{fmt, net::SocketAddr};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Write as _};
 use tracing::{
     Level, Subscriber, debug,
@@ -30,10 +31,19 @@ use wharf::{
 /// up or ends a session.
 pub(super) fn init(options: &LogOptions) -> Background {
     let background = Background::new(StandardError);
-    let lines = background.clone();
+    subscribe(options, Lines::Behind(background.clone()));
+    background
+}
+
+/// The same in the process of one session, which has no thread for it: it waits a moment, if need be.
+pub(super) fn init_here(options: &LogOptions) {
+    subscribe(options, Lines::Here);
+}
+
+fn subscribe(options: &LogOptions, lines: Lines) {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(options.level)
-        .with_writer(move || Piece(lines.clone()))
+        .with_writer(move || lines.clone())
         .with_ansi(false)
         // It would complain on standard error, of all places.
         .log_internal_errors(false);
@@ -44,7 +54,6 @@ pub(super) fn init(options: &LogOptions) -> Background {
             tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).with_target(false).finish())
         }
     };
-    background
 }
 
 struct StandardError;
@@ -57,12 +66,28 @@ impl Sink for StandardError {
     }
 }
 
-/// What a line is written to: whole lines come, in one piece each.
-struct Piece(Background);
+/// How long a session waits at most until its line can be written; then it is lost.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-impl io::Write for Piece {
+/// What a line is written to: whole lines come, in one piece each.
+#[derive(Clone)]
+enum Lines {
+    Behind(Background),
+    Here,
+}
+
+impl io::Write for Lines {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.write(octets);
+        match self {
+            Self::Behind(background) => background.write(octets),
+            Self::Here => {
+                let stderr = rustix::stdio::stderr();
+                // A pipe that is ready takes 4096 octets at least, which is more than most lines, and does not cut them.
+                if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE)).is_ok_and(|ready| ready > 0) {
+                    let _ = rustix::io::write(stderr, octets);
+                }
+            }
+        }
         Ok(octets.len())
     }
 

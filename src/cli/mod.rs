@@ -3,9 +3,11 @@
 //! **Invariant:** it uses the public API of the library and nothing else, as any program could.
 mod args;
 mod background;
+mod child;
 mod config_file;
 mod document;
 mod hash;
+mod inherited;
 mod keys;
 mod local_time;
 mod log;
@@ -32,6 +34,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
+use wharf::server::processes::Child;
 
 /// Why the daemon ends otherwise than as asked.
 #[derive(Debug)]
@@ -66,6 +69,14 @@ impl fmt::Display for Failure {
 /// Does what the flags say; the exit code is 0 if it ends as asked, 1 if it fails while running, 2 if the flags or the
 /// configuration are wrong.
 pub(crate) fn run() -> ExitCode {
+    match Child::inherit() {
+        Ok(None) => {}
+        Ok(Some(child)) => return child::run(child),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "wharf: {error}");
+            return ExitCode::from(1);
+        }
+    }
     let outcome = execute(Args::parse());
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     complain(&failure);
@@ -98,6 +109,9 @@ fn execute(args: Args) -> Result<(), Failure> {
         // Whoever checks it may be another user than whoever starts it: that is not remarked on.
         options.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         return print(show::toml(&options).as_bytes());
+    }
+    if args.inetd {
+        return inherited::serve(&args, &options, users);
     }
     serve::run(args, password, options, users)
 }

@@ -111,6 +111,8 @@ pub(super) enum LogFormat {
 pub(super) struct UserOptions {
     pub(super) name: String,
     pub(super) password: Password,
+    /// The password or its hash, as it was given.
+    pub(super) stored: Secret,
     pub(super) home: PathBuf,
     /// What named the home, for the case that it cannot be opened.
     pub(super) home_place: String,
@@ -124,10 +126,11 @@ pub(super) struct UserOptions {
 
 impl UserOptions {
     /// A user with the defaults that the library has.
-    pub(super) fn new(name: String, password: Password, home: PathBuf, home_place: String) -> Self {
+    pub(super) fn new(name: String, password: Password, stored: Secret, home: PathBuf, home_place: String) -> Self {
         Self {
             name,
             password,
+            stored,
             home,
             home_place,
             permissions: PermissionSet::READ,
@@ -194,9 +197,14 @@ impl Options {
         if options.settings.workers != 0 && !options.engine.has_workers() {
             options.warnings.push(format!("workers counts for nothing with the engine {:?}", options.engine.to_string()));
         }
-        options.config.utf8 = options.files.encoding.is_none();
-        options.report_dialogue_to(options.log.level);
+        options.settle();
         Ok(options)
+    }
+
+    /// Derives what follows from other settings.
+    pub(super) fn settle(&mut self) {
+        self.config.utf8 = self.files.encoding.is_none();
+        self.report_dialogue_to(self.log.level);
     }
 
     /// Lets sessions tell of their dialogue if a log of this level shows it.
@@ -240,18 +248,20 @@ impl Options {
                 return Err(Problem::new(flag, "the password is empty: choose one"));
             }
             Some((name, password)) => {
-                let password = Password::plain(password.clone());
+                let (stored, password) = (password.clone(), Password::plain(password.clone()));
                 if let Some(index) = self.users.iter().position(|user| user.name == *name) {
                     self.users[index].password = password;
+                    self.users[index].stored = stored;
                     &mut self.users[index]
                 } else {
-                    let user = UserOptions::new(name.clone(), password, current()?, "the current directory".into());
+                    let user = UserOptions::new(name.clone(), password, stored, current()?, "the current directory".into());
                     self.users.push(user);
                     self.users.last_mut().expect("it was pushed just now")
                 }
             }
             None if args.config.is_none() => {
-                let user = UserOptions::new(ANONYMOUS.into(), Password::any(), current()?, "the current directory".into());
+                let (anybody, here) = (Password::any(), "the current directory".into());
+                let user = UserOptions::new(ANONYMOUS.into(), anybody, Secret::default(), current()?, here);
                 self.users.push(user);
                 self.users.last_mut().expect("it was pushed just now")
             }
@@ -288,7 +298,7 @@ impl Options {
             }
         }
         if let Some(engine) = args.engine {
-            self.engine = engine.available().map_err(|error| missing("--engine", error))?;
+            self.engine = engine;
         }
         let (config, settings) = (&mut self.config, &mut self.settings);
         if let Some(ports) = &args.range {

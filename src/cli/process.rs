@@ -12,6 +12,12 @@ pub(super) fn raise_limit_of_descriptors() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
+/// Has the process called by its name, where the system knows it by that of a link to the program.
+pub(super) fn rename() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_name(c"wharf");
+}
+
 /// Lets an upload fail that reaches the largest size of a file (`ulimit -f`): else a signal would end the process, and with it
 /// all sessions.
 pub(super) fn survive_large_files() -> io::Result<()> {

@@ -3,8 +3,8 @@ use super::{
     Failure,
     args::Args,
     background::Background,
-    log,
-    options::{LogFormat, Options, Sandbox},
+    child, inherited, log,
+    options::{LogOptions, Options, Sandbox},
     privileges::{self, Account},
     problem::Problem,
     process::survive_large_files,
@@ -24,15 +24,19 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
-use tracing::{Level, error, info, warn};
+use tracing::{error, info, warn};
 use wharf::{
-    proto::{event::Event, secret::Secret},
+    proto::{config::Config, event::Event, secret::Secret},
     server::{
-        BindError, Handle, Server, SessionInfo,
-        auth::table::{User, UserTable},
+        BindError, Builder, Handle, Server, SessionInfo, Settings,
+        auth::{
+            Authorizer,
+            table::{User, UserTable},
+        },
+        processes::Program,
     },
 };
 
@@ -89,16 +93,18 @@ impl Start {
         log.start().map_err(cannot_start)?;
         transfers.as_ref().map_or(Ok(()), TransferLog::start).map_err(cannot_start)?;
         announce(&options, server.addresses());
+        inherited::tell_ready();
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
-        let running = Running { args, password, fixed, confined, table, handle, transfers, log };
+        let brief = Brief::new(&options);
+        let running = Running { args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone() };
         thread::Builder::new().name("signals".into()).spawn(move || running.obey(signals)).map_err(cannot_start)?;
 
         let served = match options.engine {
             Engine::Tokio => server.serve_tokio(),
             Engine::Smol => server.serve_smol(),
-            // Options::read lets none through that this build lacks.
-            Engine::Threads | Engine::Processes => server.serve(),
+            Engine::Threads => server.serve(),
+            Engine::Processes => server.serve_processes(|| brief.program()),
         };
         served.map_err(|error| Failure::Running(format!("cannot go on serving: {error}")))?;
         info!(">>> stopped <<<");
@@ -107,7 +113,7 @@ impl Start {
 }
 
 /// Goes on as another account, if one is named.
-fn assume(account: Option<&Account>, options: &Options) -> Result<(), Failure> {
+pub(super) fn assume(account: Option<&Account>, options: &Options) -> Result<(), Failure> {
     let Some(account) = account else {
         if privileges::is_root() {
             let remedy = "name another user in run_as, or start it as one (ports from 1024 on need no privileges)";
@@ -126,6 +132,22 @@ fn assume(account: Option<&Account>, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the sessions of a server are.
+pub(super) fn describe(
+    config: Config,
+    settings: Settings,
+    users: impl Authorizer + 'static,
+    transfers: Option<TransferLog>,
+) -> Builder {
+    let hook = move |info: &SessionInfo, event: &Event| {
+        log::event(info, event);
+        if let (Event::Transfer(transfer), Some(transfers)) = (event, &transfers) {
+            transfers.record(info, transfer);
+        }
+    };
+    Server::builder().config(config).settings(settings).authorizer(users).on_event(hook)
+}
+
 /// Binds all addresses, or all but those that may be missing.
 fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLog>) -> Result<Server, BindError> {
     let mut settings = options.settings.clone();
@@ -133,20 +155,14 @@ fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLo
         // Within the sandbox it could not be found out how much of the processor this process may have.
         settings.workers = thread::available_parallelism().map_or(1, NonZero::get);
     }
-    let build = |without: Option<SocketAddr>| {
-        let (transfers, refusals) = (transfers.cloned(), Refusals::default());
-        let hook = move |info: &SessionInfo, event: &Event| {
-            log::event(info, event);
-            if let (Event::Transfer(transfer), Some(transfers)) = (event, &transfers) {
-                transfers.record(info, transfer);
-            }
-        };
-        let builder = Server::builder()
-            .config(options.config.clone())
-            .settings(settings.clone())
-            .authorizer(table.clone())
-            .on_event(hook)
+    let mut inherited = inherited::listeners()?;
+    let mut build = |without: Option<SocketAddr>| {
+        let refusals = Refusals::default();
+        let builder = describe(options.config.clone(), settings.clone(), table.clone(), transfers.cloned())
             .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
+        if !inherited.is_empty() {
+            return inherited.drain(..).fold(builder, Builder::listener).build();
+        }
         let addresses = options.listen.iter().filter(|address| Some(**address) != without);
         addresses.fold(builder, |builder, address| builder.bind(*address)).build()
     };
@@ -183,6 +199,31 @@ fn announce(options: &Options, addresses: &[SocketAddr]) {
     }
 }
 
+/// What processes of sessions are told.
+#[derive(Clone)]
+struct Brief(Arc<Mutex<Arc<[u8]>>>);
+
+impl Brief {
+    /// What these options say; nothing, if there are no such processes.
+    fn new(options: &Options) -> Self {
+        Self(Arc::new(Mutex::new(Self::of(options))))
+    }
+
+    fn of(options: &Options) -> Arc<[u8]> {
+        if options.engine == Engine::Processes { child::brief(options).into() } else { Arc::default() }
+    }
+
+    fn replace(&self, options: &Options) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Self::of(options);
+    }
+
+    fn program(&self) -> io::Result<Program> {
+        let brief = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // The flags may have a password.
+        Ok(Program::this_with(["session"])?.with_message(brief))
+    }
+}
+
 /// What the signals work on.
 struct Running {
     args: Args,
@@ -193,6 +234,7 @@ struct Running {
     handle: Handle,
     transfers: Option<TransferLog>,
     log: Background,
+    brief: Brief,
 }
 
 /// What cannot be changed while serving.
@@ -200,7 +242,7 @@ struct Running {
 struct Fixed {
     listen: Vec<SocketAddr>,
     engine: Engine,
-    log: (Level, LogFormat, Option<PathBuf>),
+    log: LogOptions,
     backlog: u32,
     workers: usize,
     sandbox: (Sandbox, Vec<PathBuf>),
@@ -209,19 +251,29 @@ struct Fixed {
 
 impl Fixed {
     fn of(options: &Options) -> Self {
+        let mut log = options.log.clone();
+        if let Some(transfers) = &mut log.transfers {
+            // Where it stands in the file does not matter.
+            transfers.place.clear();
+        }
         Self {
             listen: options.listen.clone(),
             engine: options.engine,
-            log: (
-                options.log.level,
-                options.log.format,
-                options.log.transfers.as_ref().map(|transfers| transfers.path.clone()),
-            ),
+            log,
             backlog: options.settings.backlog,
             workers: options.settings.workers,
             sandbox: (options.sandbox.sandbox, options.sandbox.paths.clone()),
             run_as: options.run_as.as_ref().map(|run_as| run_as.name.clone()),
         }
+    }
+}
+
+impl Fixed {
+    /// Puts them in the place of what was read.
+    fn keep(&self, options: &mut Options) {
+        options.engine = self.engine;
+        options.log = self.log.clone();
+        options.report_dialogue_to(self.log.level);
     }
 }
 
@@ -273,11 +325,12 @@ impl Running {
         if Fixed::of(&options) != self.fixed {
             warn!("listen, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
         }
-        options.report_dialogue_to(self.fixed.log.0);
+        self.fixed.keep(&mut options);
         if let Err(error) = self.table.replace(users) {
             error!("the old settings stay: {error}");
             return;
         }
+        self.brief.replace(&options);
         self.handle.reload(options.config, options.settings, self.table.clone());
         info!("the configuration was read again");
     }

@@ -6,11 +6,22 @@ use wharf::server::fs::Symlinks;
 /// All keys that count in this build, with the values that they have; reading it again gives the same. Passwords are not in it:
 /// in their place stands a hash that nobody's password has.
 pub(super) fn toml(options: &Options) -> String {
+    let users = options.users.iter().map(|one| user(one, options));
+    [settings(options)].into_iter().chain(users).collect()
+}
+
+/// The keys that do not belong to a user.
+pub(super) fn settings(options: &Options) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = top(&mut out, options)
-        .and_then(|()| log(&mut out, options))
-        .and_then(|()| options.users.iter().try_for_each(|user| section(&mut out, user, options)));
+    let _ = top(&mut out, options).and_then(|()| log(&mut out, options));
+    out
+}
+
+/// Those of one user.
+pub(super) fn user(user: &UserOptions, options: &Options) -> String {
+    let mut out = String::new();
+    let _ = section(&mut out, user, options);
     out
 }
 

@@ -6,8 +6,6 @@ use core::fmt;
 pub(super) enum Missing {
     /// FTPS.
     Tls,
-    /// An engine.
-    Engine(Engine),
     /// Accounts of the system.
     SystemUsers,
 }
@@ -16,7 +14,6 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls => f.write_str("this version has no TLS support yet: leave this out"),
-            Self::Engine(engine) => write!(f, "this build has no engine \"{engine}\": use \"{}\"", Engine::DEFAULT),
             Self::SystemUsers => {
                 f.write_str("this version cannot let accounts of the system in yet: list the users as [[user]]")
             }
@@ -44,14 +41,6 @@ impl Engine {
         match self {
             Self::Tokio | Self::Smol => true,
             Self::Threads | Self::Processes => false,
-        }
-    }
-
-    /// This engine, if this build has it.
-    pub(super) fn available(self) -> Result<Self, Missing> {
-        match self {
-            Self::Tokio | Self::Smol | Self::Threads => Ok(self),
-            Self::Processes => Err(Missing::Engine(self)),
         }
     }
 }

@@ -13,14 +13,20 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+use tracing::warn;
 use wharf::{
     proto::{event::TransferEvent, text::Escaped},
     server::{SessionInfo, auth::table::ANONYMOUS},
 };
 
-/// Notes transfers in a file. No session ever waits for it, or fails with it.
+/// Notes transfers in a file. No session ever fails with it.
 #[derive(Clone)]
-pub(super) struct TransferLog(Background);
+pub(super) enum TransferLog {
+    /// No session ever waits for it.
+    Behind(Background),
+    /// The file is opened for each line: nobody says when it was moved away.
+    Here(PathBuf),
+}
 
 impl TransferLog {
     /// Opens the file, to append to it. `place` is what named it, `account` whoever is to open it anew later, if that is not
@@ -31,12 +37,20 @@ impl TransferLog {
             Problem::new(place, format!("cannot open {}: {error}; {remedy}", path.display()))
         };
         let file = account.map_or_else(|| append_to(path), |account| append_for(account, path)).map_err(problem)?;
-        Ok(Self(Background::new(LogFile { path: path.into(), file: Some(file) })))
+        Ok(Self::Behind(Background::new(LogFile { path: path.into(), file: Some(file) })))
     }
 
-    /// Starts the thread that writes; what is recorded before is kept for it.
+    /// The same file, in the process of one session.
+    pub(super) fn here(path: PathBuf) -> Self {
+        Self::Here(path)
+    }
+
+    /// Starts the thread that writes, if there is to be one; what is recorded before is kept for it.
     pub(super) fn start(&self) -> io::Result<()> {
-        self.0.start()
+        match self {
+            Self::Behind(background) => background.start(),
+            Self::Here(_) => Ok(()),
+        }
     }
 
     /// Notes that a file was transferred; listings are not noted.
@@ -56,17 +70,30 @@ impl TransferLog {
             user: info.user.as_deref().unwrap_or_default(),
             complete: transfer.result.is_ok(),
         };
-        self.0.write(line.to_string().as_bytes());
+        let line = line.to_string();
+        match self {
+            Self::Behind(background) => background.write(line.as_bytes()),
+            // In one piece, so that it comes whole between those of others.
+            Self::Here(path) => {
+                if let Err(error) = append_to(path).and_then(|mut file| file.write_all(line.as_bytes())) {
+                    warn!("cannot write the {}: {error}", LogFile::NAME);
+                }
+            }
+        }
     }
 
     /// Opens the file anew, in case that it was moved away.
     pub(super) fn reopen(&self) {
-        self.0.reopen();
+        if let Self::Behind(background) = self {
+            background.reopen();
+        }
     }
 
     /// Writes what is waiting, as far as that is possible in a moment.
     pub(super) fn finish(&self) {
-        self.0.finish();
+        if let Self::Behind(background) = self {
+            background.finish();
+        }
     }
 }
 
@@ -191,12 +218,13 @@ mod tests {
         let folder = folder("reopen");
         let path = folder.join("xferlog");
         let log = TransferLog::open(&path, "", None).unwrap();
-        log.0.write(b"one\n");
+        let TransferLog::Behind(background) = &log else { panic!("it is not in the background") };
+        background.write(b"one\n");
         let moved = folder.join("xferlog.1");
         fs::rename(&path, &moved).unwrap();
-        log.0.write(b"two\n");
+        background.write(b"two\n");
         log.reopen();
-        log.0.write(b"three\n");
+        background.write(b"three\n");
         log.finish();
         assert_eq!(fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");

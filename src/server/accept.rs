@@ -46,6 +46,7 @@ pub(super) enum Pause {
 }
 
 /// A listener, or what is to become one.
+#[derive(Clone)]
 pub(super) struct Listening<L> {
     pub(super) socket: L,
     /// Its connections begin with TLS.
@@ -99,29 +100,41 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
         listening: &Listening<L>,
         mut start: impl FnMut(&Arc<Shared>, Guest<E>),
     ) -> Pause {
-        let Listening { socket: listener, implicit_tls } = listening;
         for _ in 0..BATCH {
-            let accepted = listener.attempt(Interest::Readable, |listener| {
-                let accepted = sockets::accept(listener);
-                let blocked = matches!(accepted, Err(Errno::AGAIN));
-                (accepted, blocked)
-            });
-            match accepted {
-                Ok((control, peer)) => {
-                    let admitted = admit(&self.shared, control, peer, *implicit_tls, sockets::prepare_control);
-                    self.take_in(admitted, &mut start);
-                }
-                Err(Errno::AGAIN) => return Pause::Empty,
-                Err(error) if sockets::is_passing(error) => {}
-                Err(Errno::MFILE | Errno::NFILE) => {
-                    self.reserve.refuse_one(&self.shared, listening);
-                    // Descriptors come back when sessions end, which takes a while.
-                    return Pause::Short;
-                }
-                Err(_) => return Pause::Short,
+            if let Some(pause) = self.accept_one(listening, &mut start) {
+                return pause;
             }
         }
         Pause::Turn
+    }
+
+    /// The same for one connection; `None`: there may be more.
+    pub(super) fn accept_one<L: Endpoint>(
+        &mut self,
+        listening: &Listening<L>,
+        mut start: impl FnMut(&Arc<Shared>, Guest<E>),
+    ) -> Option<Pause> {
+        let Listening { socket: listener, implicit_tls } = listening;
+        let accepted = listener.attempt(Interest::Readable, |listener| {
+            let accepted = sockets::accept(listener);
+            let blocked = matches!(accepted, Err(Errno::AGAIN));
+            (accepted, blocked)
+        });
+        match accepted {
+            Ok((control, peer)) => {
+                let admitted = admit(&self.shared, control, peer, *implicit_tls, sockets::prepare_control);
+                self.take_in(admitted, &mut start);
+            }
+            Err(Errno::AGAIN) => return Some(Pause::Empty),
+            Err(error) if sockets::is_passing(error) => {}
+            Err(Errno::MFILE | Errno::NFILE) => {
+                self.reserve.refuse_one(&self.shared, listening);
+                // Descriptors come back when sessions end, which takes a while.
+                return Some(Pause::Short);
+            }
+            Err(_) => return Some(Pause::Short),
+        }
+        None
     }
 
     /// Has a connection started that was let in, or keeps it until it is known whose it is.

@@ -4,6 +4,7 @@ use super::{
     accept::Listening,
     auth::{Authorizer, Denied},
     handle::Handle,
+    limits::Limits,
     registry::{Admission, Hooks, SessionInfo, Setup, Shared},
     sockets, std,
     tls::TlsSettings,
@@ -85,11 +86,11 @@ impl fmt::Debug for Server {
 /// may be called by several threads at once.
 #[derive(Default)]
 pub struct Builder {
-    config: Config,
-    settings: Settings,
-    authorizer: Option<Arc<dyn Authorizer>>,
-    hooks: Hooks,
-    tls: Option<TlsSettings>,
+    pub(super) config: Config,
+    pub(super) settings: Settings,
+    pub(super) authorizer: Option<Arc<dyn Authorizer>>,
+    pub(super) hooks: Hooks,
+    pub(super) tls: Option<TlsSettings>,
     sources: Vec<Listening<Source>>,
 }
 
@@ -363,7 +364,8 @@ impl Builder {
         }
         let (stop, accepting) = io::pipe().map_err(BindError::System)?;
         let setup = Setup::new(self.config, self.settings, authorizer, self.tls, &self.hooks);
-        Ok(Server { shared: Arc::new(Shared::new(setup, addresses, self.hooks, accepting)), listeners, stop })
+        let shared = Shared::new(setup, addresses, self.hooks, Limits::default(), Some(accepting));
+        Ok(Server { shared: Arc::new(shared), listeners, stop })
     }
 }
 

@@ -78,9 +78,24 @@ fn local_offset(time: UnixTime) -> i32 {
     // Read once: it is asked for each line of a listing, and a daemon keeps its zone, as others do, until it is started again.
     static ZONE: std::sync::OnceLock<jiff::tz::TimeZone> = std::sync::OnceLock::new();
     match jiff::Timestamp::from_second(time.seconds()) {
-        Ok(moment) => ZONE.get_or_init(jiff::tz::TimeZone::system).to_offset(moment).seconds(),
+        Ok(moment) => ZONE.get_or_init(zone).to_offset(moment).seconds(),
         Err(_) => 0,
     }
+}
+
+/// The zone of the host, found as tzset(3) does; failing that, as `jiff` does, which knows more ways but reads the names of all
+/// zones that there are, some ten times what all else of a short session's process costs.
+#[cfg(feature = "localtime")]
+fn zone() -> jiff::tz::TimeZone {
+    use jiff::tz::TimeZone;
+    use std::{env, fs, path::Path};
+    let file = match env::var("TZ") {
+        Err(env::VarError::NotPresent) => "/etc/localtime".into(),
+        Ok(name) => Path::new("/usr/share/zoneinfo").join(name.strip_prefix(':').unwrap_or(&name)),
+        Err(env::VarError::NotUnicode(_)) => return TimeZone::system(),
+    };
+    let read = if cfg!(unix) { fs::read(file).ok() } else { None };
+    read.and_then(|octets| TimeZone::tzif("local", &octets).ok()).unwrap_or_else(TimeZone::system)
 }
 
 #[cfg(test)]

@@ -50,6 +50,31 @@ impl Server {
         super::driver::serve_one(runtime.clone(), self.shared.clone(), connection)
     }
 
+    /// Accepts connections and serves them, each in a process of its own. Blocks until a [`Handle`] has closed the server and the
+    /// last session has ended.
+    ///
+    /// `program` says what to start for a session; some are started ahead of need. That program calls
+    /// [`Child::inherit`](super::processes::Child::inherit) first, describes the same server, and in place of
+    /// [`Builder::build`](super::Builder::build) calls [`Builder::serve_child`](super::Builder::serve_child). What the children
+    /// describe counts for their sessions: configuration, authorizer, files; event hooks are called there. What this server was
+    /// described with counts for what they have together: whom to let in, and the limits that hold for all of them, those of a
+    /// user's bandwidth among them. Its handle shows all sessions and ends them; of a session whose process is killed it tells
+    /// its own event hook the end. [`Handle::reload`] has `program` asked anew: to be up to date, call it once that is.
+    ///
+    #[allow(clippy::needless_doctest_main, reason = "it is an example as a whole")]
+    #[doc = "```no_run"]
+    #[doc = include_str!("../../examples/processes.rs")]
+    #[doc = "```"]
+    ///
+    /// # Errors
+    /// If the first processes cannot be started or end at once, or if the system lets the server wait for nothing any more. All
+    /// else, such as a lack of descriptors or processes, is waited out.
+    #[cfg(feature = "processes")]
+    pub fn serve_processes(self, program: impl FnMut() -> io::Result<super::processes::Program>) -> io::Result<()> {
+        let Self { shared, listeners, stop } = self;
+        super::processes::serve(&shared, listeners, stop, program)
+    }
+
     /// Accepts connections and serves them, each by a task of `runtime`. Ends when a [`Handle`](super::Handle) has closed the server and the
     /// last session has ended. If the future is dropped before, all sessions are ended as by [`Handle::close_all`](super::Handle::close_all).
     ///

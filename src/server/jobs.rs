@@ -519,13 +519,7 @@ impl Blocking {
                 Some(account) => let_in(&shared, session, account),
                 None => (Report::Denied(None), Kept::Nothing),
             },
-            Work::Login { shared, setup, session, login } => match setup.authorizer.authenticate(&login) {
-                Ok(account) => let_in(&shared, session, account),
-                Err(denied) => {
-                    shared.limits.login_failed(login.peer.ip(), &setup.settings, shared.clock.now());
-                    (Report::Denied(denied.0), Kept::Nothing)
-                }
-            },
+            Work::Login { shared, setup, session, login } => log_in(&shared, &setup, session, &login),
             Work::Fs { files, op } => (perform::perform(&*files, &op), Kept::Nothing),
             Work::Open { files, open } => open_file(&*files, id, open),
             Work::Read { list, mut file, limit } => {
@@ -552,6 +546,21 @@ fn let_in(shared: &Shared, session: SessionId, Account { grant, files }: Account
             (Report::Granted(Box::new(grant)), Kept::Login(user))
         }
         Err(denied) => (Report::Rejected(denied.to_string()), Kept::Nothing),
+    }
+}
+
+fn log_in(shared: &Shared, setup: &Setup, session: SessionId, login: &Login) -> (Report, Kept) {
+    if !shared.limits.begin_login() {
+        return (Report::Denied(None), Kept::Nothing);
+    }
+    let outcome = setup.authorizer.authenticate(login);
+    shared.limits.end_login(outcome.is_err());
+    match outcome {
+        Ok(account) => let_in(shared, session, account),
+        Err(denied) => {
+            shared.limits.login_failed(login.peer.ip(), &setup.settings, shared.clock.now());
+            (Report::Denied(denied.0), Kept::Nothing)
+        }
     }
 }
 

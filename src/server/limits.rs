@@ -26,6 +26,25 @@ pub(super) struct Limits {
     failures: Mutex<BTreeMap<IpAddr, Failures>>,
     buckets: Mutex<Buckets>,
     lingering: AtomicUsize,
+    superior: Option<Arc<dyn Superior>>,
+}
+
+/// Who keeps the limits that hold for sessions of several processes.
+pub(super) trait Superior: Send + Sync {
+    /// Waits for leave to check a password. `false`: none is to be checked.
+    fn begin_login(&self) -> bool;
+
+    /// The password was checked.
+    fn end_login(&self, failed: bool);
+
+    /// Transfers in this direction are the user's from now on, who may move so many octets a second.
+    fn bucket(&self, user: &str, flow: Flow, rate: NonZeroU64);
+
+    /// Asks for up to `want` octets: how many may be moved, and how much later.
+    fn take(&self, flow: Flow, want: usize) -> (usize, Duration);
+
+    /// Gives back what was not needed.
+    fn give_back(&self, flow: Flow, octets: usize);
 }
 
 /// The buckets that a transfer holds, by user and direction.
@@ -55,14 +74,20 @@ pub(super) enum Flow {
 /// some would get next to nothing.
 pub(super) struct SharedBucket {
     rate: NonZeroU64,
-    /// The moment at which all is filled in again that was taken, or promised to those who wait.
-    even: Mutex<Instant>,
+    keeper: Keeper,
+}
+
+/// Who knows what is in a bucket.
+enum Keeper {
+    /// It itself: the moment at which all is filled in again that was taken, or promised to those who wait.
+    Even(Mutex<Instant>),
+    Superior(Flow, Arc<dyn Superior>),
 }
 
 /// What was promised to a transfer that waits.
-struct Turn {
-    moment: Instant,
-    octets: usize,
+pub(super) struct Turn {
+    pub(super) moment: Instant,
+    pub(super) octets: usize,
 }
 
 /// A control connection that was let in; makes room again when dropped.
@@ -73,6 +98,24 @@ pub(super) struct Slot {
 }
 
 impl Limits {
+    /// Limits of one process among several.
+    #[cfg(feature = "processes")]
+    pub(super) fn under(superior: Arc<dyn Superior>) -> Self {
+        Self { superior: Some(superior), ..Self::default() }
+    }
+
+    /// Waits until a password may be checked, if that is limited. `false`: none from this address is to be.
+    pub(super) fn begin_login(&self) -> bool {
+        self.superior.as_ref().is_none_or(|superior| superior.begin_login())
+    }
+
+    /// The password was checked.
+    pub(super) fn end_login(&self, failed: bool) {
+        if let Some(superior) = &self.superior {
+            superior.end_login(failed);
+        }
+    }
+
     /// Lets a control connection in, if there is room and its address is not shut out.
     pub(super) fn admit(self: &Arc<Self>, ip: IpAddr, settings: &Settings, now: Instant) -> Result<Slot, Refusal> {
         let mut slot = self.admit_anybody(settings)?;
@@ -131,7 +174,14 @@ impl Limits {
         {
             return bucket;
         }
-        let bucket = Arc::new(SharedBucket { rate, even: Mutex::new(now) });
+        let keeper = match &self.superior {
+            None => Keeper::Even(Mutex::new(now)),
+            Some(superior) => {
+                superior.bucket(user, flow, rate);
+                Keeper::Superior(flow, superior.clone())
+            }
+        };
+        let bucket = Arc::new(SharedBucket { rate, keeper });
         buckets.insert(key, Arc::downgrade(&bucket));
         bucket
     }
@@ -202,10 +252,17 @@ const SAVED: Duration = Duration::from_millis(250);
 impl SharedBucket {
     /// Takes up to `want` octets that nobody waits for, if there are as many as are worth sending: `want`, or 50 ms' worth if
     /// that is less; one at least. Else promises that many.
-    fn take(&self, now: Instant, want: usize) -> Result<usize, Turn> {
+    pub(super) fn take(&self, now: Instant, want: usize) -> Result<usize, Turn> {
+        let even = match &self.keeper {
+            Keeper::Even(even) => even,
+            Keeper::Superior(flow, superior) => {
+                let (octets, wait) = superior.take(*flow, want);
+                return if wait.is_zero() { Ok(octets) } else { Err(Turn { moment: now + wait, octets }) };
+            }
+        };
         let rate = u128::from(self.rate.get());
         let least = (want as u128).min((rate / 20).max(1));
-        let mut even = lock(&self.even);
+        let mut even = lock(even);
         *even = (*even).max(before(now, SAVED));
         let saved = (now.since(*even).as_nanos() * rate / 1_000_000_000).min(want as u128);
         let octets = usize::try_from(saved.max(least)).expect("it is not more than is wanted");
@@ -213,9 +270,15 @@ impl SharedBucket {
         if saved < least { Err(Turn { moment: *even, octets }) } else { Ok(octets) }
     }
 
-    fn give_back(&self, octets: usize) {
-        let mut even = lock(&self.even);
-        *even = before(*even, self.time_for(octets));
+    pub(super) fn give_back(&self, octets: usize) {
+        match &self.keeper {
+            Keeper::Even(even) => {
+                let mut even = lock(even);
+                *even = before(*even, self.time_for(octets));
+            }
+            Keeper::Superior(..) if octets == 0 => {}
+            Keeper::Superior(flow, superior) => superior.give_back(*flow, octets),
+        }
     }
 
     fn time_for(&self, octets: usize) -> Duration {
@@ -224,7 +287,7 @@ impl SharedBucket {
     }
 }
 
-fn before(moment: Instant, time: Duration) -> Instant {
+pub(super) fn before(moment: Instant, time: Duration) -> Instant {
     Instant::from_elapsed(moment.since(Instant::ZERO).saturating_sub(time))
 }
 

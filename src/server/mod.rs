@@ -6,7 +6,7 @@
 //! An *engine* drives sessions; all engines share what is engine-neutral:
 //!
 //! ```text
-//!   Builder --> Server --> engines: threads, driver (tasks of tokio, smol, or another runtime)
+//!   Builder --> Server --> engines: threads, processes, driver (tasks of tokio, smol, or another runtime)
 //!                 |           |
 //!              Handle         |  accept    letting connections in, those through a proxy once that has said for whom
 //!                 |           |  drive     a session, and all that moves it, for a loop that waits; with
@@ -49,6 +49,8 @@ mod jobs;
 mod lent;
 #[cfg(all(unix, feature = "_engine"))]
 mod limits;
+#[cfg(all(unix, feature = "processes"))]
+pub mod processes;
 #[cfg(all(unix, feature = "_engine"))]
 mod proxy;
 #[cfg(all(unix, feature = "_engine"))]

@@ -33,6 +33,13 @@ use std::{io::PipeWriter, panic::catch_unwind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
+#[cfg(feature = "processes")]
+impl SessionId {
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -120,6 +127,17 @@ pub struct Counts {
     pub accepted: u64,
     /// Clients who got none.
     pub refused: u64,
+}
+
+/// What one process shows another of a session.
+#[cfg(feature = "processes")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) user: Option<Arc<str>>,
+    pub(super) directory: Option<VirtualPath>,
+    pub(super) command: Option<CommandSnapshot>,
+    pub(super) idle: Duration,
+    pub(super) transfer: Option<TransferSnapshot>,
 }
 
 /// What is to be done with a client who connects.
@@ -242,6 +260,9 @@ struct EntryState {
     last_user: Option<Arc<str>>,
     /// The hook was told of its end.
     ended: bool,
+    /// How often it changed, but for its commands and the octets of its transfer.
+    changes: u64,
+    commands: u64,
 }
 
 struct TransferState {
@@ -267,11 +288,18 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(super) fn new(setup: Setup, addresses: Vec<SocketAddr>, hooks: Hooks, accepting: PipeWriter) -> Self {
+    /// `accepting` is dropped when nothing is to be accepted any more.
+    pub(super) fn new(
+        setup: Setup,
+        addresses: Vec<SocketAddr>,
+        hooks: Hooks,
+        limits: Limits,
+        accepting: Option<PipeWriter>,
+    ) -> Self {
         let inherited = ControlOptions::of(&setup.settings);
         let state = State {
             setup: Arc::new(setup),
-            accepting: Some(accepting),
+            accepting,
             order: Order::Serve,
             next_id: 1,
             sessions: BTreeMap::new(),
@@ -281,12 +309,18 @@ impl Shared {
             clock: Clock::start(),
             addresses,
             inherited,
-            limits: Arc::new(Limits::default()),
+            limits: Arc::new(limits),
             hooks,
             refused: AtomicU64::new(0),
             state: Mutex::new(state),
             ended: Condvar::new(),
         }
+    }
+
+    /// Has the next session called so.
+    #[cfg(feature = "processes")]
+    pub(super) fn count_from(&self, id: u64) {
+        lock(&self.state).next_id = id;
     }
 
     /// What a new session is to start with.
@@ -327,6 +361,8 @@ impl Shared {
             transfer: None,
             last_user: None,
             ended: false,
+            changes: 0,
+            commands: 0,
         };
         let entry = Arc::new(Entry { wake, state: Mutex::new(inner) });
         state.sessions.insert(id, entry.clone());
@@ -467,6 +503,13 @@ impl Order {
     }
 }
 
+impl EntryState {
+    fn set_user(&mut self, user: Option<Arc<str>>) {
+        self.info.user = user;
+        self.changes += 1;
+    }
+}
+
 impl Entry {
     fn order(&self, order: Order) {
         let waiting = {
@@ -478,6 +521,19 @@ impl Entry {
         if waiting {
             (self.wake)();
         }
+    }
+
+    #[cfg(feature = "processes")]
+    pub(super) fn view(&self, now: Instant) -> View {
+        let SessionSnapshot { info, directory, command, idle, transfer } = self.snapshot(now);
+        View { user: info.user, directory, command, idle, transfer }
+    }
+
+    /// How often it changed, and where it is: how many commands, how many octets of its transfer.
+    #[cfg(feature = "processes")]
+    pub(super) fn progress(&self) -> (u64, (u64, u64)) {
+        let state = lock(&self.state);
+        (state.changes, (state.commands, state.transfer.as_ref().map_or(0, |transfer| transfer.bytes)))
     }
 
     fn snapshot(&self, now: Instant) -> SessionSnapshot {
@@ -514,7 +570,7 @@ impl Membership {
     /// Tells the hook of an event, and keeps track of who is logged in.
     pub(super) fn tell(&self, event: &Event) {
         match event {
-            Event::LoggedIn { user } => lock(&self.entry.state).info.user = Some(user.as_str().into()),
+            Event::LoggedIn { user } => lock(&self.entry.state).set_user(Some(user.as_str().into())),
             Event::Disconnected(_) => lock(&self.entry.state).ended = true,
             Event::Connected | Event::LoginFailed { .. } | Event::LoggedOut { .. } | Event::Transfer(_) => {}
             Event::Action { .. }
@@ -535,8 +591,46 @@ impl Membership {
         }
         if let Event::LoggedOut { .. } = event {
             let mut state = lock(&self.entry.state);
-            state.last_user = state.info.user.take();
+            let user = state.info.user.take();
+            state.last_user = user;
+            state.changes += 1;
         }
+    }
+
+    /// Somebody else tells the hook of the end.
+    #[cfg(feature = "processes")]
+    pub(super) fn keep_silent(&self) {
+        lock(&self.entry.state).ended = true;
+    }
+
+    /// The session as others see it.
+    #[cfg(feature = "processes")]
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// Takes over how the session is that another process serves.
+    #[cfg(feature = "processes")]
+    pub(super) fn mirror(&self, view: View) {
+        use super::limits::before;
+        let now = self.shared.clock.now();
+        let mut state = lock(&self.entry.state);
+        if view.user.is_none() && state.info.user.is_some() {
+            state.last_user = state.info.user.clone();
+        }
+        state.set_user(view.user);
+        state.directory = view.directory.unwrap_or_else(VirtualPath::root);
+        let (verb, argument) = view.command.map(|command| (command.verb.into_bytes(), command.argument)).unwrap_or_default();
+        state.verb = verb.len();
+        state.command = [verb, argument].concat();
+        state.active = before(now, view.idle);
+        state.transfer = view.transfer.map(|TransferSnapshot { path, direction, bytes, since, duration }| TransferState {
+            path,
+            direction,
+            bytes,
+            begun: before(now, duration),
+            since,
+        });
     }
 
     /// The address of this host at which data connections are made.
@@ -566,7 +660,9 @@ impl Membership {
     }
 
     pub(super) fn transfer_began(&self, path: VirtualPath, direction: Direction, begun: Instant) {
-        lock(&self.entry.state).transfer = Some(TransferState { path, direction, bytes: 0, begun, since: unix_time() });
+        let mut state = lock(&self.entry.state);
+        state.transfer = Some(TransferState { path, direction, bytes: 0, begun, since: unix_time() });
+        state.changes += 1;
     }
 
     pub(super) fn transfer_moved(&self, bytes: u64) {
@@ -579,6 +675,7 @@ impl Membership {
         let mut state = lock(&self.entry.state);
         state.transfer = None;
         state.active = self.shared.clock.now();
+        state.changes += 1;
     }
 
     pub(super) fn id(&self) -> SessionId {
@@ -598,6 +695,7 @@ impl Membership {
             state.command.extend_from_slice(verb.as_bytes());
             state.command.extend_from_slice(argument);
         }
+        state.commands += 1;
     }
 }
 
@@ -647,7 +745,7 @@ mod tests {
                 tls: None,
             };
             let (_, accepting) = std::io::pipe().unwrap();
-            let shared = Arc::new(Shared::new(setup, Vec::new(), Hooks::default(), accepting));
+            let shared = Arc::new(Shared::new(setup, Vec::new(), Hooks::default(), Limits::default(), Some(accepting)));
             let address = SocketAddr::from(([127, 0, 0, 1], 21));
             let member = shared.join(address, address, address, Box::new(|| {})).unwrap();
             let curious = Arc::new(Curious(shared.clone(), AtomicUsize::new(0)));

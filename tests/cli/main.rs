@@ -4,6 +4,9 @@
 
 mod configuration;
 mod example;
+mod inherited;
+#[cfg(target_os = "linux")]
+mod processes;
 #[cfg(target_os = "linux")]
 mod sandbox;
 mod serving;

@@ -33,7 +33,7 @@ fn the_addresses_are_printed_and_a_signal_ends_it_well() {
 
 #[test]
 fn every_engine_serves() {
-    for engine in ["tokio", "smol", "threads"] {
+    for engine in ["tokio", "smol", "threads", "processes"] {
         for workers in [0, 1] {
             let folder = with_user(&format!("engine = \"{engine}\"\nworkers = {workers}"));
             fs::write(folder.path().join("home/file"), "content").unwrap();

@@ -4,7 +4,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -122,7 +122,13 @@ impl Daemon {
 
     /// The same as this command.
     pub(crate) fn spawn(mut command: Command, addresses: usize) -> Self {
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::null());
+        Self::spawn_with_input(command, addresses)
+    }
+
+    /// The same with the standard input that the command has.
+    pub(crate) fn spawn_with_input(mut command: Command, addresses: usize) -> Self {
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
         let (sender, lines) = channel();
         thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -145,7 +151,7 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.process), signal).unwrap();
+        rustix::process::kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
     /// Waits for a line with this in it, and gives it.
@@ -159,6 +165,14 @@ impl Daemon {
                 return line;
             }
         }
+    }
+
+    /// The processes that it has started, and that still run.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        let path = format!("/proc/{0}/task/{0}/children", self.process.id());
+        let children = fs::read_to_string(path).unwrap_or_default();
+        children.split_ascii_whitespace().filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -210,6 +224,11 @@ impl Client {
     /// Connects; the greeting is still to be read.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         Self { stream: BufReader::new(connect(address)) }
+    }
+
+    /// The client's end of a connection.
+    pub(crate) fn from(stream: TcpStream) -> Self {
+        Self { stream: BufReader::new(bounded(stream)) }
     }
 
     /// The same from this address of the host.

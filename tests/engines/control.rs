@@ -51,15 +51,16 @@ fn a_session_runs_from_greeting_to_farewell(engine: Engine) {
     client.expect_end();
     server.until("the end", |server| server.handle.is_empty());
     let user = || "user".to_owned();
-    let events = server.events();
-    let [Event::Connected, failed, came, Event::Transfer(transfer), went, Event::Disconnected(Reason::Quit)] = &events[..]
-    else {
-        panic!("other events: {events:?}")
-    };
-    assert_eq!(failed, &Event::LoginFailed { user: user() });
-    assert_eq!(came, &Event::LoggedIn { user: user() });
-    assert_eq!(went, &Event::LoggedOut { user: user() });
-    assert_eq!((transfer.bytes, &transfer.result), (14, &Ok(())));
+    let events = server.told();
+    let [connected, failed, came, transfer, went, end] = &events[..] else { panic!("other events: {events:?}") };
+    let told = |told: &str, event: Event| assert_eq!(told, format!("{event:?}"));
+    told(connected, Event::Connected);
+    told(failed, Event::LoginFailed { user: user() });
+    told(came, Event::LoggedIn { user: user() });
+    assert!(transfer.starts_with("Transfer(") && transfer.contains("bytes: 14,"), "{transfer}");
+    assert!(transfer.contains("result: Ok(())"), "{transfer}");
+    told(went, Event::LoggedOut { user: user() });
+    told(end, Event::Disconnected(Reason::Quit));
 }
 
 fn commands_arrive_in_any_pieces(engine: Engine) {
@@ -123,7 +124,7 @@ fn idle_clients_are_told_and_left(engine: Engine) {
     let mut client = Client::login(server.address());
     client.expect(421);
     client.expect_end();
-    server.until("the end", |server| server.events().contains(&Event::Disconnected(Reason::Timeout)));
+    server.until("the end", |server| server.told().contains(&format!("{:?}", Event::Disconnected(Reason::Timeout))));
 }
 
 fn clients_that_never_log_in_are_told_and_left(engine: Engine) {
@@ -202,6 +203,10 @@ fn sessions_can_be_watched(engine: Engine) {
 }
 
 fn a_reload_counts_for_new_sessions(engine: Engine) {
+    if engine.is_processes() {
+        // Such a session goes by what its process describes: see `processes.rs`.
+        return;
+    }
     let server = TestServer::start(engine);
     let mut old = Client::login(server.address());
     let mut config = Config::default();

@@ -63,11 +63,16 @@ fn clients_that_give_up_at_once_harm_nobody(engine: Engine) {
 
 /// Runs the calling test again in a process of its own, where nothing else opens files or starts threads; `true` in there.
 pub fn alone(module: &str, engine: Engine, test: &str) -> bool {
+    alone_as(&format!("{module}::{}::{test}", engine.name()))
+}
+
+/// The same by the whole name.
+pub fn alone_as(test: &str) -> bool {
     if env::var_os("WHARF_TEST_ALONE").is_some() {
         return true;
     }
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", &format!("{module}::{}::{test}", engine.name()), "--nocapture", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("WHARF_TEST_ALONE", "1")
         .output()
         .unwrap();
@@ -86,6 +91,10 @@ fn cpu_time(stat: &mut fs::File) -> Duration {
 }
 
 fn a_lack_of_descriptors_is_survived(engine: Engine) {
+    if engine.is_processes() {
+        // Each has its own: see `processes.rs`.
+        return;
+    }
     if !fs::exists("/proc/self/fd").unwrap() {
         return println!("skipped: there is no /proc");
     }

@@ -1,7 +1,7 @@
 //! Digests of files: they take a while, and the client may not wait for them.
 use crate::{
     client::Client,
-    server::{Engine, TestServer, tree},
+    server::{Engine, TestServer},
     with_each_engine,
 };
 use wharf::proto::memory::Content;
@@ -14,12 +14,10 @@ with_each_engine! {
 
 /// A server with a file that takes minutes to be read.
 fn endless(engine: Engine) -> TestServer {
-    let server = TestServer::start(engine);
-    let mut tree = tree();
-    tree.add_file("/endless", Content::Zeros(60 << 30)).unwrap();
-    tree.add_file("/zeros", Content::Zeros(10 << 20)).unwrap();
-    *server.files.tree() = tree;
-    server
+    TestServer::with(engine, |options| {
+        options.tree.add_file("/endless", Content::Zeros(60 << 30)).unwrap();
+        options.tree.add_file("/zeros", Content::Zeros(10 << 20)).unwrap();
+    })
 }
 
 fn a_digest_is_that_of_the_file(engine: Engine) {

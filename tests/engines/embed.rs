@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, PATIENCE, Via},
     server::{Engine, Options, TestServer, eventually, tree, users},
-    with_each_engine,
+    with_engines_of_one_process,
 };
 use std::{
     io::Write,
@@ -26,7 +26,8 @@ use wharf::{
     server::{Admission, Builder, Request, auth::Denied, fs::Memory},
 };
 
-with_each_engine! {
+// What an embedder adds shares the memory of these tests.
+with_engines_of_one_process! {
     a_verb_is_checked_and_answered
     a_verb_knows_its_session_and_files
     a_verb_takes_the_place_of_a_disabled_one

@@ -14,7 +14,7 @@ use wharf::{
         path::VirtualPath,
         time::UnixTime,
     },
-    server::fs::{Detail, Directory, FileSystem, Memory, ReadFile, Result, WriteFile},
+    server::fs::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile},
 };
 
 with_each_engine! {
@@ -32,7 +32,10 @@ with_each_engine_under_tls! {
 }
 
 /// A file system that fails where it is told to.
-struct Faulty(Memory);
+struct Faulty(Arc<dyn FileSystem>);
+
+/// More than so many octets no file can have.
+const ROOM: usize = 100_000;
 
 impl FileSystem for Faulty {
     fn change_directory(&self, path: &VirtualPath) -> Result<()> {
@@ -50,7 +53,7 @@ impl FileSystem for Faulty {
     }
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
         let file = self.0.open_write(path, mode, umask)?;
-        Ok(Box::new(FaultyWrite { file, fails_at_close: path.name() == b"close", panics: path.name() == b"panic" }))
+        Ok(Box::new(FaultyWrite { file, room: ROOM, fails_at_close: path.name() == b"close", panics: path.name() == b"panic" }))
     }
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         self.0.make_directory(path, umask)
@@ -94,6 +97,7 @@ impl ReadFile for FaultyRead {
 
 struct FaultyWrite {
     file: Box<dyn WriteFile>,
+    room: usize,
     fails_at_close: bool,
     panics: bool,
 }
@@ -104,8 +108,13 @@ impl WriteFile for FaultyWrite {
     }
     fn write(&mut self, buffer: &[u8]) -> Result<usize> {
         assert!(!self.panics, "a panic that the test wants");
+        if self.room == 0 {
+            return Err(FailureKind::NoSpace.into());
+        }
         // As write(2), it need not take all.
-        self.file.write(&buffer[..buffer.len().min(1000)])
+        let written = self.file.write(&buffer[..buffer.len().min(1000).min(self.room)])?;
+        self.room -= written;
+        Ok(written)
     }
     fn commit(self: Box<Self>) -> Result<()> {
         if self.fails_at_close {
@@ -116,10 +125,7 @@ impl WriteFile for FaultyWrite {
 }
 
 fn faulty(engine: Engine) -> TestServer {
-    let server = TestServer::with(engine, |options| options.wrap = Box::new(|files| Arc::new(Faulty(files))));
-    let tree = crate::server::tree().with_capacity(400_000);
-    *server.files.tree() = tree;
-    server
+    TestServer::with(engine, |options| options.wrap = Box::new(|files| Arc::new(Faulty(files))))
 }
 
 fn a_panic_ends_its_session_alone(engine: Engine) {
@@ -136,9 +142,10 @@ fn a_panic_ends_its_session_alone(engine: Engine) {
     assert!(matches!(data.read(&mut [0]), Ok(0) | Err(_)));
     server.until("one session", |server| server.handle.len() == 1);
     other.say("NOOP", 200);
-    let events = server.events();
-    let ends: Vec<_> = events.iter().rev().take(2).rev().collect();
-    assert_eq!(ends, [&Event::LoggedOut { user: "user".into() }, &Event::Disconnected(Reason::Failed)]);
+    let events = server.told();
+    let ends: Vec<_> = events.iter().rev().take(2).rev().cloned().collect();
+    let wanted = [Event::LoggedOut { user: "user".into() }, Event::Disconnected(Reason::Failed)];
+    assert_eq!(ends, wanted.map(|event| format!("{event:?}")));
 }
 
 fn a_panicking_hook_ends_its_session_alone(engine: Engine) {

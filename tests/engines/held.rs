@@ -6,7 +6,7 @@ use crate::{
     client::{Client, Via, reset},
     crowd::alone,
     server::{Engine, TestServer, eventually},
-    with_each_engine,
+    with_engines_of_one_process,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::{
@@ -21,7 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-with_each_engine! {
+// What is held by processes of their own ends with them: see `processes.rs`.
+with_engines_of_one_process! {
     nothing_is_held_when_sessions_are_over
 }
 
@@ -162,6 +163,8 @@ fn counted(engine: Engine, running: &Running) -> TestServer {
         match engine {
             #[cfg(feature = "threads")]
             Engine::Threads => {}
+            #[cfg(all(feature = "processes", feature = "files"))]
+            Engine::Processes(_) => {}
             #[cfg(feature = "tokio")]
             Engine::Tokio(workers) => {
                 options.serve = Some(Box::new(move |server| {

@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Via},
     server::{Engine, Options, TestServer, noise},
-    with_each_engine,
+    with_engines_of_one_process,
 };
 use std::{
     env, fs,
@@ -14,7 +14,8 @@ use std::{
 };
 use wharf::server::fs::Local;
 
-with_each_engine! {
+// With processes all files are real.
+with_engines_of_one_process! {
     real_files_go_both_ways
     real_files_are_resumed
 }

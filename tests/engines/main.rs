@@ -30,6 +30,8 @@ mod limits;
 #[cfg(feature = "files")]
 mod local;
 mod own_loop;
+#[cfg(all(feature = "processes", feature = "files", target_os = "linux"))]
+mod processes;
 mod proxy;
 #[cfg(feature = "tokio")]
 mod runtime;
@@ -43,6 +45,18 @@ mod under_tls;
 
 /// Makes a test with each engine of each function.
 macro_rules! with_each_engine {
+    ($($test:ident)*) => {
+        crate::with_engines_of_one_process! { $($test)* }
+        #[cfg(all(feature = "processes", feature = "files"))]
+        mod processes {
+            $(#[test] fn $test() {
+                super::$test(crate::server::Engine::Processes(concat!(module_path!(), "::", stringify!($test))));
+            })*
+        }
+    };
+}
+/// The same, but for the one whose sessions do not see what a test does.
+macro_rules! with_engines_of_one_process {
     ($($test:ident)*) => {
         crate::with_engine! { "threads" threads (crate::server::Engine::Threads) $($test)* }
         crate::with_engine! { "tokio" tokio_of_one_thread (crate::server::Engine::Tokio(1)) $($test)* }
@@ -85,4 +99,4 @@ macro_rules! with_engine_under_tls {
         }
     };
 }
-use {with_each_engine, with_each_engine_under_tls, with_engine, with_engine_under_tls};
+use {with_each_engine, with_each_engine_under_tls, with_engine, with_engine_under_tls, with_engines_of_one_process};

@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Data, PATIENCE, Via, dial_from},
     server::{Engine, TestServer},
-    with_each_engine,
+    with_engines_of_one_process,
 };
 use std::{
     io::{Read, Write},
@@ -14,7 +14,8 @@ use wharf::{
     server::SessionInfo,
 };
 
-with_each_engine! {
+// What these tests are told, processes of their own would not see: see `processes.rs`.
+with_engines_of_one_process! {
     a_client_is_who_the_proxy_says
     a_header_may_come_in_pieces_and_with_what_follows
     the_proxy_itself_is_a_client_if_it_says_so

@@ -1,8 +1,8 @@
 //! File systems that take their time: whoever uses them waits, and nobody else.
 use crate::{
     client::{Client, PATIENCE, Via},
-    server::{Engine, TestServer, eventually, tree},
-    with_each_engine, with_each_engine_under_tls,
+    server::{Engine, TestServer, eventually},
+    with_each_engine_under_tls, with_engines_of_one_process,
 };
 use std::{
     io::Read,
@@ -10,10 +10,11 @@ use std::{
 };
 use wharf::{
     proto::{job::StoreMode, path::VirtualPath, time::UnixTime},
-    server::fs::{Detail, Directory, FileSystem, Memory, ReadFile, Result, WriteFile},
+    server::fs::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile},
 };
 
-with_each_engine! {
+// A gate is of one process.
+with_engines_of_one_process! {
     a_slow_command_holds_up_nobody_else
     a_slow_file_holds_up_nobody_else
     a_slow_upload_holds_up_nobody_else
@@ -64,7 +65,7 @@ impl Drop for Opener {
 
 /// A file system in which whatever is called `slow` waits at the gate; all it does may be slow, as far as it says.
 struct Slow {
-    files: Memory,
+    files: Arc<dyn FileSystem>,
     gate: Gate,
 }
 
@@ -167,10 +168,8 @@ fn slow(engine: Engine) -> (TestServer, Gate, Opener) {
     let mine = gate.clone();
     let server = TestServer::with(engine, |options| {
         options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine }));
+        options.tree.add_file("/slow", wharf::proto::memory::Content::Zeros(8 << 20)).unwrap();
     });
-    let mut tree = tree();
-    tree.add_file("/slow", wharf::proto::memory::Content::Zeros(8 << 20)).unwrap();
-    *server.files.tree() = tree;
     let opener = Opener(gate.clone());
     (server, gate, opener)
 }

@@ -170,10 +170,11 @@ fn uploads_append_and_get_names(engine: Engine) {
 }
 
 fn listings_are_whole_however_long(engine: Engine) {
-    let server = TestServer::start(engine);
-    for number in 0..5000 {
-        server.files.tree().add_file(format!("/many/file-{number:04}"), "").unwrap();
-    }
+    let server = TestServer::with(engine, |options| {
+        for number in 0..5000 {
+            options.tree.add_file(format!("/many/file-{number:04}"), "").unwrap();
+        }
+    });
     let mut client = Client::login(server.address());
     client.say("CWD many", 250);
     let (names, reply) = client.receive(Via::Epsv, "NLST");

@@ -146,7 +146,12 @@ impl Client {
                 return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
             }
             let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer)? {
+            let read = match self.stream.read(&mut buffer) {
+                // The end of a child may do that.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            match read {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 octets => self.received.extend_from_slice(&buffer[..octets]),
             }

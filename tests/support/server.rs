@@ -1,6 +1,9 @@
 //! A server for tests, on the engine of choice.
 use std::{
+    fs,
+    io::Write,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -39,6 +42,9 @@ pub enum Engine {
     /// A program of smol that serves by an executor of its own.
     #[cfg(feature = "smol")]
     AsyncIo,
+    /// With the name of the test, which each process runs anew, up to its server.
+    #[cfg(all(feature = "processes", feature = "files"))]
+    Processes(&'static str),
 }
 
 impl Engine {
@@ -57,7 +63,14 @@ impl Engine {
             Self::Smol(_) => "smol_of_threads",
             #[cfg(feature = "smol")]
             Self::AsyncIo => "smol_with_async_io",
+            #[cfg(all(feature = "processes", feature = "files"))]
+            Self::Processes(_) => "processes",
         }
+    }
+
+    /// Whether sessions have a process each: what a test does in its own, they do not see.
+    pub fn is_processes(self) -> bool {
+        self.name() == "processes"
     }
 
     /// Whether sessions have a thread each, and no others are started.
@@ -76,10 +89,13 @@ impl Engine {
             Self::Smol(workers) => workers,
             #[cfg(feature = "smol")]
             Self::AsyncIo => 1,
+            #[cfg(all(feature = "processes", feature = "files"))]
+            Self::Processes(_) => 0,
         }
     }
 
-    fn serve(self, server: Server) -> std::io::Result<()> {
+    fn serve(self, server: Server, folder: Option<&Folder>) -> std::io::Result<()> {
+        let _ = folder;
         match self {
             #[cfg(feature = "threads")]
             Self::Threads => server.serve(),
@@ -92,6 +108,8 @@ impl Engine {
                 let executor = Arc::new(async_executor::Executor::new());
                 async_io::block_on(executor.run(server.serve_on(wharf::server::Smol::new(executor.clone()))))
             }
+            #[cfg(all(feature = "processes", feature = "files"))]
+            Self::Processes(test) => processes::serve(server, test, folder.expect("a folder for the files")),
         }
     }
 }
@@ -99,12 +117,14 @@ impl Engine {
 /// A server that runs; it is closed, and waited for, when dropped.
 pub struct TestServer {
     pub handle: Handle,
-    pub files: Memory,
-    events: Arc<Mutex<Vec<Event>>>,
+    files: Arc<dyn FileSystem>,
+    events: Events,
     ended: mpsc::Receiver<()>,
     thread: Option<JoinHandle<()>>,
+    folder: Option<Arc<Folder>>,
 }
 
+type Wrap = Box<dyn FnOnce(Arc<dyn FileSystem>) -> Arc<dyn FileSystem>>;
 type Hook = Box<dyn Fn(&SessionInfo, &Event) + Send + Sync>;
 
 /// What is to be different from the default.
@@ -117,8 +137,11 @@ pub struct Options {
     /// Addresses for implicit TLS, before those of `bind`.
     #[cfg(feature = "tls")]
     pub bind_ftps: Vec<SocketAddr>,
-    /// Put before the files in memory.
-    pub wrap: Box<dyn FnOnce(Memory) -> Arc<dyn FileSystem>>,
+    pub tree: Tree,
+    /// Names this server, if a test starts several that are not alike.
+    pub tag: String,
+    /// Put before the files.
+    pub wrap: Wrap,
     /// What serves, in place of the engine.
     pub serve: Option<Box<dyn FnOnce(Server) -> std::io::Result<()> + Send>>,
     /// In place of the one user.
@@ -143,7 +166,9 @@ impl Default for Options {
             tls: None,
             #[cfg(feature = "tls")]
             bind_ftps: Vec::new(),
-            wrap: Box::new(|files| Arc::new(files)),
+            tree: tree(),
+            tag: String::new(),
+            wrap: Box::new(|files| files),
             serve: None,
             authorizer: None,
             limits: (0, 0),
@@ -186,12 +211,19 @@ impl TestServer {
         let mut options = Options::default();
         options.settings.workers = engine.workers();
         change(&mut options);
-        let files = Memory::new(tree());
-        let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let memory = Memory::new(options.tree);
+        #[cfg(all(feature = "processes", feature = "files"))]
+        let child = processes::child().lock().unwrap().take();
+        #[cfg(all(feature = "processes", feature = "files"))]
+        let folder = engine.is_processes().then(|| Folder::new(&memory, options.tag, child.as_ref()));
+        #[cfg(not(all(feature = "processes", feature = "files")))]
+        let folder = None::<Folder>;
+        let files = folder.as_ref().map_or_else(|| Arc::new(memory) as Arc<dyn FileSystem>, Folder::files);
+        let events = Events(folder.as_ref().map(Folder::events), Arc::default());
         let hook = {
             let events = events.clone();
             move |info: &SessionInfo, event: &Event| {
-                events.lock().unwrap().push(event.clone());
+                events.note(event);
                 (options.hook)(info, event);
             }
         };
@@ -212,18 +244,37 @@ impl TestServer {
         };
         #[cfg(not(feature = "tls"))]
         let bind = Builder::bind;
+        #[cfg(all(feature = "processes", feature = "files"))]
+        if let Some(child) = child {
+            builder.serve_child(child).expect("a session that ends as it should");
+            std::process::exit(0);
+        }
         let server = options.bind.into_iter().fold(builder, bind).build().expect("a server that listens");
         let handle = server.handle();
         let (end, ended) = mpsc::channel();
+        let folder = folder.map(Arc::new);
+        let files_folder = folder.clone();
         let thread = thread::spawn(move || {
             let served = match options.serve {
                 Some(serve) => serve(server),
-                None => engine.serve(server),
+                None => engine.serve(server, files_folder.as_deref()),
             };
             served.expect("a server that ends as it should");
             let _ = end.send(());
         });
-        Self { handle, files, events, ended, thread: Some(thread) }
+        Self { handle, files, events, ended, thread: Some(thread), folder }
+    }
+
+    /// Where its processes find their files.
+    #[cfg(all(feature = "processes", feature = "files"))]
+    pub fn folder(&self) -> &str {
+        self.folder.as_ref().and_then(|folder| folder.path.to_str()).expect("the engine with processes")
+    }
+
+    /// Gives another tag to the processes that are started from now on.
+    #[cfg(all(feature = "processes", feature = "files"))]
+    pub fn retag(&self, tag: &str) {
+        *self.folder.as_ref().expect("the engine with processes").tag.lock().unwrap() = tag.into();
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -232,28 +283,22 @@ impl TestServer {
 
     /// What is stored under this name.
     pub fn stored(&self, path: &str) -> Option<Vec<u8>> {
-        let path = VirtualPath::root().join(path.as_bytes()).unwrap();
-        let mut file = self.files.open_read(&path, 0).ok()?;
-        let mut content = vec![0; usize::try_from(file.size()).unwrap()];
-        let mut read = 0;
-        while read < content.len() {
-            match file.read(&mut content[read..]).unwrap() {
-                0 => break,
-                octets => read += octets,
-            }
-        }
-        content.truncate(read);
-        Some(content)
+        content(&*self.files, &VirtualPath::root().join(path.as_bytes()).unwrap())
     }
 
-    /// All events so far.
+    /// All events so far, of an engine of one process.
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap().clone()
+        self.events.1.lock().unwrap().clone()
+    }
+
+    /// All events so far, in the form for `Debug`.
+    pub fn told(&self) -> Vec<String> {
+        self.events.all()
     }
 
     /// Lets go of the events so far.
     pub fn forget_events(&self) {
-        *self.events.lock().unwrap() = Vec::new();
+        *self.events.1.lock().unwrap() = Vec::new();
     }
 
     /// Waits until `true`.
@@ -269,6 +314,145 @@ impl TestServer {
     }
 }
 
+/// The events of all sessions: in memory, or in a file.
+#[derive(Clone)]
+struct Events(Option<PathBuf>, Arc<Mutex<Vec<Event>>>);
+
+impl Events {
+    fn note(&self, event: &Event) {
+        match &self.0 {
+            None => self.1.lock().unwrap().push(event.clone()),
+            Some(path) => {
+                let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+                file.write_all(format!("{event:?}\n").as_bytes()).unwrap();
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<String> {
+        match &self.0 {
+            None => self.1.lock().unwrap().iter().map(|event| format!("{event:?}")).collect(),
+            Some(path) => fs::read_to_string(path).unwrap_or_default().lines().map(String::from).collect(),
+        }
+    }
+}
+
+/// The files of a server, where several processes find them; removed in the end by the one that made them.
+#[cfg_attr(not(all(feature = "processes", feature = "files")), allow(dead_code))]
+pub struct Folder {
+    path: PathBuf,
+    tag: Mutex<String>,
+    made: bool,
+}
+
+impl Folder {
+    fn events(&self) -> PathBuf {
+        self.path.join("events")
+    }
+
+    #[cfg(not(all(feature = "processes", feature = "files")))]
+    fn files(&self) -> Arc<dyn FileSystem> {
+        unreachable!("there is no engine that needs it")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+#[cfg(all(feature = "processes", feature = "files"))]
+pub mod processes {
+    use super::*;
+    use std::{
+        os::unix::ffi::OsStrExt,
+        path::Path,
+        process::Command,
+        sync::{
+            OnceLock,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+    use wharf::server::{
+        fs::{Detail, Local},
+        processes::{Child, Program},
+    };
+
+    pub fn serve(server: Server, test: &str, folder: &Folder) -> std::io::Result<()> {
+        server.serve_processes(|| {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["--exact", test.split_once("::").unwrap().1, "--nocapture", "--test-threads=1"]);
+            command.env("WHARF_TEST_FOLDER", &folder.path);
+            let message = [folder.tag.lock().unwrap().as_bytes(), b"\n", folder.path.as_os_str().as_bytes()].concat();
+            Ok(Program::new(command).with_message(message))
+        })
+    }
+
+    /// What this process was started for, if it was started for a session.
+    pub fn child() -> &'static Mutex<Option<Child>> {
+        static CHILD: OnceLock<Mutex<Option<Child>>> = OnceLock::new();
+        CHILD.get_or_init(|| Mutex::new(Child::inherit().expect("a server that speaks")))
+    }
+
+    /// The tag of its server, and the path of the files.
+    pub fn message(child: &Child) -> (&str, &str) {
+        std::str::from_utf8(child.message()).unwrap().split_once('\n').unwrap()
+    }
+
+    impl Folder {
+        pub fn new(files: &Memory, tag: String, child: Option<&Child>) -> Self {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            if let Some(child) = child {
+                return Self { path: message(child).1.into(), tag: tag.into(), made: false };
+            }
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir().join(format!("wharf-processes-{}-{number}", std::process::id()));
+            fill(files, &VirtualPath::root(), &path.join("files"));
+            Self { path, tag: tag.into(), made: true }
+        }
+
+        pub fn files(&self) -> Arc<dyn FileSystem> {
+            Arc::new(Local::open(self.path.join("files")).unwrap())
+        }
+    }
+
+    /// Copies a tree. What is large has nothing but zeros.
+    fn fill(files: &Memory, from: &VirtualPath, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        let mut directory = files.list(from, Detail::Facts).unwrap();
+        while let Some(entry) = directory.next_entry() {
+            let entry = entry.unwrap();
+            let (from, to) = (from.join(&entry.name).unwrap(), to.join(std::ffi::OsStr::from_bytes(&entry.name)));
+            if entry.metadata.kind == wharf::proto::file::FileKind::Directory {
+                fill(files, &from, &to);
+                continue;
+            }
+            let file = fs::File::create(to).unwrap();
+            file.set_len(entry.metadata.size).unwrap();
+            if entry.metadata.size <= 1 << 20 {
+                (&file).write_all(&content(files, &from).unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+fn content(files: &dyn FileSystem, path: &VirtualPath) -> Option<Vec<u8>> {
+    let mut file = files.open_read(path, 0).ok()?;
+    let mut content = vec![0; usize::try_from(file.size()).unwrap()];
+    let mut read = 0;
+    while read < content.len() {
+        match file.read(&mut content[read..]).unwrap() {
+            0 => break,
+            octets => read += octets,
+        }
+    }
+    content.truncate(read);
+    Some(content)
+}
+
 /// The table with the one user.
 pub fn users(files: Arc<dyn FileSystem>, limits: (u64, u64)) -> UserTable {
     let user = User::new("user", Password::plain("12345"), files);
@@ -276,6 +460,19 @@ pub fn users(files: Arc<dyn FileSystem>, limits: (u64, u64)) -> UserTable {
     let table = UserTable::new();
     table.add(user).unwrap();
     table
+}
+
+/// What this process is to be told apart by, if it is one for a session.
+pub fn tag_of_child() -> Option<String> {
+    #[cfg(all(feature = "processes", feature = "files"))]
+    return processes::child().lock().unwrap().as_ref().map(|child| processes::message(child).0.into());
+    #[cfg(not(all(feature = "processes", feature = "files")))]
+    None
+}
+
+/// Whether a server with this tag is to be started; in a process of one, no other is.
+pub fn is_meant(tag: &str) -> bool {
+    tag_of_child().is_none_or(|meant| meant == tag)
 }
 
 /// Waits until `true`: what other threads do, nobody is told of.

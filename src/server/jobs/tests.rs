@@ -12,6 +12,7 @@ use crate::{
         Settings,
         auth::{Authorizer, Denied},
         fs::Memory,
+        limits::Limits,
         registry::Hooks,
         std,
     },
@@ -43,7 +44,7 @@ fn jobs() -> Jobs<Numbers> {
     let setup =
         || Setup { config: Arc::new(Config::default()), settings: settings.clone(), authorizer: Arc::new(Users), tls: None };
     let (_, accepting) = std::io::pipe().unwrap();
-    let shared = Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), accepting));
+    let shared = Arc::new(Shared::new(setup(), Vec::new(), Hooks::default(), Limits::default(), Some(accepting)));
     let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
     let member = shared.join(address, address, address, Box::new(|| {})).unwrap();
     Jobs::new(shared, Arc::new(setup()), member.id())

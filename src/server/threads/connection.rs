@@ -16,27 +16,68 @@ use core::panic::AssertUnwindSafe;
 use rustix::event::{PollFd, PollFlags};
 use std::{
     io::{self, PipeReader},
+    os::fd::{AsFd, BorrowedFd},
     panic::catch_unwind,
     thread::{self, JoinHandle},
 };
 
+/// What a thread looks after beside its session.
+pub(in super::super) trait Beside {
+    /// Called before each wait, and then at the moment that it names.
+    fn tell(&self) -> Option<Instant> {
+        None
+    }
+
+    /// What is waited for as well, to be readable.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// It is readable.
+    fn hear(&self) {}
+
+    /// The session is over, but for its client to hear the last reply.
+    fn end(&self) {}
+}
+
+/// Nothing.
+impl Beside for () {}
+
 /// Serves a connection to its end.
-pub(super) fn serve(control: Socket, member: Membership, setup: Arc<Setup>, slot: Slot, implicit_tls: bool) {
+pub(in super::super) fn serve(
+    control: Socket,
+    member: Membership,
+    setup: Arc<Setup>,
+    slot: Slot,
+    implicit_tls: bool,
+    beside: &impl Beside,
+) {
     let clock = member.shared().clock;
     let mut drive = Drive::new(control, member, setup, implicit_tls);
     // File systems, authorizers and hooks are the embedder's: a panic in one of them ends this session alone, and what it left
     // half changed goes with the session.
-    let reason = catch_unwind(AssertUnwindSafe(|| run(&mut drive))).unwrap_or(Reason::Failed);
-    let Some(mut linger) = drive.end(reason, slot) else { return };
+    let reason = catch_unwind(AssertUnwindSafe(|| run(&mut drive, beside))).unwrap_or(Reason::Failed);
+    let linger = drive.end(reason, slot);
+    beside.end();
+    let Some(mut linger) = linger else { return };
     while let Some(until) = linger.until() {
-        let mut wanted = [PollFd::new(linger.socket_mut(), PollFlags::IN)];
-        if wait(&mut wanted, clock.until(Some(until))).is_err() || !linger.hear() {
+        let control = PollFd::new(linger.socket_mut(), PollFlags::IN);
+        let other = beside.socket();
+        let mut wanted = [control.clone(), other.as_ref().map_or(control, |other| PollFd::new(other, PollFlags::IN))];
+        if wait(&mut wanted, clock.until(Some(until))).is_err() {
+            return;
+        }
+        let heard = other.is_some() && !wanted[1].revents().is_empty();
+        if heard {
+            beside.hear();
+        }
+        if !linger.hear() {
             return;
         }
     }
 }
 
-fn run(drive: &mut Drive<Socket>) -> Reason {
+fn run(drive: &mut Drive<Socket>, beside: &impl Beside) -> Reason {
     let mut away = None;
     loop {
         let now = drive.now();
@@ -49,7 +90,7 @@ fn run(drive: &mut Drive<Socket>) -> Reason {
             Act::Block(work) => drive.settle(work.run()),
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
-            Act::Wait => match look(drive, away.as_ref(), now) {
+            Act::Wait => match look(drive, away.as_ref(), beside, now) {
                 Ok((seen, is_back)) => {
                     drive.saw(seen);
                     if let Some(away) = away.take_if(|_| is_back) {
@@ -86,7 +127,8 @@ impl Away {
 }
 
 /// Waits for whatever may happen. Also: whether the work is done that is away.
-fn look(drive: &mut Drive<Socket>, away: Option<&Away>, now: Instant) -> io::Result<(Seen, bool)> {
+fn look(drive: &mut Drive<Socket>, away: Option<&Away>, beside: &impl Beside, now: Instant) -> io::Result<(Seen, bool)> {
+    let (other, tell) = (beside.socket(), beside.tell());
     let wants = drive.wants(now);
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, wants.read);
@@ -107,15 +149,19 @@ fn look(drive: &mut Drive<Socket>, away: Option<&Away>, now: Instant) -> io::Res
             Interest::Readable => PollFlags::IN,
             Interest::Writable => PollFlags::OUT,
         };
-        wanted[count] = PollFd::new::<Socket>(socket, flags);
+        wanted[count] = PollFd::from_borrowed_fd(socket, flags);
         count += 1;
         count - 1
     };
-    let awaited = wants.awaited.map(|(socket, interest)| add((&*socket, interest)));
-    let data = wants.data.map(|(socket, interest)| add((&*socket, interest)));
-    let until = if wants.turn && data.is_none() { Some(now) } else { wants.until };
+    let awaited = wants.awaited.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
+    let data = wants.data.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
+    let other = other.map(|socket| add((socket, Interest::Readable)));
+    let until = if wants.turn && data.is_none() { Some(now) } else { [wants.until, tell].into_iter().flatten().min() };
     wait(&mut wanted[..count], until.map(|until| until.since(now)))?;
     let seen = |index: Option<usize>| index.map_or(PollFlags::empty(), |index| wanted[index].revents());
+    if !seen(other).is_empty() {
+        beside.hear();
+    }
     let control = seen(watched.then_some(0));
     let is_back = !seen(away).is_empty();
     let seen = Seen {

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a session, its jobs and its transfer live in one thread, which waits for all of them in one call; nothing of a
 //! session is shared but its entry in the registry.
-mod connection;
+pub(super) mod connection;
 mod workers;
 
 use super::{
@@ -28,7 +28,7 @@ use std::{
 use workers::Workers;
 
 /// A socket of this engine: poll(2) looks at it anew whenever it is asked.
-type Socket = Arc<OwnedFd>;
+pub(super) type Socket = Arc<OwnedFd>;
 
 impl Endpoint for Socket {
     fn attempt<T>(&self, _: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T {
@@ -72,7 +72,7 @@ fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest<Socket>) {
     let Guest { control, ends, setup, slot, implicit_tls } = guest;
     let Some(member) = ends.join(shared, wake(&control)) else { return ends.refuse(shared, &control, Refusal::Shutdown) };
     let served = control.clone();
-    if workers.run(Box::new(move || connection::serve(served, member, setup, slot, implicit_tls))).is_err() {
+    if workers.run(Box::new(move || connection::serve(served, member, setup, slot, implicit_tls, &()))).is_err() {
         ends.refuse(shared, &control, Refusal::Resources);
     }
 }
@@ -95,13 +95,13 @@ pub(super) fn serve(shared: &Arc<Shared>, mut admitted: Admitted<Socket>) -> Res
         ends.refuse(shared, &control, Refusal::Shutdown);
         return Err(Refusal::Shutdown);
     };
-    connection::serve(control, member, setup, slot, implicit_tls);
+    connection::serve(control, member, setup, slot, implicit_tls, &());
     Ok(())
 }
 
 /// What makes the thread that polls a connection look up: to it the connection seems to have ended; what is still to be said
 /// can be.
-fn wake(control: &Socket) -> Box<dyn Fn() + Send + Sync> {
+pub(super) fn wake(control: &Socket) -> Box<dyn Fn() + Send + Sync> {
     let woken = control.clone();
     Box::new(move || {
         let _ = shutdown(&woken, Shutdown::Read);
@@ -109,7 +109,7 @@ fn wake(control: &Socket) -> Box<dyn Fn() + Send + Sync> {
 }
 
 /// Waits until something happens, or for so long at most.
-fn wait(wanted: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
+pub(super) fn wait(wanted: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
     // What does not fit is as good as for ever.
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
     match poll(wanted, limit.as_ref()) {

@@ -1,0 +1,84 @@
+//! Sockets that whoever started the daemon hands over: listeners of systemd, or the one connection of inetd.
+use super::{
+    Failure,
+    args::Args,
+    log,
+    options::Options,
+    privileges::Account,
+    process::survive_large_files,
+    sandbox::Prepared,
+    serve::{assume, describe},
+    xferlog::TransferLog,
+};
+use listenfd::ListenFd;
+use rustix::{
+    fs::fstat,
+    io::{FdFlags, fcntl_setfd},
+};
+use std::{
+    io,
+    net::{TcpListener, TcpStream},
+    os::fd::AsFd,
+    sync::Arc,
+};
+use tracing::{info, warn};
+use wharf::server::{
+    BindError,
+    auth::table::{User, UserTable},
+};
+
+/// The listeners of a socket unit (`LISTEN_FDS`, sd_listen_fds(3)); none, if the daemon was not started for one.
+pub(super) fn listeners() -> Result<Vec<TcpListener>, BindError> {
+    let mut descriptors = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..descriptors.len() {
+        let listener = descriptors.take_tcp_listener(index).map_err(BindError::Listener)?;
+        // No process of a session is to have it.
+        listener
+            .iter()
+            .try_for_each(|listener| fcntl_setfd(listener, FdFlags::CLOEXEC))
+            .map_err(io::Error::from)
+            .map_err(BindError::System)?;
+        listeners.extend(listener);
+    }
+    Ok(listeners)
+}
+
+/// Tells systemd that the daemon listens, if it wants to know (`NOTIFY_SOCKET`, sd_notify(3)).
+pub(super) fn tell_ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        warn!("cannot tell systemd that the server listens: {error}");
+    }
+}
+
+/// Serves the connection that is standard input, and ends.
+pub(super) fn serve(args: &Args, options: &Options, users: Vec<User>) -> Result<(), Failure> {
+    let remedy = "standard input is no connection: have inetd, or a socket unit of systemd with Accept=yes, start it";
+    let running = |error: io::Error| Failure::Running(error.to_string());
+    let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(running)?;
+    let connection = TcpStream::from(stdin);
+    connection.peer_addr().map_err(|error| Failure::usage("--inetd", format!("{remedy} ({error})")))?;
+    let account = options.run_as.as_ref().map(Account::find).transpose()?.flatten();
+    let sandbox = Prepared::new(args, options)?;
+    // inetd hands the connection over as standard error, too: the client is not to read the log.
+    if !is_same(&connection, io::stderr()) {
+        log::init_here(&options.log);
+    }
+    survive_large_files().map_err(running)?;
+    assume(account.as_ref(), options)?;
+    sandbox.enter()?;
+
+    let table = Arc::new(UserTable::new());
+    table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
+    let transfers = options.log.transfers.as_ref().map(|transfers| TransferLog::here(transfers.path.clone()));
+    let server = describe(options.config.clone(), options.settings.clone(), table, transfers).build_without_listener();
+    let served = server.map_err(|error| Failure::Running(error.to_string()))?.serve_connection(connection);
+    if let Err(refusal) = served {
+        info!("FTP session refused: {refusal}");
+    }
+    Ok(())
+}
+
+fn is_same(one: impl AsFd, other: impl AsFd) -> bool {
+    fstat(one).ok().zip(fstat(other).ok()).is_some_and(|(one, other)| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}

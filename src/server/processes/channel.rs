@@ -1,0 +1,235 @@
+//! The connection between a server and the process of a session: whole messages, and descriptors with them.
+use super::super::std;
+use alloc::{string::ToString, sync::Arc, vec::Vec};
+use core::mem::MaybeUninit;
+use rustix::{
+    io::Errno,
+    net::{self, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
+};
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+};
+
+/// Octets that are read at a time.
+const BUFFER: usize = 4096;
+/// Octets before each message: its length.
+const LENGTH: usize = 4;
+
+/// One end. It blocks or not, as its socket does.
+pub(super) struct Channel {
+    socket: UnixStream,
+    input: Vec<u8>,
+    /// Came with the octets.
+    descriptor: Option<OwnedFd>,
+    /// Not sent yet.
+    output: Vec<u8>,
+    /// To go with the last message of `output`, which is sent for itself.
+    last: Option<(Vec<u8>, Arc<OwnedFd>)>,
+}
+
+impl Channel {
+    pub(super) fn new(socket: UnixStream) -> Self {
+        Self { socket, input: Vec::new(), descriptor: None, output: Vec::new(), last: None }
+    }
+
+    /// Sends a message, or keeps it until [`Channel::flush`].
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        frame(message, &mut self.output)?;
+        self.flush()
+    }
+
+    /// The same with a descriptor, which comes back if that fails: once in the life of a channel.
+    pub(super) fn send_with(&mut self, message: &[u8], descriptor: Arc<OwnedFd>) -> Result<(), Arc<OwnedFd>> {
+        let mut framed = Vec::new();
+        if frame(message, &mut framed).is_err() || self.flush().is_err() {
+            return Err(descriptor);
+        }
+        self.last = Some((framed, descriptor));
+        let flushed = self.flush();
+        match self.last.take_if(|_| flushed.is_err()) {
+            Some((_, descriptor)) => Err(descriptor),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what waits, as far as that is possible.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match net::send(&self.socket, &self.output, no_signal()) {
+                Ok(sent) => drop(self.output.drain(..sent)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.output.capacity() > BUFFER {
+            // What it was told first may be large; what follows is not.
+            self.output = Vec::new();
+        }
+        let Some((message, descriptor)) = &self.last else { return Ok(()) };
+        let descriptors = [descriptor.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        match net::sendmsg(&self.socket, &[IoSlice::new(message)], &mut ancillary, no_signal()) {
+            Ok(sent) => {
+                self.output.extend_from_slice(&message[sent..]);
+                self.last = None;
+                self.flush()
+            }
+            Err(Errno::AGAIN) => Ok(()),
+            Err(Errno::INTR) => self.flush(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Octets that wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len() + self.last.as_ref().map_or(0, |(message, _)| message.len())
+    }
+
+    /// Reads once. `false`: the other end is closed.
+    pub(super) fn fill(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; BUFFER];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let octets = &mut [IoSliceMut::new(&mut buffer)];
+            match net::recvmsg(&self.socket, octets, &mut ancillary, receive_flags()) {
+                Ok(received) => break received.bytes,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(true),
+                Err(Errno::CONNRESET) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptor = descriptors.last().or(self.descriptor.take());
+            }
+        }
+        self.input.extend_from_slice(&buffer[..received]);
+        Ok(received > 0)
+    }
+
+    /// The next message that has come whole.
+    ///
+    /// # Errors
+    /// If it is longer than `longest`.
+    pub(super) fn next(&mut self, longest: usize) -> io::Result<Option<Vec<u8>>> {
+        let Some(length) = self.input.first_chunk::<LENGTH>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > longest {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if self.input.len() < LENGTH + length {
+            return Ok(None);
+        }
+        let message = self.input[LENGTH..LENGTH + length].to_vec();
+        self.input.drain(..LENGTH + length);
+        if self.input.is_empty() && self.input.capacity() > BUFFER {
+            self.input = Vec::new();
+        }
+        Ok(Some(message))
+    }
+
+    /// The descriptor that came with the messages so far.
+    pub(super) fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn frame(message: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    let length = u32::try_from(message.len()).map_err(|error| io::Error::other(error.to_string()))?;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(message);
+    Ok(())
+}
+
+fn no_signal() -> SendFlags {
+    #[cfg(not(target_vendor = "apple"))]
+    return SendFlags::NOSIGNAL;
+    // Programs in Rust ignore the signal from the start.
+    #[cfg(target_vendor = "apple")]
+    SendFlags::empty()
+}
+
+fn receive_flags() -> RecvFlags {
+    #[cfg(not(target_vendor = "apple"))]
+    return RecvFlags::CMSG_CLOEXEC;
+    #[cfg(target_vendor = "apple")]
+    RecvFlags::empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::File, io::Read, io::Write};
+
+    fn pair() -> (Channel, Channel) {
+        let (one, other) = UnixStream::pair().unwrap();
+        (Channel::new(one), Channel::new(other))
+    }
+
+    #[test]
+    fn messages_and_descriptors_come_whole_and_in_order() {
+        let (mut one, mut other) = pair();
+        let (mut reader, writer) = io::pipe().unwrap();
+        one.send(b"first").unwrap();
+        one.send(b"").unwrap();
+        one.send_with(b"with", Arc::new(writer.into())).unwrap();
+        one.send(b"last").unwrap();
+        drop(one);
+        let mut messages = Vec::new();
+        while other.fill().unwrap() {
+            while let Some(message) = other.next(100).unwrap() {
+                messages.push(message);
+            }
+        }
+        assert_eq!(messages, [&b"first"[..], b"", b"with", b"last"]);
+        File::from(other.take_descriptor().unwrap()).write_all(b"it is the same").unwrap();
+        let mut text = alloc::string::String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "it is the same");
+    }
+
+    #[test]
+    fn what_does_not_fit_waits_and_the_descriptor_behind_it() {
+        let (mut one, mut other) = pair();
+        one.socket.set_nonblocking(true).unwrap();
+        let large = alloc::vec![b'x'; 3_000_000];
+        one.send(&large).unwrap();
+        one.send_with(b"with", Arc::new(File::open("/dev/null").unwrap().into())).unwrap();
+        assert!(one.unsent() > 0);
+        other.socket.set_nonblocking(true).unwrap();
+        let mut messages = Vec::new();
+        for _ in 0..10_000 {
+            one.flush().unwrap();
+            assert!(other.fill().unwrap());
+            messages.extend(other.next(4_000_000).unwrap());
+            if messages.len() == 2 {
+                break;
+            }
+        }
+        assert!(messages == [large, b"with".to_vec()]);
+        assert!(one.unsent() == 0 && other.take_descriptor().is_some());
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_none() {
+        let (mut one, mut other) = pair();
+        one.send(&[0; 101]).unwrap();
+        other.fill().unwrap();
+        assert!(other.next(100).is_err());
+    }
+}

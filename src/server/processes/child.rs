@@ -1,0 +1,288 @@
+//! A process that serves one session.
+use super::{
+    super::{
+        Builder,
+        limits::{Flow, Limits, Superior},
+        registry::{Entry, Order, Setup, Shared, lock},
+        std,
+        threads::{Socket, connection, connection::Beside, wake},
+    },
+    MARK,
+    channel::Channel,
+    message::{Down, Up},
+};
+use crate::proto::time::Instant;
+use alloc::{sync::Arc, vec::Vec};
+use core::{cell::Cell, fmt, mem, net::SocketAddr, num::NonZeroU64, time::Duration};
+use std::{
+    env, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process,
+    sync::Mutex,
+};
+
+/// How far a transfer is, is told so often.
+const PROGRESS: Duration = Duration::from_millis(250);
+
+/// What a process has that was started to serve a session: the connection to its server.
+///
+/// See [`Server::serve_processes`](super::super::Server::serve_processes).
+pub struct Child {
+    channel: Channel,
+    message: Vec<u8>,
+}
+
+impl Child {
+    /// The server that started this process; `None` if it was not started by one. To be called once, as early as possible, and
+    /// before anything that is to be done once for the server, such as listening.
+    ///
+    /// If the server has ended meanwhile, or does not need the process any more, that ends here, with 0.
+    ///
+    /// # Errors
+    /// If the server is of another version, or standard input is not the connection to it.
+    pub fn inherit() -> io::Result<Option<Self>> {
+        if env::var_os(MARK).is_none() {
+            return Ok(None);
+        }
+        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let mut channel = Channel::new(socket);
+        match receive(&mut channel)? {
+            Some(Down::Begin { version, message }) if version == super::VERSION => Ok(Some(Self { channel, message })),
+            Some(Down::Begin { version, .. }) => {
+                let own = super::VERSION;
+                Err(io::Error::other(alloc::format!("the server is of version {version} and this of {own}: start it again")))
+            }
+            Some(Down::Serve { .. } | Down::Permit(_) | Down::Turn { .. } | Down::Drain(_) | Down::Cut) => Err(nonsense()),
+            None => process::exit(0),
+        }
+    }
+
+    /// What the server has to say: [`Program::with_message`](super::Program::with_message).
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child").finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Serves one session, in the process that a server started for it. Blocks until a client comes, and until its session has
+    /// ended; then the process is to end too. What was bound is not used.
+    ///
+    /// Hooks are called in this process; [`Builder::on_refusal`] never is.
+    ///
+    /// # Errors
+    /// If there is no authorizer, or the connection to the server fails.
+    pub fn serve_child(self, child: Child) -> io::Result<()> {
+        let authorizer = self.authorizer.ok_or_else(|| io::Error::other("there is no authorizer: call Builder::authorizer"))?;
+        let setup = Setup::new(self.config, self.settings, authorizer, self.tls, &self.hooks);
+        let link = Arc::new(Link(Mutex::new(Talk { channel: child.channel, ended: false, orders: Vec::new() })));
+        let shared = Arc::new(Shared::new(setup, Vec::new(), self.hooks, Limits::under(link.clone()), None));
+        let Some(Client { id, local, peer, own, implicit_tls, control }) = link.wait_for_client()? else { return Ok(()) };
+        let (control, setup) = (Socket::new(control), shared.setup());
+        shared.count_from(id);
+        let member = shared.join(local, peer, own, wake(&control));
+        let slot = shared.limits.admit(peer.ip(), &setup.settings, shared.clock.now());
+        if let (Some(member), Ok(slot)) = (member, slot) {
+            let told = Cell::new((0, (0, 0), shared.clock.now()));
+            let desk = Desk { link, entry: member.entry().clone(), shared, told };
+            connection::serve(control, member, setup, slot, implicit_tls, &desk);
+        }
+        Ok(())
+    }
+}
+
+struct Client {
+    id: u64,
+    local: SocketAddr,
+    peer: SocketAddr,
+    own: SocketAddr,
+    implicit_tls: bool,
+    control: OwnedFd,
+}
+
+/// The connection to the server.
+struct Link(Mutex<Talk>);
+
+struct Talk {
+    channel: Channel,
+    /// The server has gone.
+    ended: bool,
+    /// What the session is to do, and was not told yet.
+    orders: Vec<Down>,
+}
+
+impl Link {
+    fn wait_for_client(&self) -> io::Result<Option<Client>> {
+        let mut talk = lock(&self.0);
+        talk.say(&Up::Ready);
+        match receive(&mut talk.channel)? {
+            Some(Down::Serve { id, local, peer, own, implicit_tls }) => {
+                let control = talk.channel.take_descriptor().ok_or_else(nonsense)?;
+                Ok(Some(Client { id, local, peer, own, implicit_tls, control }))
+            }
+            Some(Down::Begin { .. } | Down::Permit(_) | Down::Turn { .. } | Down::Drain(_) | Down::Cut) => Err(nonsense()),
+            // The server stops, or has new settings.
+            None => Ok(None),
+        }
+    }
+}
+
+impl Talk {
+    /// Says something. A server that has gone does not hear it, which will be seen.
+    fn say(&mut self, message: &Up) {
+        self.ended |= self.channel.send(&message.encode()).is_err();
+    }
+
+    /// Waits for an answer. `None`: there will be none, or the session is to end.
+    fn answer(&mut self) -> Option<Down> {
+        while !self.ended {
+            match receive(&mut self.channel) {
+                Ok(Some(answer @ (Down::Permit(_) | Down::Turn { .. }))) => return Some(answer),
+                Ok(Some(Down::Cut)) => {
+                    self.orders.push(Down::Cut);
+                    return None;
+                }
+                Ok(Some(order @ (Down::Drain(_) | Down::Begin { .. } | Down::Serve { .. }))) => self.orders.push(order),
+                Ok(None) | Err(_) => self.ended = true,
+            }
+        }
+        None
+    }
+
+    /// Takes what has come, without waiting.
+    fn hear(&mut self) {
+        let mut heard = || {
+            let goes_on = self.channel.fill()?;
+            while let Some(message) = next(&mut self.channel)? {
+                self.orders.push(message);
+            }
+            io::Result::Ok(goes_on)
+        };
+        self.ended |= !heard().unwrap_or(false);
+    }
+}
+
+impl Superior for Link {
+    fn begin_login(&self) -> bool {
+        let mut talk = lock(&self.0);
+        talk.say(&Up::Login);
+        matches!(talk.answer(), Some(Down::Permit(true)))
+    }
+
+    fn end_login(&self, failed: bool) {
+        lock(&self.0).say(&Up::LoginEnded { failed });
+    }
+
+    fn bucket(&self, user: &str, flow: Flow, rate: NonZeroU64) {
+        lock(&self.0).say(&Up::Bucket { user: user.into(), flow, rate });
+    }
+
+    fn take(&self, flow: Flow, want: usize) -> (usize, Duration) {
+        let mut talk = lock(&self.0);
+        talk.say(&Up::Take { flow, want });
+        match talk.answer() {
+            Some(Down::Turn { octets, wait }) => (octets, wait),
+            // The session is about to end.
+            _ => (1, PROGRESS),
+        }
+    }
+
+    fn give_back(&self, flow: Flow, octets: usize) {
+        lock(&self.0).say(&Up::GiveBack { flow, octets });
+    }
+}
+
+/// How much of [`Entry::progress`] the server was told, and when.
+type Told = (u64, (u64, u64), Instant);
+
+/// What connects the session to the server.
+struct Desk {
+    link: Arc<Link>,
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+    /// What the server knows.
+    told: Cell<Told>,
+}
+
+impl Desk {
+    fn obey(&self) {
+        let mut talk = lock(&self.link.0);
+        let orders = mem::take(&mut talk.orders);
+        let ended = talk.ended;
+        drop(talk);
+        for order in orders {
+            match order {
+                Down::Drain(time) => self.shared.end(Order::Drain(self.shared.clock.now() + time)),
+                Down::Cut => self.shared.end(Order::Cut),
+                // An answer that nobody waits for any more.
+                Down::Begin { .. } | Down::Serve { .. } | Down::Permit(_) | Down::Turn { .. } => {}
+            }
+        }
+        if ended {
+            self.shared.end(Order::Cut);
+        }
+    }
+}
+
+impl Beside for Desk {
+    fn tell(&self) -> Option<Instant> {
+        self.obey();
+        let (changes, progress) = self.entry.progress();
+        let (told_changes, told_progress, when) = self.told.get();
+        if (changes, progress) == (told_changes, told_progress) {
+            return None;
+        }
+        let now = self.shared.clock.now();
+        if changes == told_changes && now.since(when) < PROGRESS {
+            return Some(when + PROGRESS);
+        }
+        self.told.set((changes, progress, now));
+        lock(&self.link.0).say(&Up::State(self.entry.view(now)));
+        None
+    }
+
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        // It is that of standard input: the channel lives as long.
+        (!lock(&self.link.0).ended).then(rustix::stdio::stdin)
+    }
+
+    fn hear(&self) {
+        lock(&self.link.0).hear();
+        self.obey();
+    }
+
+    fn end(&self) {
+        lock(&self.link.0).say(&Up::Ended);
+    }
+}
+
+/// Waits for the next message. `None`: there will be none.
+fn receive(channel: &mut Channel) -> io::Result<Option<Down>> {
+    loop {
+        if let Some(message) = next(channel)? {
+            return Ok(Some(message));
+        }
+        if !channel.fill()? {
+            return Ok(None);
+        }
+    }
+}
+
+/// The next message that is there.
+fn next(channel: &mut Channel) -> io::Result<Option<Down>> {
+    // The server is trusted: what the embedder has to say may be long.
+    channel.next(usize::MAX)?.map(|message| Down::decode(&message).ok_or_else(nonsense)).transpose()
+}
+
+fn nonsense() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the server said something else than was to come")
+}

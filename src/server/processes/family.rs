@@ -1,0 +1,485 @@
+//! The server of the engine with one process per connection: it accepts, and looks after its children.
+use super::{
+    super::{
+        accept::{Acceptor, Guest, Listening, PAUSE, Pause},
+        handle::Handle,
+        limits::{Lingering, SharedBucket, Slot},
+        registry::{Membership, Order, Setup, Shared},
+        sockets::{self, Interest},
+        std,
+        threads::{Socket, wait},
+    },
+    Program,
+    channel::Channel,
+    message::{Down, LONGEST, Up},
+};
+use crate::proto::{
+    session::{Reason, refusal::Refusal},
+    time::Instant,
+};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
+use core::{
+    mem,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use rustix::event::{PollFd, PollFlags};
+use std::{
+    fs::File,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    net::TcpListener,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process, thread,
+};
+
+/// Children that wait for a client, ahead of need.
+const SPARE: usize = 4;
+/// How long none is started after one that did not come to serve.
+const FAILED: Duration = Duration::from_secs(1);
+/// How long a child may take to end, once it has to; then it is killed.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the server sleeps at most while children are about to end.
+const TICK: Duration = Duration::from_millis(5);
+/// The same while all is to end, but takes its time.
+const LONG_TICK: Duration = Duration::from_millis(100);
+/// Octets that a child may leave unread, beyond what the system takes and what it is told first.
+const UNREAD: usize = 4096;
+
+/// Accepts connections until `stop` ends, and serves them until the last session has ended.
+pub(in super::super) fn serve(
+    shared: &Arc<Shared>,
+    listeners: Vec<Listening<TcpListener>>,
+    stop: PipeReader,
+    program: impl FnMut() -> io::Result<Program>,
+) -> io::Result<()> {
+    let mut family = Family::new(shared, program)?;
+    let served = family.run(listeners, stop);
+    if served.is_err() {
+        // The children end when they see that nobody speaks to them any more.
+        Handle(shared.clone()).close_all();
+    }
+    served
+}
+
+/// The server, and its children.
+struct Family<P> {
+    shared: Arc<Shared>,
+    program: P,
+    /// What children write to.
+    nothing: File,
+    alarm: (PipeReader, Arc<Alarm>),
+    children: BTreeMap<u64, Child>,
+    /// The numbers of those that wait for a client, in order.
+    idle: VecDeque<u64>,
+    next_number: u64,
+    /// What the idle ones were started with.
+    setup: Arc<Setup>,
+    /// Processes that end, and must be waited for. When they are killed, if they do not.
+    ending: Vec<(process::Child, Instant)>,
+    /// Some child has come to serve.
+    proven: bool,
+    /// None is started before, ...
+    pause: Instant,
+    /// ... for this reason.
+    trouble: Option<io::Error>,
+    /// Passwords that are being checked, ...
+    logins: usize,
+    /// ... and whose turn is next.
+    waiting: VecDeque<u64>,
+    most_logins: usize,
+}
+
+/// Wakes the server.
+struct Alarm {
+    pipe: PipeWriter,
+    rung: AtomicBool,
+}
+
+struct Child {
+    process: process::Child,
+    channel: Channel,
+    /// Octets that it may leave unread.
+    unread: usize,
+    session: Option<Session>,
+}
+
+/// A session that a child serves.
+struct Session {
+    member: Membership,
+    slot: Option<Slot>,
+    /// Its place while it only waits for its client to hear the last reply.
+    lingering: Option<Lingering>,
+    login: Login,
+    /// By direction.
+    buckets: [Option<Arc<SharedBucket>>; 2],
+    told: Order,
+    /// When it is killed, if it has not ended.
+    end: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Login {
+    None,
+    Waiting,
+    Running,
+}
+
+impl Alarm {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::SeqCst) {
+            // If nobody hears it, the server has ended.
+            let _ = (&self.pipe).write(&[0]);
+        }
+    }
+}
+
+impl<P: FnMut() -> io::Result<Program>> Family<P> {
+    fn new(shared: &Arc<Shared>, program: P) -> io::Result<Self> {
+        let (reader, pipe) = io::pipe()?;
+        Ok(Self {
+            shared: shared.clone(),
+            program,
+            // To write to it, a sandbox may forbid; nobody finds out that it is not to be written to.
+            nothing: File::open("/dev/null")?,
+            alarm: (reader, Arc::new(Alarm { pipe, rung: AtomicBool::new(false) })),
+            children: BTreeMap::new(),
+            idle: VecDeque::new(),
+            next_number: 0,
+            setup: shared.setup(),
+            ending: Vec::new(),
+            proven: false,
+            pause: Instant::ZERO,
+            trouble: None,
+            logins: 0,
+            waiting: VecDeque::new(),
+            // Hashing takes processors and memory; but a password may also be checked elsewhere, which takes neither.
+            most_logins: 4 * thread::available_parallelism().map_or(1, usize::from),
+        })
+    }
+
+    fn run(&mut self, listeners: Vec<Listening<TcpListener>>, stop: PipeReader) -> io::Result<()> {
+        let mut acceptor = Acceptor::<Socket>::new(self.shared.clone());
+        let shared_socket = |Listening { socket, implicit_tls }| {
+            let socket: TcpListener = socket;
+            Listening { socket: Socket::new(socket.into()), implicit_tls }
+        };
+        let mut listeners: Vec<_> = listeners.into_iter().map(shared_socket).collect();
+        let mut accept_again = Instant::ZERO;
+        loop {
+            let now = self.shared.clock.now();
+            let stopping = listeners.is_empty();
+            self.replace_outdated(stopping);
+            self.pass_orders_on(now);
+            self.bury(now);
+            if stopping && self.children.is_empty() && self.ending.is_empty() {
+                return Ok(());
+            }
+            let accepting = !stopping && accept_again <= now;
+            let starting = !stopping && self.idle.len() < SPARE;
+            let mut until: Vec<_> = self.sessions().filter_map(|session| session.end).collect();
+            until.extend((!stopping && !accepting).then_some(accept_again));
+            until.extend(starting.then_some(self.pause));
+            until.extend(acceptor.until());
+            until.extend((!self.ending.is_empty()).then(|| now + TICK));
+            until.extend(stopping.then(|| now + LONG_TICK));
+            let limit = until.into_iter().min().map(|until| until.since(now));
+
+            let (stopped, ready, heard) =
+                self.wait(&stop, if accepting { &listeners } else { &[] }, acceptor.arrivals(), stopping, limit)?;
+            // What children have said before a client came counts for that client.
+            heard.into_iter().for_each(|number| self.attend(number));
+            if !self.proven
+                && let Some(error) = self.trouble.take()
+            {
+                return Err(error);
+            }
+            if stopped {
+                // Whoever has not said yet for whom it stands is refused.
+                acceptor = Acceptor::new(self.shared.clone());
+                listeners.clear();
+                continue;
+            }
+            for listener in &ready {
+                if acceptor.accept_one(listener, |_, guest| self.give(guest)) == Some(Pause::Short) {
+                    accept_again = now + PAUSE;
+                }
+            }
+            acceptor.attend(|arrival| Ok(sockets::is_ready(arrival, Interest::Readable)), |_, guest| self.give(guest));
+            if ready.is_empty() && starting {
+                self.start();
+            }
+        }
+    }
+
+    /// Waits until something happens: whether all is to stop, where clients wait, and which children say something.
+    fn wait<'s>(
+        &self,
+        stop: &PipeReader,
+        listeners: &[Listening<Socket>],
+        arrivals: impl Iterator<Item = &'s Socket>,
+        stopping: bool,
+        limit: Option<Duration>,
+    ) -> io::Result<(bool, Vec<Listening<Socket>>, Vec<u64>)> {
+        let mut wanted = Vec::with_capacity(2 + listeners.len() + self.children.len());
+        wanted.push(PollFd::new(&self.alarm.0, PollFlags::IN));
+        // It stays ready.
+        wanted.push(PollFd::new(if stopping { &self.alarm.0 } else { stop }, PollFlags::IN));
+        wanted.extend(listeners.iter().map(|listener| PollFd::new(&listener.socket, PollFlags::IN)));
+        let before_children = wanted.len();
+        for child in self.children.values() {
+            let mut flags = PollFlags::IN;
+            flags.set(PollFlags::OUT, child.channel.unsent() > 0);
+            wanted.push(PollFd::new(&child.channel, flags));
+        }
+        wanted.extend(arrivals.map(|arrival| PollFd::new(arrival, PollFlags::IN)));
+        // Linux looks at them in this order: whatever a child says before a client connects, is seen no later than the client.
+        wait(&mut wanted, limit)?;
+        let ready = |wanted: &PollFd<'_>| !wanted.revents().is_empty();
+        if ready(&wanted[0]) {
+            self.alarm.1.rung.store(false, Ordering::SeqCst);
+            let _ = (&self.alarm.0).read(&mut [0; 1]);
+        }
+        let (of_listeners, of_children) = (&wanted[2..2 + listeners.len()], &wanted[before_children..]);
+        let listeners = listeners.iter().zip(of_listeners).filter(|(_, wanted)| ready(wanted)).map(|(l, _)| l.clone());
+        let children = self.children.keys().zip(of_children).filter(|(_, wanted)| ready(wanted)).map(|(number, _)| *number);
+        Ok((!stopping && ready(&wanted[1]), listeners.collect(), children.collect()))
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.children.values().filter_map(|child| child.session.as_ref())
+    }
+
+    /// Lets those go that wait in vain, or with settings that count no more.
+    fn replace_outdated(&mut self, stopping: bool) {
+        let setup = self.shared.setup();
+        if !stopping && Arc::ptr_eq(&setup, &self.setup) {
+            return;
+        }
+        self.setup = setup;
+        for number in mem::take(&mut self.idle) {
+            self.part_with(number);
+        }
+    }
+
+    /// Starts a child that waits for a client; `None`: not now.
+    fn start(&mut self) -> Option<u64> {
+        if self.pause > self.shared.clock.now() {
+            return None;
+        }
+        let mut start = || -> io::Result<Child> {
+            let (here, there) = UnixStream::pair()?;
+            let (process, begin) = (self.program)()?.start(OwnedFd::from(there), self.nothing.try_clone()?)?;
+            here.set_nonblocking(true)?;
+            let mut child = Child { process, channel: Channel::new(here), unread: begin.len() + UNREAD, session: None };
+            // If it has ended already, that will be seen.
+            let _ = child.channel.send(&begin);
+            Ok(child)
+        };
+        match start() {
+            Ok(child) => {
+                let number = self.next_number;
+                self.next_number += 1;
+                self.children.insert(number, child);
+                self.idle.push_back(number);
+                Some(number)
+            }
+            Err(error) => {
+                self.pause = self.shared.clock.now() + PAUSE;
+                self.trouble = Some(error);
+                None
+            }
+        }
+    }
+
+    /// Gives a client to a child, or says why it gets none.
+    fn give(&mut self, guest: Guest<Socket>) {
+        let Guest { control, ends, setup, slot, implicit_tls } = guest;
+        if !Arc::ptr_eq(&setup, &self.setup) {
+            self.replace_outdated(false);
+        }
+        let alarm = self.alarm.1.clone();
+        let Some(member) = ends.join(&self.shared, Box::new(move || alarm.ring())) else {
+            return ends.refuse(&self.shared, &control, Refusal::Shutdown);
+        };
+        let session = Session {
+            member,
+            slot: Some(slot),
+            lingering: None,
+            login: Login::None,
+            buckets: [None, None],
+            told: Order::Serve,
+            end: None,
+        };
+        let ((local, peer), own) = (session.member.ends(), session.member.own_address());
+        let serve = Down::Serve { id: session.member.id().number(), local, peer, own, implicit_tls }.encode();
+        let mut control = control;
+        while !self.idle.is_empty() || self.start().is_some() {
+            let Some(number) = self.idle.pop_front() else { break };
+            let Some(child) = self.children.get_mut(&number) else { continue };
+            match child.channel.send_with(&serve, control) {
+                Ok(()) => {
+                    child.session = Some(session);
+                    return;
+                }
+                Err(returned) => {
+                    control = returned;
+                    self.part_with(number);
+                }
+            }
+        }
+        ends.refuse(&self.shared, &control, Refusal::Resources);
+    }
+
+    /// Hears what a child says, and sends it what waits.
+    fn attend(&mut self, number: u64) {
+        let Some(child) = self.children.get_mut(&number) else { return };
+        let mut goes_on = child.channel.flush().is_ok() && child.channel.fill().unwrap_or(false);
+        // What was said before the end counts, too.
+        loop {
+            let Some(child) = self.children.get_mut(&number) else { return };
+            match child.channel.next(LONGEST) {
+                Ok(None) => break,
+                Ok(Some(message)) if Up::decode(&message).is_some_and(|message| self.obey(number, message).is_some()) => {}
+                Ok(Some(_)) | Err(_) => {
+                    goes_on = false;
+                    break;
+                }
+            }
+        }
+        let Some(child) = self.children.get(&number) else { return };
+        if !goes_on || child.channel.unsent() > child.unread {
+            if child.session.is_none() {
+                self.pause = self.shared.clock.now() + FAILED;
+                self.trouble = Some(io::Error::other("the program of the children ends at once: does it call Child::inherit?"));
+            }
+            self.part_with(number);
+        }
+    }
+
+    /// Does what a child asks for; `None` if it may not ask for that.
+    fn obey(&mut self, number: u64, message: Up) -> Option<()> {
+        let now = self.shared.clock.now();
+        let child = self.children.get_mut(&number)?;
+        if message == Up::Ready {
+            self.proven = true;
+            return Some(());
+        }
+        let session = child.session.as_mut()?;
+        match message {
+            Up::Ready => {}
+            Up::Login if session.login == Login::None => {
+                session.login = Login::Waiting;
+                self.waiting.push_back(number);
+                self.let_log_in();
+            }
+            Up::LoginEnded { failed } if session.login == Login::Running => {
+                if failed {
+                    let (_, peer) = session.member.ends();
+                    self.shared.limits.login_failed(peer.ip(), &self.setup.settings, now);
+                }
+                session.login = Login::None;
+                self.logins -= 1;
+                self.let_log_in();
+            }
+            Up::Login | Up::LoginEnded { .. } => return None,
+            Up::State(view) => session.member.mirror(view),
+            Up::Bucket { user, flow, rate } => {
+                session.buckets[flow as usize] = Some(self.shared.limits.bucket(&user.into(), flow, rate, now));
+            }
+            Up::Take { flow, want } => {
+                let (octets, wait) = match session.buckets[flow as usize].as_ref()?.take(now, want.max(1)) {
+                    Ok(octets) => (octets, Duration::ZERO),
+                    Err(turn) => (turn.octets, turn.moment.since(now)),
+                };
+                child.channel.send(&Down::Turn { octets, wait }.encode()).ok()?;
+            }
+            Up::GiveBack { flow, octets } => session.buckets[flow as usize].as_ref()?.give_back(octets),
+            Up::Ended => {
+                session.member.keep_silent();
+                if let Some(slot) = session.slot.take() {
+                    session.lingering = slot.linger();
+                }
+                if session.lingering.is_none() {
+                    child.channel.send(&Down::Cut.encode()).ok()?;
+                }
+                session.end = Some(now + PATIENCE);
+            }
+        }
+        Some(())
+    }
+
+    /// Lets the next ones check passwords.
+    fn let_log_in(&mut self) {
+        let now = self.shared.clock.now();
+        while self.logins < self.most_logins {
+            let Some(number) = self.waiting.pop_front() else { return };
+            let Some(child) = self.children.get_mut(&number) else { continue };
+            let Some(session) = child.session.as_mut().filter(|session| session.login == Login::Waiting) else { continue };
+            let (_, peer) = session.member.ends();
+            // Others may have used up the attempts meanwhile.
+            let permit = !self.shared.limits.is_shut_out(peer.ip(), &self.setup.settings, now);
+            session.login = if permit { Login::Running } else { Login::None };
+            self.logins += usize::from(permit);
+            // If it has ended, that will be seen.
+            let _ = child.channel.send(&Down::Permit(permit).encode());
+        }
+    }
+
+    /// Tells children what a handle wants of their sessions, and kills those that do not end in time.
+    fn pass_orders_on(&mut self, now: Instant) {
+        for child in self.children.values_mut() {
+            let Some(session) = &mut child.session else { continue };
+            let order = session.member.order();
+            if order != session.told {
+                session.told = order;
+                let (message, end) = match order {
+                    Order::Serve => continue,
+                    Order::Drain(end) => (Down::Drain(end.since(now)), end),
+                    Order::Cut => (Down::Cut, now),
+                };
+                let _ = child.channel.send(&message.encode());
+                session.end = Some(end.max(now) + PATIENCE);
+            }
+            if session.end.is_some_and(|end| end <= now) {
+                // Its end will be seen.
+                let _ = child.process.kill();
+                session.end = Some(now + PATIENCE);
+            }
+        }
+    }
+
+    /// Ends what a child has begun. The process ends by itself, as nobody speaks to it any more.
+    fn part_with(&mut self, number: u64) {
+        self.idle.retain(|idle| *idle != number);
+        let Some(Child { process, channel, session, .. }) = self.children.remove(&number) else { return };
+        drop(channel);
+        if let Some(session) = session {
+            // Unless it could say so itself.
+            session.member.farewell(Reason::Failed);
+            if session.login == Login::Running {
+                self.logins -= 1;
+                self.let_log_in();
+            }
+        }
+        self.ending.push((process, self.shared.clock.now() + PATIENCE));
+    }
+
+    /// Waits for processes that have ended, and kills those that should have.
+    fn bury(&mut self, now: Instant) {
+        self.ending.retain_mut(|(process, end)| match process.try_wait() {
+            Ok(None) => {
+                if *end <= now {
+                    let _ = process.kill();
+                    *end = now + PATIENCE;
+                }
+                true
+            }
+            Ok(Some(_)) | Err(_) => false,
+        });
+    }
+}

@@ -1,0 +1,107 @@
+//! Sockets that whoever starts the daemon hands over.
+use super::support::{Client, Daemon, Folder};
+use core::time::Duration;
+use rustix::process::Signal;
+use std::{
+    fs,
+    io::Read,
+    net::{TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram,
+    },
+    process::{Command, Stdio},
+    thread::{self, JoinHandle},
+};
+
+const ANYBODY: &str = "auth_failed_timeout = 0\n[anonymous]\nhome = \"home\"\n";
+
+/// A connection, and the client's end of it.
+fn connection() -> (OwnedFd, JoinHandle<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = thread::spawn(move || TcpStream::connect(address).unwrap());
+    (listener.accept().unwrap().0.into(), client)
+}
+
+#[test]
+fn the_connection_on_standard_input_is_served() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("home/file"), "content").unwrap();
+    folder.write(ANYBODY);
+    let (server, client) = connection();
+    let mut command = folder.command(&["--config", "wharf.toml", "--inetd"]);
+    let wharf = command.stdin(Stdio::from(server)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(command);
+    let mut client = Client::from(client.join().unwrap());
+    assert_eq!(client.reply().get(..3), Some("220"));
+    assert_eq!(client.command("USER anonymous").get(..3), Some("331"));
+    assert_eq!(client.command("PASS me").get(..3), Some("230"));
+    assert_eq!(client.retrieve("file"), b"content");
+    assert_eq!(client.command("QUIT").get(..3), Some("221"));
+    let output = wharf.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && log.contains("USER 'anonymous' logged in."), "{log}");
+}
+
+#[test]
+fn a_client_of_inetd_reads_no_log() {
+    let folder = Folder::new();
+    folder.write(ANYBODY);
+    let (server, client) = connection();
+    let copies = [server.try_clone().unwrap(), server.try_clone().unwrap()].map(Stdio::from);
+    let [stdout, stderr] = copies;
+    let mut command = folder.command(&["--config", "wharf.toml", "--inetd"]);
+    let mut wharf = command.stdin(Stdio::from(server)).stdout(stdout).stderr(stderr).spawn().unwrap();
+    drop(command);
+    let mut client = client.join().unwrap();
+    std::io::Write::write_all(&mut client, b"USER anonymous\r\nPASS me\r\nQUIT\r\n").unwrap();
+    let mut text = String::new();
+    client.read_to_string(&mut text).unwrap();
+    assert!(text.lines().all(|line| ["220", "331", "230", "221"].contains(&&line[..3])), "{text}");
+    assert!(wharf.wait().unwrap().success());
+}
+
+#[test]
+fn standard_input_that_is_no_connection_is_told() {
+    let folder = Folder::new();
+    folder.write(ANYBODY);
+    let outcome = folder.run(&["--config", "wharf.toml", "--inetd"]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.starts_with("wharf: --inetd: standard input is no connection"), "{outcome:?}");
+}
+
+/// `wharf` as systemd would start it: with this listener as descriptor 3.
+fn activated(folder: &Folder, listener: &TcpListener, engine: &str) -> Command {
+    // A shell knows its process id, which exec keeps.
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<&0 </dev/null; exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_wharf"), "--config", "wharf.toml", "--engine", engine]);
+    command.current_dir(folder.path()).stdin(Stdio::from(listener.as_fd().try_clone_to_owned().unwrap()));
+    command
+}
+
+#[test]
+fn listeners_of_a_socket_unit_are_served_by_every_engine() {
+    for engine in ["tokio", "smol", "threads", "processes"] {
+        let folder = Folder::new();
+        fs::write(folder.path().join("home/file"), "content").unwrap();
+        // What the configuration says of addresses does not count.
+        folder.write(&format!("listen = [\"127.0.0.1:1\"]\n{ANYBODY}"));
+        let socket = folder.path().join("notify");
+        let told = UnixDatagram::bind(&socket).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut command = activated(&folder, &listener, engine);
+        command.env("NOTIFY_SOCKET", &socket);
+        let daemon = Daemon::spawn_with_input(command, 1);
+        assert_eq!(daemon.addresses, [listener.local_addr().unwrap()]);
+        told.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut message = [0; 100];
+        let length = told.recv(&mut message).unwrap();
+        assert_eq!(&message[..length], b"READY=1\n", "{engine}");
+        let mut client = Client::log_in(daemon.addresses[0], "anonymous", "me");
+        assert_eq!(client.retrieve("file"), b"content", "{engine}");
+        let outcome = daemon.stop(Signal::TERM);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    }
+}

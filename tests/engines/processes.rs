@@ -1,0 +1,270 @@
+//! What is only so with a process for each session.
+use crate::{
+    client::{Client, Via},
+    crowd::alone_as,
+    server::{Engine, Options, TestServer},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read, Write},
+    net::TcpStream,
+    process::Command,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+use wharf::{
+    Reason,
+    proto::event::Event,
+    server::{
+        Server, Settings,
+        auth::UserTable,
+        processes::{Child, Program},
+    },
+};
+
+/// The engine, for the test of this name.
+macro_rules! engine {
+    ($test:ident) => {
+        Engine::Processes(concat!(module_path!(), "::", stringify!($test)))
+    };
+}
+
+/// The processes of this server, with their states; where a test is alone, those as well that have ended and not been waited for.
+fn children(server: &TestServer) -> Vec<(Pid, char)> {
+    let (folder, alone) = (server.folder(), std::env::var_os("WHARF_TEST_ALONE").is_some());
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        let belongs = environment.windows(folder.len()).any(|window| window == folder.as_bytes());
+        if fields[1] == std::process::id().to_string() && (belongs || alone) {
+            children.push((Pid::from_raw(id).unwrap(), fields[0].chars().next().unwrap()));
+        }
+    }
+    children.sort_by_key(|(pid, _)| pid.as_raw_pid());
+    children
+}
+
+/// The one that serves this client: the one that has its connection.
+fn process_of(server: &TestServer, client: &Client) -> Pid {
+    let local = client.stream.local_addr().unwrap();
+    let SocketId(inode) = socket_of(client.stream.peer_addr().unwrap().port(), local.port());
+    let holds = |pid: &Pid| {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())).into_iter().flatten().flatten();
+        let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+        targets.any(|target| target.to_str() == Some(&format!("socket:[{inode}]")))
+    };
+    children(server).into_iter().map(|(pid, _)| pid).find(holds).expect("a process with the connection")
+}
+
+struct SocketId(String);
+
+/// The socket with these ports (proc_pid_net(5)).
+fn socket_of(local: u16, peer: u16) -> SocketId {
+    let (local, peer) = (format!(":{local:04X}"), format!(":{peer:04X}"));
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let mut found = lines.filter(|fields| fields[1].ends_with(&local) && fields[2].ends_with(&peer));
+    SocketId(found.next().expect("the server's end")[9].into())
+}
+
+fn kill(pid: Pid) {
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_killed_process_harms_nobody() {
+    let server = TestServer::with(engine!(a_killed_process_harms_nobody), |options| options.settings.max_cons = 2);
+    let mut victim = Client::login(server.address());
+    let mut other = Client::login(server.address());
+    server.until("both names", |server| server.handle.sessions().iter().all(|session| session.info.user.is_some()));
+    kill(process_of(&server, &victim));
+    victim.expect_end();
+    server.until("one session", |server| server.handle.len() == 1);
+    other.say("NOOP", 200);
+    // Its slot is free, and the server says in its place how it ended.
+    Client::login(server.address()).say("NOOP", 200);
+    let ends = [Event::LoggedOut { user: "user".into() }, Event::Disconnected(Reason::Failed)];
+    let events = server.told();
+    assert!(ends.iter().all(|end| events.contains(&format!("{end:?}"))), "{events:?}");
+}
+
+#[test]
+fn what_sessions_do_is_seen_from_the_server() {
+    let server = TestServer::with(engine!(what_sessions_do_is_seen_from_the_server), |options| {
+        options.tree.add_directory("/folder").unwrap();
+    });
+    let mut client = Client::login(server.address());
+    client.say("CWD folder", 250);
+    server.until("the directory", |server| {
+        let session = server.handle.sessions().remove(0);
+        let command = session.command.map(|command| (command.verb, command.argument));
+        let directory = session.directory.map(|directory| directory.as_bytes().to_vec());
+        directory.as_deref() == Some(b"/folder") && command == Some(("CWD".into(), b"folder".to_vec()))
+    });
+    client.say("CDUP", 250);
+    client.say("TYPE I", 200);
+    let data = client.begin(Via::Epsv, "STOR new");
+    server.until("the transfer", |server| server.handle.counts().transfers == 1);
+    drop(data);
+    client.expect(226);
+    server.until("its end", |server| server.handle.sessions()[0].transfer.is_none());
+    client.say("QUIT", 221);
+    server.until("the end", |server| server.handle.is_empty());
+    assert_eq!(server.handle.counts().accepted, 1);
+}
+
+#[test]
+fn processes_serve_clients_behind_a_proxy() {
+    let server = TestServer::with(engine!(processes_serve_clients_behind_a_proxy), |options| {
+        options.settings.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    // It says whom it stands for once it is waited for.
+    thread::sleep(Duration::from_millis(20));
+    stream.write_all(b"PROXY TCP4 127.0.0.5 127.0.0.7 50000 21\r\n").unwrap();
+    let mut client = Client::new(stream).unwrap();
+    client.expect(220);
+    let info = server.handle.sessions().remove(0).info;
+    assert_eq!((info.peer.to_string(), info.local.to_string()), ("127.0.0.5:50000".into(), "127.0.0.7:21".into()));
+    client.say("USER user", 331);
+    client.say("PASS 12345", 230);
+    // The proxy has not given its own address away.
+    client.say("PORT 127,0,0,1,200,200", 504);
+}
+
+#[test]
+fn spare_processes_that_are_killed_are_replaced() {
+    let server = TestServer::start(engine!(spare_processes_that_are_killed_are_replaced));
+    Client::login(server.address()).say("QUIT", 221);
+    server.until("the end", |server| server.handle.is_empty());
+    let spare = children(&server);
+    for (pid, _) in &spare {
+        // It may have ended just now.
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+    server.until("all gone", |server| children(server).iter().all(|child| !spare.contains(child)));
+    server.until("others", |server| !children(server).is_empty());
+    Client::login(server.address()).say("QUIT", 221);
+}
+
+#[test]
+fn nothing_is_left_of_processes() {
+    if crate::server::tag_of_child().is_none() && !alone_as("processes::nothing_is_left_of_processes") {
+        return;
+    }
+    let server = TestServer::start(engine!(nothing_is_left_of_processes));
+    let sessions = |count| {
+        for number in 0..count {
+            let mut client = Client::login(server.address());
+            match number % 3 {
+                0 => drop(client.say("QUIT", 221)),
+                1 => drop(client.prepare(Via::Pasv)),
+                _ => drop(client),
+            }
+        }
+        server.until("only those that wait", |server| {
+            let waiting = children(server);
+            server.handle.is_empty() && waiting.len() == 4 && waiting.iter().all(|(_, state)| *state == 'S')
+        });
+        fs::read_dir("/proc/self/fd").unwrap().count()
+    };
+    assert_eq!(sessions(20), sessions(200), "descriptors of the server");
+    // The only socket that a process has is its end of the channel: no listener, no other's connection or channel.
+    let (pid, _) = children(&server)[0];
+    let open = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())).unwrap();
+    let open = open.map(|descriptor| fs::read_link(descriptor.unwrap().path()).unwrap());
+    let sockets: BTreeSet<_> = open.filter(|target| target.to_string_lossy().starts_with("socket:")).collect();
+    assert_eq!(sockets.len(), 1, "{sockets:?}");
+    server.handle.drain();
+    server.expect_end();
+    assert_eq!(children(&server), []);
+}
+
+#[test]
+fn a_stopped_process_is_killed_when_all_is_to_end() {
+    let server = TestServer::start(engine!(a_stopped_process_is_killed_when_all_is_to_end));
+    let client = Client::login(server.address());
+    kill_process(process_of(&server, &client), Signal::STOP).unwrap();
+    server.handle.close_all();
+    server.expect_end();
+    assert_eq!(children(&server), []);
+}
+
+#[test]
+fn bandwidth_of_a_user_is_shared_by_processes() {
+    const RATE: u64 = 400_000;
+    let server = TestServer::with(engine!(bandwidth_of_a_user_is_shared_by_processes), |options| options.limits = (0, RATE));
+    let mut clients: Vec<_> = (0..4).map(|_| Client::login(server.address())).collect();
+    let begun = Instant::now();
+    let received: Vec<u64> = thread::scope(|scope| {
+        let threads: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                scope.spawn(move || {
+                    client.say("TYPE I", 200);
+                    let mut data = client.begin(Via::Epsv, "RETR zeros");
+                    let (mut buffer, mut received) = ([0; 4096], 0);
+                    while begun.elapsed() < Duration::from_secs(2) {
+                        received += data.read(&mut buffer).unwrap() as u64;
+                    }
+                    received
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    // What was received later than that was sent later.
+    let allowed = RATE * u64::try_from(begun.elapsed().as_millis()).unwrap() / 1000 + RATE / 4;
+    let total: u64 = received.iter().sum();
+    assert!(total <= allowed, "{total} octets where {allowed} are allowed");
+    assert!(received.iter().all(|octets| *octets > 0), "{received:?}");
+}
+
+/// The version that a process was told, in its banner.
+fn versioned(options: &mut Options) {
+    if let Some(version) = crate::server::tag_of_child() {
+        options.config.banner = format!("Version {version}.");
+    }
+}
+
+#[test]
+fn a_reload_replaces_processes_that_wait() {
+    let server = TestServer::with(engine!(a_reload_replaces_processes_that_wait), |options| {
+        options.tag = "1".into();
+        versioned(options);
+    });
+    let mut old = Client::dial(server.address()).unwrap();
+    assert_eq!(old.expect(220).text, "Version 1.");
+    server.retag("2");
+    server.handle.reload(Default::default(), Settings::default(), Arc::new(UserTable::new()));
+    let mut new = Client::dial(server.address()).unwrap();
+    assert_eq!(new.expect(220).text, "Version 2.");
+    old.say("USER user", 331);
+    old.say("PASS 12345", 230);
+}
+
+/// A server that cannot get far.
+fn serve(program: impl FnMut() -> io::Result<Program> + Send + 'static) -> io::Error {
+    let server = Server::builder().bind("127.0.0.1:0".parse().unwrap()).authorizer(UserTable::new()).build().unwrap();
+    server.serve_processes(program).unwrap_err()
+}
+
+#[test]
+fn a_program_that_does_not_serve_is_told() {
+    let error = serve(|| Ok(Program::new(Command::new("/bin/true"))));
+    assert!(error.to_string().contains("Child::inherit"), "{error}");
+    let error = serve(|| Ok(Program::new(Command::new("/nowhere/program"))));
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_process_that_was_started_otherwise_is_no_child() {
+    assert!(Child::inherit().unwrap().is_none());
+}
