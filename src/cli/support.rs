@@ -4,8 +4,6 @@ use core::fmt;
 /// Something that this build cannot do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// FTPS.
-    Tls,
     /// An engine.
     Engine(Engine),
     /// Accounts of the system.
@@ -15,7 +13,6 @@ pub(super) enum Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls => f.write_str("this version has no TLS support yet: leave this out"),
             Self::Engine(engine) => write!(f, "this build has no engine \"{engine}\": use \"{}\"", Engine::DEFAULT),
             Self::SystemUsers => {
                 f.write_str("this version cannot let accounts of the system in yet: list the users as [[user]]")

@@ -32,6 +32,7 @@ fn open_one(user: &UserOptions, options: &FileOptions) -> Result<User, Problem> 
     let opened = User::new(user.name.clone(), user.password.clone(), files)
         .with_permissions(user.permissions)
         .with_messages(user.msg_login.as_str(), user.msg_quit.as_str())
-        .with_limits(user.read_limit, user.write_limit);
+        .with_limits(user.read_limit, user.write_limit)
+        .with_tls_required(user.tls_required);
     Ok(user.overrides.iter().cloned().fold(opened, User::with_override))
 }
