@@ -95,27 +95,27 @@ pub(super) struct Args {
     #[arg(long)]
     pub(super) check: bool,
 
-    /// Offer TLS; without --certfile with a self-signed certificate that lasts for this run [refused: no TLS in this version yet]
+    /// Offer TLS; without --certfile with a self-signed certificate that lasts for this run
     #[arg(long)]
     pub(super) tls: bool,
 
-    /// The certificate, as PEM [refused: no TLS in this version yet]
+    /// The certificate, as PEM
     #[arg(long, visible_alias = "cert", value_name = "F")]
     pub(super) certfile: Option<PathBuf>,
 
-    /// The private key, as PEM [default: in the certificate's file] [refused: no TLS in this version yet]
+    /// The private key, as PEM [default: in the certificate's file]
     #[arg(long, visible_alias = "key", value_name = "F")]
     pub(super) keyfile: Option<PathBuf>,
 
-    /// Refuse logins without TLS [refused: no TLS in this version yet]
+    /// Refuse logins without TLS
     #[arg(long)]
     pub(super) tls_control_required: bool,
 
-    /// Refuse data connections without TLS [refused: no TLS in this version yet]
+    /// Refuse data connections without TLS
     #[arg(long)]
     pub(super) tls_data_required: bool,
 
-    /// A port on which TLS begins at once; usually 990 [refused: no TLS in this version yet]
+    /// A port on which TLS begins at once; usually 990
     #[arg(long, value_name = "PORT")]
     pub(super) implicit_tls: Option<u16>,
 

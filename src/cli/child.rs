@@ -9,7 +9,9 @@ use super::{
     options::{Options, UserOptions},
     process::{rename, survive_large_files},
     serve::describe,
-    show, users,
+    show,
+    tls::{self, Made, Opened},
+    users,
     xferlog::TransferLog,
 };
 use core::sync::atomic::AtomicBool;
@@ -24,7 +26,7 @@ use std::{
 };
 use tracing::error;
 use wharf::{
-    proto::{job::Login, memory::Tree},
+    proto::{job::Login, memory::Tree, secret::Secret},
     server::{
         auth::{Account, Authorizer, Denied, Password, UserTable},
         clock::unix_time,
@@ -34,10 +36,13 @@ use wharf::{
 };
 
 /// What a child is to know.
-pub(super) fn brief(options: &Options) -> Vec<u8> {
+pub(super) fn brief(options: &Options, tls: Option<&Opened>) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out, show::settings(options).as_bytes());
     put(&mut out, options.log.transfers.as_ref().map_or(b"", |transfers| transfers.path.as_os_str().as_bytes()));
+    let made = tls.and_then(|tls| tls.made.as_ref());
+    put(&mut out, made.map_or(b"", |made| made.certificate.as_bytes()));
+    put(&mut out, made.map_or(b"", |made| made.key.expose()));
     for user in &options.users {
         put(&mut out, user.name.as_bytes());
         put(&mut out, &[u8::from(user.password.is_hashed())]);
@@ -82,13 +87,16 @@ fn serve(child: Child) -> io::Result<()> {
     log::init_here(&users.options.log);
     let transfers = users.transfers.clone();
     let (config, settings) = (users.options.config.clone(), users.options.settings.clone());
-    describe(config, settings, users, transfers).serve_child(child)
+    let tls = tls::open_with(&users.options, users.made.clone()).map_err(|problem| io::Error::other(problem.to_string()))?;
+    let builder = describe(config, settings, users, transfers);
+    tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings)).serve_child(child)
 }
 
 /// The users of the daemon.
 struct Users {
     options: Options,
     transfers: Option<TransferLog>,
+    made: Option<Made>,
     brief: Arc<[u8]>,
     /// Where they begin.
     at: usize,
@@ -109,7 +117,11 @@ impl Users {
         let mut rest = &brief[..];
         let options = read(take(&mut rest)?, Options::default())?;
         let transfers = take(&mut rest).filter(|path| !path.is_empty()).map(|path| TransferLog::here(path_of(path)));
-        Some(Self { options, transfers, brief: brief.clone(), at: brief.len() - rest.len() })
+        let certificate = String::from_utf8(take(&mut rest)?.to_vec()).ok()?;
+        let key = Secret::new(take(&mut rest)?.to_vec());
+        // What it is known by was told already.
+        let made = (!certificate.is_empty()).then(|| Made { certificate, key, fingerprint: String::new() });
+        Some(Self { options, transfers, made, brief: brief.clone(), at: brief.len() - rest.len() })
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {

@@ -5,6 +5,7 @@ use super::{
     options::{EncodingOptions, LogFormat, Options, RunAs, Sandbox, TransferOptions, UserOptions},
     problem::{Problem, did_you_mean},
     support::{Engine, Missing},
+    tls::FileOption,
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use encoding_rs::Encoding;
@@ -18,6 +19,7 @@ use wharf::{
         user::{PermissionOverride, PermissionSet},
     },
     server::{
+        TlsVersion,
         auth::{password::Password, table::ANONYMOUS},
         fs::Symlinks,
     },
@@ -36,7 +38,7 @@ pub(super) fn read(document: &Document, options: &mut Options) -> Result<(), Pro
         read_log(log.table("a section [log]")?, options)?;
     }
     if let Some(tls) = top.take("tls") {
-        read_tls(tls.table("a section [tls]")?)?;
+        read_tls(tls.table("a section [tls]")?, options)?;
     }
     if let Some(users) = top.take("user") {
         for user in users.array("a section [[user]], with two brackets, for each user")? {
@@ -94,10 +96,13 @@ fn addresses(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem
         }
     }
     if let Some(item) = top.take("listen_ftps") {
-        let first = item.array("an array of addresses, such as [\"127.0.0.1:990\"]")?.into_iter().next();
-        if let Some(item) = first {
-            address(&item)?;
-            return Err(item.problem(Missing::Tls));
+        for item in item.array("an array of addresses, such as [\"127.0.0.1:990\"]")? {
+            let address = address(&item)?;
+            if address.port() != 0 && (options.listen.contains(&address) || options.listen_ftps.contains(&address)) {
+                return Err(item.problem(format!("{address} is listed twice: leave one out")));
+            }
+            options.listen_ftps.push(address);
+            options.tls.needed_by = Some(item.place());
         }
     }
     Ok(())
@@ -274,32 +279,32 @@ fn read_log(mut section: Section<'_>, options: &mut Options) -> Result<(), Probl
     section.finish()
 }
 
-/// All keys may stand there as long as they ask for nothing that needs TLS.
-fn read_tls(mut section: Section<'_>) -> Result<(), Problem> {
-    for key in ["certfile", "keyfile", "client_ca"] {
-        if let Some(item) = section.take(key) {
-            item.path()?;
-            return Err(item.problem(Missing::Tls));
-        }
+fn read_tls(mut section: Section<'_>, options: &mut Options) -> Result<(), Problem> {
+    let Options { config, tls, .. } = options;
+    for (key, file) in [("certfile", &mut tls.certfile), ("keyfile", &mut tls.keyfile), ("client_ca", &mut tls.client_ca)] {
+        set(&mut section, key, file, |item| Ok(Some(FileOption { path: item.path()?, place: item.place() })))?;
     }
-    for (key, default) in [
-        ("tls_control_required", false),
-        ("tls_data_required", false),
-        ("tls_session_reuse_required", false),
-        ("permit_ccc", false),
-        ("strict_close", true),
+    for (key, policy) in [
+        ("tls_control_required", &mut config.tls.control_required),
+        ("tls_data_required", &mut config.tls.data_required),
+        ("tls_session_reuse_required", &mut tls.session_reuse_required),
+        ("client_cert_required", &mut tls.client_cert_required),
     ] {
-        if let Some(item) = section.take(key)
-            && item.boolean()? != default
-        {
-            return Err(item.problem(Missing::Tls));
+        if let Some(item) = section.take(key) {
+            *policy = item.boolean()?;
+            if *policy {
+                tls.needed_by = Some(item.place());
+            }
+            if *policy && key == "client_cert_required" && tls.client_ca.is_none() {
+                return Err(item.problem("nobody could have such a certificate: name its authority by client_ca"));
+            }
         }
     }
-    if let Some(item) = section.take("min_version")
-        && !item.choice(&[("1.2", true), ("1.3", false)])?
-    {
-        return Err(item.problem(Missing::Tls));
-    }
+    set(&mut section, "permit_ccc", &mut config.tls.permit_ccc, Item::boolean)?;
+    set(&mut section, "strict_close", &mut tls.strict_close, Item::boolean)?;
+    set(&mut section, "min_version", &mut tls.min_version, |item| {
+        item.choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])
+    })?;
     section.finish()
 }
 
@@ -338,7 +343,7 @@ fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOpti
     user(section, name, password, stored, options)
 }
 
-fn read_anonymous(section: Section<'_>, options: &Options) -> Result<UserOptions, Problem> {
+fn read_anonymous(section: Section<'_>, options: &mut Options) -> Result<UserOptions, Problem> {
     if options.users.iter().any(UserOptions::is_anonymous) {
         return Err(section.problem("there is a [[user]] with the name \"anonymous\" already: leave out one of the two"));
     }
@@ -351,7 +356,7 @@ fn user(
     name: String,
     password: Password,
     stored: Secret,
-    options: &Options,
+    options: &mut Options,
 ) -> Result<UserOptions, Problem> {
     let Some(home) = section.take("home") else {
         return Err(section.problem("home is missing: add home = \"...\", the directory to serve"));
@@ -362,6 +367,12 @@ fn user(
     set(&mut section, "msg_quit", &mut user.msg_quit, text)?;
     set(&mut section, "read_limit", &mut user.read_limit, |item| item.number(0..=u64::MAX))?;
     set(&mut section, "write_limit", &mut user.write_limit, |item| item.number(0..=u64::MAX))?;
+    if let Some(item) = section.take("tls_required") {
+        user.tls_required = item.boolean()?;
+        if user.tls_required {
+            options.tls.needed_by = Some(item.place());
+        }
+    }
     if let Some(item) = section.take("override_perm") {
         const WANTED: &str = "an array such as [ { path = \"/pub\", perm = \"elr\", recursive = true } ]";
         for item in item.array(WANTED)? {

@@ -8,6 +8,7 @@ use super::{
     process::survive_large_files,
     sandbox::Prepared,
     serve::{assume, describe},
+    tls::Opened,
     xferlog::TransferLog,
 };
 use listenfd::ListenFd;
@@ -52,7 +53,7 @@ pub(super) fn tell_ready() {
 }
 
 /// Serves the connection that is standard input, and ends.
-pub(super) fn serve(args: &Args, options: &Options, users: Vec<User>) -> Result<(), Failure> {
+pub(super) fn serve(args: &Args, options: &Options, users: Vec<User>, tls: Option<Opened>) -> Result<(), Failure> {
     let remedy = "standard input is no connection: have inetd, or a socket unit of systemd with Accept=yes, start it";
     let running = |error: io::Error| Failure::Running(error.to_string());
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(running)?;
@@ -71,7 +72,8 @@ pub(super) fn serve(args: &Args, options: &Options, users: Vec<User>) -> Result<
     let table = Arc::new(UserTable::new());
     table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
     let transfers = options.log.transfers.as_ref().map(|transfers| TransferLog::here(transfers.path.clone()));
-    let server = describe(options.config.clone(), options.settings.clone(), table, transfers).build_without_listener();
+    let builder = describe(options.config.clone(), options.settings.clone(), table, transfers);
+    let server = tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings)).build_without_listener();
     let served = server.map_err(|error| Failure::Running(error.to_string()))?.serve_connection(connection);
     if let Err(refusal) = served {
         info!("FTP session refused: {refusal}");

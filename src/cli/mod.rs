@@ -22,6 +22,7 @@ mod sandbox;
 mod serve;
 mod show;
 mod support;
+mod tls;
 mod users;
 mod xferlog;
 
@@ -105,15 +106,16 @@ fn execute(args: Args) -> Result<(), Failure> {
     // The homes of all users are opened, too.
     process::raise_limit_of_descriptors();
     let users = users::open(&options)?;
+    let tls = tls::open(&options)?;
     if args.check {
         // Whoever checks it may be another user than whoever starts it: that is not remarked on.
         options.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         return print(show::toml(&options).as_bytes());
     }
     if args.inetd {
-        return inherited::serve(&args, &options, users);
+        return inherited::serve(&args, &options, users, tls);
     }
-    serve::run(args, password, options, users)
+    serve::run(args, password, options, users, tls)
 }
 
 fn complain(message: &impl fmt::Display) {

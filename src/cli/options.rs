@@ -4,7 +4,8 @@ use super::{
     config_file,
     document::Document,
     problem::Problem,
-    support::{Engine, Missing},
+    support::Engine,
+    tls::{FileOption, TlsOptions},
 };
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::{collections::BTreeSet, path::PathBuf};
@@ -24,9 +25,12 @@ use wharf::{
 /// The effective configuration.
 pub(super) struct Options {
     pub(super) listen: Vec<SocketAddr>,
+    /// Where TLS begins at once.
+    pub(super) listen_ftps: Vec<SocketAddr>,
     pub(super) engine: Engine,
     pub(super) config: Config,
     pub(super) settings: Settings,
+    pub(super) tls: TlsOptions,
     pub(super) files: FileOptions,
     pub(super) sandbox: SandboxOptions,
     /// Whom to go on as, once all is bound.
@@ -122,6 +126,7 @@ pub(super) struct UserOptions {
     pub(super) msg_quit: String,
     pub(super) read_limit: u64,
     pub(super) write_limit: u64,
+    pub(super) tls_required: bool,
 }
 
 impl UserOptions {
@@ -139,6 +144,7 @@ impl UserOptions {
             msg_quit: "Goodbye.".into(),
             read_limit: 0,
             write_limit: 0,
+            tls_required: false,
         }
     }
 
@@ -156,9 +162,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: default_addresses(),
+            listen_ftps: Vec::new(),
             engine: Engine::DEFAULT,
             config: Config::default(),
             settings: Settings::default(),
+            tls: TlsOptions::default(),
             files: FileOptions { atomic_uploads: false, fsync: false, symlinks: Symlinks::Beneath, encoding: None },
             sandbox: SandboxOptions { sandbox: Sandbox::Auto, place: String::new(), paths: Vec::new() },
             run_as: None,
@@ -186,6 +194,7 @@ impl Options {
         }
         options.override_addresses(args);
         options.override_users(args, password)?;
+        options.override_tls(args)?;
         options.override_rest(args)?;
         if options.users.is_empty() {
             let file = args.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
@@ -283,20 +292,39 @@ impl Options {
         Ok(())
     }
 
-    fn override_rest(&mut self, args: &Args) -> Result<(), Problem> {
-        let missing = |flag: &str, missing: Missing| Problem::new(flag, missing.to_string());
+    fn override_tls(&mut self, args: &Args) -> Result<(), Problem> {
+        let file = |path: &PathBuf, flag: &str| match std::path::absolute(path) {
+            Ok(path) => Ok(FileOption { path, place: flag.into() }),
+            Err(error) => Err(Problem::new(flag, error.to_string())),
+        };
+        self.tls.wanted = args.tls;
+        if let Some(path) = &args.certfile {
+            // The key of another certificate is of no use.
+            self.tls.certfile = Some(file(path, "--certfile")?);
+            self.tls.keyfile = None;
+        }
+        if let Some(path) = &args.keyfile {
+            self.tls.keyfile = Some(file(path, "--keyfile")?);
+        }
+        if let Some(port) = args.implicit_tls {
+            let addresses: BTreeSet<_> = self.listen.iter().map(|address| SocketAddr::new(address.ip(), port)).collect();
+            self.listen_ftps = addresses.into_iter().collect();
+        }
+        self.config.tls.control_required |= args.tls_control_required;
+        self.config.tls.data_required |= args.tls_data_required;
         for (given, flag) in [
-            (args.tls, "--tls"),
-            (args.certfile.is_some(), "--certfile"),
-            (args.keyfile.is_some(), "--keyfile"),
             (args.tls_control_required, "--tls-control-required"),
             (args.tls_data_required, "--tls-data-required"),
             (args.implicit_tls.is_some(), "--implicit-tls"),
         ] {
             if given {
-                return Err(missing(flag, Missing::Tls));
+                self.tls.needed_by = Some(flag.into());
             }
         }
+        Ok(())
+    }
+
+    fn override_rest(&mut self, args: &Args) -> Result<(), Problem> {
         if let Some(engine) = args.engine {
             self.engine = engine;
         }
@@ -327,7 +355,8 @@ impl Options {
     /// Whether it is no failure if `address` cannot be bound: `[::]` beside `0.0.0.0` on a host without IPv6.
     pub(super) fn is_optional(&self, address: SocketAddr) -> bool {
         let ipv4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-        address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && self.listen.contains(&ipv4)
+        let both = |addresses: &[SocketAddr]| addresses.contains(&address) && addresses.contains(&ipv4);
+        address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && (both(&self.listen) || both(&self.listen_ftps))
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     refusals::Refusals,
     sandbox::{Confined, Prepared},
     support::Engine,
+    tls::{self, Made, Opened},
     users,
     xferlog::TransferLog,
 };
@@ -44,12 +45,18 @@ use wharf::{
 const HURRY: Duration = Duration::from_secs(1);
 
 /// Serves until a signal says stop. All is validated by now, and nothing is bound yet.
-pub(super) fn run(args: Args, password: Option<Secret>, options: Options, users: Vec<User>) -> Result<(), Failure> {
+pub(super) fn run(
+    args: Args,
+    password: Option<Secret>,
+    options: Options,
+    users: Vec<User>,
+    tls: Option<Opened>,
+) -> Result<(), Failure> {
     let account = options.run_as.as_ref().map(Account::find).transpose()?.flatten();
     let sandbox = Prepared::new(&args, &options)?;
     let transfers = open_transfer_log(&options, account.as_ref())?;
     let log = log::init(&options.log);
-    let start = Start { args, password, options, users, account, sandbox };
+    let start = Start { args, password, options, users, tls, account, sandbox };
     let outcome = start.serve(transfers.clone(), &log);
     if let Some(transfers) = transfers {
         transfers.finish();
@@ -69,13 +76,14 @@ struct Start {
     password: Option<Secret>,
     options: Options,
     users: Vec<User>,
+    tls: Option<Opened>,
     account: Option<Account>,
     sandbox: Prepared,
 }
 
 impl Start {
     fn serve(self, transfers: Option<TransferLog>, log: &Background) -> Result<(), Failure> {
-        let Self { args, password, options, users, account, sandbox } = self;
+        let Self { args, password, options, users, tls, account, sandbox } = self;
         let cannot_start = |error: io::Error| Failure::Running(format!("cannot start a thread: {error}"));
         // From here on a signal waits until the server can obey it.
         let signals = survive_large_files()
@@ -85,18 +93,19 @@ impl Start {
 
         let table = Arc::new(UserTable::new());
         table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
-        let server = bind(&options, &table, transfers.as_ref()).map_err(|error| Failure::Running(error.to_string()))?;
+        let server =
+            bind(&options, &table, tls.as_ref(), transfers.as_ref()).map_err(|error| Failure::Running(error.to_string()))?;
 
         // All is bound and opened: less will do from here on. No thread was started before, since it would be left out.
         assume(account.as_ref(), &options)?;
         let confined = sandbox.enter()?;
         log.start().map_err(cannot_start)?;
         transfers.as_ref().map_or(Ok(()), TransferLog::start).map_err(cannot_start)?;
-        announce(&options, server.addresses());
+        announce(&options, server.addresses(), tls.as_ref());
         inherited::tell_ready();
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
-        let brief = Brief::new(&options);
+        let brief = Brief::new(&options, tls.as_ref());
         let running = Running { args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone() };
         thread::Builder::new().name("signals".into()).spawn(move || running.obey(signals)).map_err(cannot_start)?;
 
@@ -149,7 +158,12 @@ pub(super) fn describe(
 }
 
 /// Binds all addresses, or all but those that may be missing.
-fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLog>) -> Result<Server, BindError> {
+fn bind(
+    options: &Options,
+    table: &Arc<UserTable>,
+    tls: Option<&Opened>,
+    transfers: Option<&TransferLog>,
+) -> Result<Server, BindError> {
     let mut settings = options.settings.clone();
     if settings.workers == 0 {
         // Within the sandbox it could not be found out how much of the processor this process may have.
@@ -160,11 +174,13 @@ fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLo
         let refusals = Refusals::default();
         let builder = describe(options.config.clone(), settings.clone(), table.clone(), transfers.cloned())
             .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
+        let builder = tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings.clone()));
         if !inherited.is_empty() {
             return inherited.drain(..).fold(builder, Builder::listener).build();
         }
-        let addresses = options.listen.iter().filter(|address| Some(**address) != without);
-        addresses.fold(builder, |builder, address| builder.bind(*address)).build()
+        let present = |address: &&SocketAddr| without.is_none() || !options.is_optional(**address);
+        let builder = options.listen.iter().filter(present).fold(builder, |builder, address| builder.bind(*address));
+        options.listen_ftps.iter().filter(present).fold(builder, |builder, address| builder.bind_ftps(*address)).build()
     };
     match build(None) {
         Err(BindError::Address { address, source }) if options.is_optional(address) => {
@@ -176,10 +192,15 @@ fn bind(options: &Options, table: &Arc<UserTable>, transfers: Option<&TransferLo
 }
 
 /// Says on standard output that the server listens, and in the log how it will behave.
-fn announce(options: &Options, addresses: &[SocketAddr]) {
+fn announce(options: &Options, addresses: &[SocketAddr], tls: Option<&Opened>) {
     let mut lines = String::new();
-    for address in addresses {
-        lines.push_str(&format!("listening on {address}\n"));
+    let explicit = options.listen.iter().filter(|address| !options.is_optional(**address)).count();
+    let implicit = options.listen_ftps.iter().filter(|address| !options.is_optional(**address)).count();
+    // Of those that may be missing all are, or none.
+    let explicit = if addresses.len() == explicit + implicit { explicit } else { options.listen.len() };
+    for (index, address) in addresses.iter().enumerate() {
+        let kind = if index < explicit { "" } else { " (implicit TLS)" };
+        lines.push_str(&format!("listening on {address}{kind}\n"));
     }
     let mut out = io::stdout();
     // Whoever closed it does not want to know.
@@ -194,6 +215,9 @@ fn announce(options: &Options, addresses: &[SocketAddr]) {
         Some((first, last)) => info!("passive ports: {first}->{last}"),
         None => info!("passive ports: the system's choice"),
     }
+    if let Some(Made { fingerprint, .. }) = tls.and_then(|tls| tls.made.as_ref()) {
+        warn!("the certificate is self-signed, and for this run alone; its SHA-256 fingerprint: {fingerprint}");
+    }
     for address in addresses {
         info!(">>> starting FTP server on {address}, pid={} <<<", process::id());
     }
@@ -205,16 +229,16 @@ struct Brief(Arc<Mutex<Arc<[u8]>>>);
 
 impl Brief {
     /// What these options say; nothing, if there are no such processes.
-    fn new(options: &Options) -> Self {
-        Self(Arc::new(Mutex::new(Self::of(options))))
+    fn new(options: &Options, tls: Option<&Opened>) -> Self {
+        Self(Arc::new(Mutex::new(Self::of(options, tls))))
     }
 
-    fn of(options: &Options) -> Arc<[u8]> {
-        if options.engine == Engine::Processes { child::brief(options).into() } else { Arc::default() }
+    fn of(options: &Options, tls: Option<&Opened>) -> Arc<[u8]> {
+        if options.engine == Engine::Processes { child::brief(options, tls).into() } else { Arc::default() }
     }
 
-    fn replace(&self, options: &Options) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Self::of(options);
+    fn replace(&self, options: &Options, tls: Option<&Opened>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Self::of(options, tls);
     }
 
     fn program(&self) -> io::Result<Program> {
@@ -240,7 +264,7 @@ struct Running {
 /// What cannot be changed while serving.
 #[derive(PartialEq, Eq)]
 struct Fixed {
-    listen: Vec<SocketAddr>,
+    listen: [Vec<SocketAddr>; 2],
     engine: Engine,
     log: LogOptions,
     backlog: u32,
@@ -257,7 +281,7 @@ impl Fixed {
             transfers.place.clear();
         }
         Self {
-            listen: options.listen.clone(),
+            listen: [options.listen.clone(), options.listen_ftps.clone()],
             engine: options.engine,
             log,
             backlog: options.settings.backlog,
@@ -305,32 +329,37 @@ impl Running {
         if let Some(transfers) = &self.transfers {
             transfers.reopen();
         }
-        if self.args.config.is_none() {
+        if self.args.config.is_none() && self.args.certfile.is_none() {
             info!("there is no configuration file to read again (--config)");
             return;
         }
         let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|mut options| {
             options.warnings.extend(self.confined.check(&options)?);
             let users = users::open(&options)?;
-            Ok((options, users))
+            // One that was made for this run stays for this run.
+            let tls = if options.tls.is_self_signed() { None } else { tls::open(&options)? };
+            Ok((options, users, tls))
         });
         match outcome {
-            Ok((options, users)) => self.apply(options, users),
+            Ok((options, users, tls)) => self.apply(options, users, tls),
             Err(problem) => error!("the old settings stay: {problem}"),
         }
     }
 
-    fn apply(&self, mut options: Options, users: Vec<User>) {
+    fn apply(&self, mut options: Options, users: Vec<User>, tls: Option<Opened>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
-            warn!("listen, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
+            warn!("listen, listen_ftps, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
         }
         self.fixed.keep(&mut options);
         if let Err(error) = self.table.replace(users) {
             error!("the old settings stay: {error}");
             return;
         }
-        self.brief.replace(&options);
+        self.brief.replace(&options, tls.as_ref());
+        if let Some(tls) = tls {
+            self.handle.reload_tls(tls.settings);
+        }
         self.handle.reload(options.config, options.settings, self.table.clone());
         info!("the configuration was read again");
     }

@@ -1,7 +1,7 @@
 //! The effective configuration as TOML, for `--check`.
 use super::options::{LogFormat, Options, Sandbox, UserOptions};
 use core::{fmt, fmt::Write as _, time::Duration};
-use wharf::server::fs::Symlinks;
+use wharf::server::{TlsVersion, fs::Symlinks};
 
 /// All keys that count in this build, with the values that they have; reading it again gives the same. Passwords are not in it:
 /// in their place stands a hash that nobody's password has.
@@ -14,7 +14,7 @@ pub(super) fn toml(options: &Options) -> String {
 pub(super) fn settings(options: &Options) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = top(&mut out, options).and_then(|()| log(&mut out, options));
+    let _ = top(&mut out, options).and_then(|()| log(&mut out, options)).and_then(|()| tls(&mut out, options));
     out
 }
 
@@ -29,6 +29,8 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     let Options { listen, engine, config, settings, files, sandbox, run_as, .. } = options;
     let listen: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
     writeln!(out, "listen = [{}]", listen.join(", "))?;
+    let listen_ftps: Vec<_> = options.listen_ftps.iter().map(|address| quoted(&address.to_string())).collect();
+    writeln!(out, "listen_ftps = [{}]", listen_ftps.join(", "))?;
     writeln!(out, "engine = \"{engine}\"")?;
     writeln!(out, "workers = {}", settings.workers)?;
     writeln!(out, "banner = {}", quoted(&config.banner))?;
@@ -38,6 +40,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
         ("login_timeout", config.login_timeout),
         ("passive_timeout", config.passive_timeout),
         ("active_timeout", config.active_timeout),
+        ("tls_timeout", config.tls_timeout),
         ("shutdown_timeout", settings.shutdown_timeout),
         ("auth_failed_timeout", config.auth_failed_timeout),
     ] {
@@ -115,6 +118,34 @@ fn log(out: &mut String, options: &Options) -> fmt::Result {
     Ok(())
 }
 
+fn tls(out: &mut String, options: &Options) -> fmt::Result {
+    let Options { tls, config, .. } = options;
+    writeln!(out, "\n[tls]")?;
+    if tls.is_self_signed() {
+        writeln!(out, "# --tls: with a self-signed certificate, made anew at each start")?;
+    }
+    for (key, file) in [("certfile", &tls.certfile), ("keyfile", &tls.keyfile), ("client_ca", &tls.client_ca)] {
+        if let Some(file) = file {
+            writeln!(out, "{key} = {}", quoted(&file.path.to_string_lossy()))?;
+        }
+    }
+    for (key, value) in [
+        ("client_cert_required", tls.client_cert_required),
+        ("tls_control_required", config.tls.control_required),
+        ("tls_data_required", config.tls.data_required),
+        ("tls_session_reuse_required", tls.session_reuse_required),
+        ("permit_ccc", config.tls.permit_ccc),
+        ("strict_close", tls.strict_close),
+    ] {
+        writeln!(out, "{key} = {value}")?;
+    }
+    let version = match tls.min_version {
+        TlsVersion::V1_2 => "1.2",
+        TlsVersion::V1_3 => "1.3",
+    };
+    writeln!(out, "min_version = \"{version}\"")
+}
+
 fn section(out: &mut String, user: &UserOptions, options: &Options) -> fmt::Result {
     if user.is_anonymous() && user.password.is_any() {
         writeln!(out, "\n[anonymous]")?;
@@ -128,6 +159,7 @@ fn section(out: &mut String, user: &UserOptions, options: &Options) -> fmt::Resu
     writeln!(out, "msg_quit = {}", quoted(&user.msg_quit))?;
     writeln!(out, "read_limit = {}", user.read_limit)?;
     writeln!(out, "write_limit = {}", user.write_limit)?;
+    writeln!(out, "tls_required = {}", user.tls_required)?;
     let overrides = user.overrides.iter().map(|other| {
         let encoding = options.files.encoding.as_ref().map_or(encoding_rs::UTF_8, |options| options.encoding);
         let path = quoted(&encoding.decode_without_bom_handling(other.path.as_bytes()).0);

@@ -4,8 +4,6 @@ use core::fmt;
 /// Something that this build cannot do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// FTPS.
-    Tls,
     /// Accounts of the system.
     SystemUsers,
 }
@@ -13,7 +11,6 @@ pub(super) enum Missing {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls => f.write_str("this version has no TLS support yet: leave this out"),
             Self::SystemUsers => {
                 f.write_str("this version cannot let accounts of the system in yet: list the users as [[user]]")
             }

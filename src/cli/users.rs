@@ -41,6 +41,7 @@ pub(super) fn with_files(user: &UserOptions, files: Arc<dyn FileSystem>) -> User
     let opened = User::new(user.name.clone(), user.password.clone(), files)
         .with_permissions(user.permissions)
         .with_messages(user.msg_login.as_str(), user.msg_quit.as_str())
-        .with_limits(user.read_limit, user.write_limit);
+        .with_limits(user.read_limit, user.write_limit)
+        .with_tls_required(user.tls_required);
     user.overrides.iter().cloned().fold(opened, User::with_override)
 }

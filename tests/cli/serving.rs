@@ -168,7 +168,9 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
     // What cannot be changed is told, too.
     folder.write(&fresh.replace("127.0.0.1:0", "127.0.0.2:0"));
     daemon.signal(Signal::HUP);
-    daemon.wait_for_log("listen, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
+    daemon.wait_for_log(
+        "listen, listen_ftps, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart",
+    );
     assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
 }
 

@@ -70,12 +70,13 @@ impl Daemon {
             .expect("coreutils' timeout and the daemon can be started");
         let lines = read_lines(child.stdout.take().expect("stdout is piped"));
         let mut daemon = Self { child, folder, ports: Vec::new() };
-        for address in listen {
+        let implicit = settings.contains("listen_ftps").then_some("127.0.0.1:0");
+        for address in listen.iter().copied().chain(implicit) {
             // A dropped daemon prints its log, so a failure here shows why it did not come up.
             let line = lines.recv_timeout(Duration::from_secs(20)).expect("a line for each listener within 20 s");
             let (host, _) = address.rsplit_once(':').expect("an address with a port");
             let port = line.strip_prefix(&format!("listening on {host}:")).expect("`listening on ADDRESS:PORT`");
-            daemon.ports.push(port.parse().expect("the port that was bound"));
+            daemon.ports.push(port.trim_end_matches(" (implicit TLS)").parse().expect("the port that was bound"));
         }
         daemon
     }
@@ -98,6 +99,11 @@ impl Daemon {
     /// `ftp://user:password@127.0.0.1:port/path`; the path must be percent-encoded.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("ftp://{USER}:{PASSWORD}@127.0.0.1:{}/{path}", self.port())
+    }
+
+    /// The same for implicit TLS, where the daemon listens for that.
+    pub(crate) fn implicit_url(&self, path: &str) -> String {
+        format!("ftps://{USER}:{PASSWORD}@127.0.0.1:{}/{path}", self.ports[self.ports.len() - 1])
     }
 
     /// Fills a file of the served tree.

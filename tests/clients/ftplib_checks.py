@@ -632,6 +632,29 @@ def small_commands():
     true(ftp.quit().startswith("221"), "QUIT")
 
 
+def under_tls():
+    """500 small files each way, on two connections; by default ftplib resumes nothing."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context.minimum_version = context.maximum_version = version
+        ftp = ftplib.FTP_TLS(context=context, timeout=TIMEOUT)
+        ftp.connect(HOST, int(PORT))
+        ftp.login(USER, PASSWORD)
+        ftp.prot_p()
+        equal(ftp.sock.version(), "TLSv1.2" if version == ssl.TLSVersion.TLSv1_2 else "TLSv1.3")
+        for number in range(250):
+            name, contents = f"small{number}", octets(number * 7, number + 1)
+            ftp.storbinary(f"STOR {name}", io.BytesIO(contents))
+            equal(stored(name), contents, name)
+            equal(get(ftp, name), contents, name)
+        true("small249" in ftp.nlst(), "a listing")
+        ftp.quit()
+
+
 def crowd():
     """Twenty clients log in, move files both ways and list, at the same time."""
     clients = 20

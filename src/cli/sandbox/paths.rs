@@ -53,6 +53,13 @@ impl Paths {
                     .map(Path::to_path_buf),
             );
         }
+        // Certificates are replaced as well, and may be links.
+        for file in options.tls.files() {
+            let real = file.canonicalize().ok();
+            paths.read.extend(
+                [Some(file.as_path()), real.as_deref()].into_iter().flatten().filter_map(Path::parent).map(Path::to_path_buf),
+            );
+        }
         paths.read.extend([HOST, LIBRARIES].into_iter().flatten().map(PathBuf::from));
         // A new user comes with a new /etc/passwd. But /etc/shadow is nothing that is needed here.
         paths.read.extend(if root { ETC } else { &["/etc"] }.iter().map(PathBuf::from));

@@ -79,6 +79,12 @@ impl User {
         self
     }
 
+    /// Whether the user must be under TLS: [`Grant::tls_required`].
+    pub fn with_tls_required(mut self, required: bool) -> Self {
+        self.grant.tls_required = required;
+        self
+    }
+
     /// The directory to start in.
     pub fn with_directory(mut self, directory: VirtualPath) -> Self {
         self.grant.directory = directory;

@@ -1,0 +1,124 @@
+//! The certificates of the daemon.
+use super::{options::Options, problem::Problem};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use wharf::{
+    proto::secret::Secret,
+    server::{ClientCertificates, TlsSettings, TlsVersion},
+};
+
+/// What is asked for in the way of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TlsOptions {
+    /// `--tls`: without a certificate one is made.
+    pub(super) wanted: bool,
+    pub(super) certfile: Option<FileOption>,
+    pub(super) keyfile: Option<FileOption>,
+    pub(super) client_ca: Option<FileOption>,
+    pub(super) client_cert_required: bool,
+    pub(super) session_reuse_required: bool,
+    pub(super) strict_close: bool,
+    pub(super) min_version: TlsVersion,
+    /// What needs TLS, if something does.
+    pub(super) needed_by: Option<String>,
+}
+
+/// A file, and what named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FileOption {
+    pub(super) path: PathBuf,
+    pub(super) place: String,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            wanted: false,
+            certfile: None,
+            keyfile: None,
+            client_ca: None,
+            client_cert_required: false,
+            session_reuse_required: false,
+            strict_close: true,
+            min_version: TlsVersion::V1_2,
+            needed_by: None,
+        }
+    }
+}
+
+impl TlsOptions {
+    /// The files that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.certfile, &self.keyfile, &self.client_ca].into_iter().flatten().map(|file| &file.path)
+    }
+
+    /// Whether a certificate is made for this run.
+    pub(super) fn is_self_signed(&self) -> bool {
+        self.wanted && self.certfile.is_none()
+    }
+}
+
+/// TLS as the options want it, if they want any.
+pub(super) struct Opened {
+    pub(super) settings: TlsSettings,
+    /// The certificate, if it was made just now.
+    pub(super) made: Option<Made>,
+}
+
+/// A certificate that was made for this run.
+#[derive(Clone)]
+pub(super) struct Made {
+    pub(super) certificate: String,
+    pub(super) key: Secret,
+    /// What it can be known by.
+    pub(super) fingerprint: String,
+}
+
+/// Reads the certificates, or makes one; what is wrong with them is told before anything is bound.
+pub(super) fn open(options: &Options) -> Result<Option<Opened>, Problem> {
+    let made = if options.tls.is_self_signed() && options.tls.keyfile.is_none() { Some(make()?) } else { None };
+    open_with(options, made)
+}
+
+/// The same with the certificate that was made for this run, if there is to be one.
+pub(super) fn open_with(options: &Options, made: Option<Made>) -> Result<Option<Opened>, Problem> {
+    let tls = &options.tls;
+    let (builder, place) = match (&tls.certfile, &tls.keyfile, &made) {
+        (Some(FileOption { path, place }), keyfile, _) => {
+            let keyfile = keyfile.as_ref().map(|file| &file.path);
+            (TlsSettings::builder().certificate_files(path, keyfile), place.clone())
+        }
+        (None, Some(keyfile), _) => {
+            let place = keyfile.place.clone();
+            return Err(Problem::new(place, "this is the key of no certificate: name that by certfile as well"));
+        }
+        (None, None, Some(made)) => {
+            (TlsSettings::builder().certificate_pem(made.certificate.as_bytes(), made.key.expose()), "--tls".into())
+        }
+        (None, None, None) => {
+            return match &tls.needed_by {
+                Some(place) => {
+                    Err(Problem::new(place, "this needs a certificate: name one by certfile in [tls], or start with --tls"))
+                }
+                None => Ok(None),
+            };
+        }
+    };
+    let certificates = if tls.client_cert_required { ClientCertificates::Required } else { ClientCertificates::Optional };
+    let authority = tls.client_ca.as_ref().map(|file| &file.path);
+    let builder = authority.into_iter().fold(builder, |builder, file| builder.client_ca(file, certificates));
+    let built = builder.min_version(tls.min_version).build().map_err(|error| Problem::new(place, error.to_string()))?;
+    let settings = built.with_session_reuse_required(tls.session_reuse_required).with_strict_close(tls.strict_close);
+    Ok(Some(Opened { settings, made }))
+}
+
+fn make() -> Result<Made, Problem> {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
+        .map_err(|error| Problem::new("--tls", format!("cannot make a certificate: {error}; name one by --certfile")))?;
+    let digest: Vec<_> = Sha256::digest(made.cert.der()).iter().map(|octet| format!("{octet:02X}")).collect();
+    Ok(Made {
+        certificate: made.cert.pem(),
+        key: Secret::new(made.signing_key.serialize_pem().into_bytes()),
+        fingerprint: digest.join(":"),
+    })
+}

@@ -1,0 +1,104 @@
+//! FTPS: real clients under TLS, explicit and implicit.
+use crate::{
+    daemon::{Daemon, PASSWORD, USER, octets},
+    ftplib,
+    program::Program,
+    tree,
+};
+use std::path::Path;
+
+fn file(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls").join(name).display().to_string()
+}
+
+fn start(name: &str, more: &str) -> Daemon {
+    let (certificate, key) = (file("server.pem"), file("server.key"));
+    let settings = format!(
+        "listen_ftps = [\"127.0.0.1:0\"]\n[tls]\ncertfile = {certificate:?}\nkeyfile = {key:?}\ntls_control_required = true\n\
+         tls_data_required = true\n{more}"
+    );
+    Daemon::start_with(name, &["127.0.0.1:0"], &settings)
+}
+
+#[test]
+fn curl_under_tls() {
+    let daemon = start("curl_under_tls", "");
+    let Some(curl) = Program::find("curl") else { return };
+    let contents = octets(3_000_000, 1);
+    daemon.serve("down", &contents);
+    let upload = daemon.prepare("up", &contents);
+    daemon.prepare("empty", "");
+    let [explicit, implicit] = [daemon.url(""), daemon.implicit_url("")];
+    for (url, number) in [(&explicit, 0), (&implicit, 1)] {
+        for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+            let run = |args: &[&str]| {
+                let authority = file("authority.pem");
+                let common = ["--silent", "--show-error", "--max-time", "50", "--ssl-reqd", "--cacert", &authority];
+                curl.run(&daemon).args(common).args(version).args(args).ok()
+            };
+            assert!(run(&[&format!("{url}down")]).stdout == contents, "a download by {url}");
+            let stored = format!("stored{number}");
+            run(&["--upload-file", upload.to_str().expect("a path in UTF-8"), &format!("{url}{stored}")]);
+            assert!(std::fs::read(daemon.home().join(&stored)).expect("an upload") == contents, "an upload by {url}");
+            run(&["--upload-file", "empty", &format!("{url}empty")]);
+            assert_eq!(run(&[&format!("{url}empty")]).stdout, b"");
+            assert!(run(&["--list-only", url]).lines().contains(&stored));
+        }
+    }
+    // Whoever does not know the authority does not go on, and the server does.
+    let refused = curl.run(&daemon).args(["--silent", "--ssl-reqd", "--max-time", "50", &explicit]).outcome();
+    assert_eq!(refused.status, Some(60), "{refused}");
+    let clear = curl.run(&daemon).args(["--silent", "--max-time", "50", &explicit]).outcome();
+    assert_eq!(clear.status, Some(67), "{clear}");
+}
+
+/// Data connections that resume nothing are refused: these clients resume.
+#[test]
+fn clients_resume_where_they_must() {
+    let daemon = start("clients_resume_where_they_must", "tls_session_reuse_required = true\n");
+    daemon.serve("down", "content");
+    if let Some(curl) = Program::find("curl") {
+        let authority = file("authority.pem");
+        for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+            let run = curl.run(&daemon).args(["--silent", "--show-error", "--ssl-reqd", "--cacert", &authority]).args(version);
+            assert_eq!(run.args([daemon.url("down")]).ok().stdout, b"content");
+        }
+    }
+    tree::plant(&daemon.home().join("served"), 40);
+    if mirror(&daemon, "mirror served got").is_some() {
+        tree::assert_same(&daemon.home().join("served"), &daemon.work().join("got"), true, true);
+    }
+}
+
+fn mirror(daemon: &Daemon, command: &str) -> Option<()> {
+    let script = format!(
+        "set cmd:fail-exit yes\nset ftp:ssl-force yes\nset ftp:ssl-protect-data yes\nset ftp:ssl-protect-list yes\n\
+         set ssl:ca-file {}\nset ssl:check-hostname no\nset net:timeout 20\nset net:max-retries 2\n\
+         open -u {USER},{PASSWORD} -p {} 127.0.0.1\n{command}\nbye\n",
+        file("authority.pem"),
+        daemon.port()
+    );
+    let script = daemon.prepare(".script", script);
+    Program::find("lftp")?.run(daemon).args(["--norc".as_ref(), "-f".as_ref(), script.as_os_str()]).ok();
+    Some(())
+}
+
+#[test]
+fn lftp_mirrors_under_tls() {
+    let daemon = start("lftp_mirrors_under_tls", "");
+    let (served, got) = (daemon.home().join("served"), daemon.work().join("got"));
+    tree::plant(&served, 200);
+    if mirror(&daemon, "mirror served got").is_none() {
+        return;
+    }
+    tree::assert_same(&served, &got, true, true);
+    mirror(&daemon, "mirror --reverse --parallel=3 got stored");
+    tree::assert_same(&got, &daemon.home().join("stored"), true, true);
+}
+
+/// Plain Python resumes nothing, and closes as it likes.
+#[test]
+fn ftplib_under_tls() {
+    let daemon = start("ftplib_under_tls", "strict_close = false\n");
+    ftplib::check(&daemon, "127.0.0.1", "under_tls");
+}
