@@ -203,7 +203,8 @@ def main():
         row = [WORKLOADS[workload][0]]
         for server in servers:
             rates = figures[server.name, workload]
-            row.append("-" if None in rates else f"{statistics.median(rates):.{0 if rates[0] >= 100 else 1}f}")
+            median = None if None in rates else statistics.median(rates)
+            row.append("-" if median is None else f"{median:.0f}" if median >= 100 else f"{median:.1f}")
         print("|", " | ".join(row), "|")
     for workload in sorted(bulk):
         row = [f"{workload.upper()}, s of CPU time per GiB"]
