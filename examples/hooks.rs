@@ -44,6 +44,7 @@ pub(crate) fn server(address: SocketAddr) -> Result<Server, Box<dyn Error>> {
             }
         })
         // After the password, where the authorizer is called as well: it may block.
+        // Two logins at the same moment do not see each other here: where that matters, count in a map of your own.
         .permit_login(move |_session, grant| {
             let sessions = watched.get().map(Handle::sessions).unwrap_or_default();
             let here = sessions.iter().filter(|session| session.info.user.as_deref() == Some(grant.name.as_str())).count();

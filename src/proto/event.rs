@@ -37,7 +37,7 @@ pub enum Event {
         verb: &'static str,
         /// What it was about.
         path: VirtualPath,
-        /// RNTO: the new name.
+        /// RNTO: the new name. SITE SYMLINK: what the link leads to.
         to: Option<VirtualPath>,
         /// The code of the reply.
         code: u16,

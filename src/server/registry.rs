@@ -719,9 +719,27 @@ impl Drop for Membership {
 mod interleavings;
 
 #[cfg(test)]
+impl Shared {
+    fn without_listener() -> Arc<Self> {
+        let setup = Setup {
+            config: Arc::new(Config::default()),
+            settings: Settings::default(),
+            authorizer: Arc::new(super::auth::table::UserTable::new()),
+            tls: None,
+        };
+        let (_, accepting) = std::io::pipe().unwrap();
+        Arc::new(Self::new(setup, Vec::new(), Hooks::default(), Limits::default(), Some(accepting)))
+    }
+
+    fn join_nobody(self: &Arc<Self>, wake: impl Fn() + Send + Sync + 'static) -> Option<Membership> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 21));
+        self.join(address, address, address, Box::new(wake))
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{auth::table::UserTable, std};
     use alloc::task::Wake;
     use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -738,16 +756,8 @@ mod tests {
     #[test]
     fn tasks_are_woken_without_a_lock() {
         let wakes = |stop: fn(&Shared)| {
-            let setup = Setup {
-                config: Arc::new(Config::default()),
-                settings: Settings::default(),
-                authorizer: Arc::new(UserTable::new()),
-                tls: None,
-            };
-            let (_, accepting) = std::io::pipe().unwrap();
-            let shared = Arc::new(Shared::new(setup, Vec::new(), Hooks::default(), Limits::default(), Some(accepting)));
-            let address = SocketAddr::from(([127, 0, 0, 1], 21));
-            let member = shared.join(address, address, address, Box::new(|| {})).unwrap();
+            let shared = Shared::without_listener();
+            let member = shared.join_nobody(|| {}).unwrap();
             let curious = Arc::new(Curious(shared.clone(), AtomicUsize::new(0)));
             let waker = curious.clone().into();
             let context = Context::from_waker(&waker);

@@ -40,7 +40,9 @@ enum Then {
         facts: Vec<u8>,
         mode: Option<u32>,
     },
-    /// SITE UTIME, SITE CHMOD, SITE SYMLINK: 200.
+    /// SITE SYMLINK: 200; where the link leads to.
+    Linked(VirtualPath),
+    /// SITE UTIME, SITE CHMOD: 200.
     Okay(&'static str),
 }
 
@@ -242,10 +244,10 @@ impl Session {
             return;
         }
         // A way up could lead out of the root once the link is renamed: not for this server, but for others that see the files.
-        match downwards(&path.parent(), &target) {
-            Some(target) => {
-                let op = FsOp::MakeSymlink { path, target };
-                self.files(Verb::SiteSymlink, op, Then::Okay("SITE SYMLINK successful."));
+        let target = downwards(&path.parent(), &target);
+        match target.and_then(|target| Some((path.parent().join(&target).ok()?, target))) {
+            Some((to, target)) => {
+                self.files(Verb::SiteSymlink, FsOp::MakeSymlink { path, target }, Then::Linked(to));
             }
             None => self.reply(550, "A link can lead only to what lies beneath its own directory."),
         }
@@ -318,6 +320,10 @@ impl Session {
                 self.acted(&pending, 257, None);
                 self.reply_path(257, &pending.path, b" directory created.");
             }
+            (Then::Linked(_), Report::Done) => {
+                self.acted(&pending, 200, None);
+                self.reply(200, "SITE SYMLINK successful.");
+            }
             (Then::Okay(text), Report::Done) => {
                 let text = *text;
                 self.acted(&pending, 200, None);
@@ -382,7 +388,7 @@ impl Session {
 
     fn acted(&mut self, pending: &Pending, code: u16, failure: Option<Failure>) {
         let to = match &pending.then {
-            Then::RenameTo(to) => Some(to.clone()),
+            Then::RenameTo(to) | Then::Linked(to) => Some(to.clone()),
             Then::RenameFrom | Then::Size | Then::ShowModified(_) | Then::ShowFacts => return,
             Then::ChangeDirectory | Then::Completed | Then::MadeDirectory | Then::ChangedFacts { .. } | Then::Okay(_) => None,
         };

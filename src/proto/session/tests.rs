@@ -303,3 +303,14 @@ fn a_long_answer_takes_no_more_memory_than_is_promised() {
         assert!(unsent.capacity() <= 2 * OUTPUT + 16, "{} octets for {}", unsent.capacity(), unsent.len());
     }
 }
+
+#[test]
+fn where_a_link_leads_to_is_told() {
+    let mut talk = Talk::logged_in(Config::default());
+    talk.say("SITE SYMLINK /pub/deep/file pub/link\r\n");
+    talk.report(Report::Done);
+    let actions: Vec<_> = talk.events().filter(|event| matches!(event, Event::Action { .. })).collect();
+    let [Event::Action { verb, path, to, code, failure: None }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((*verb, path.as_bytes(), *code), ("SITE SYMLINK", &b"/pub/link"[..], 200));
+    assert_eq!(to.as_ref().map(VirtualPath::as_bytes), Some(&b"/pub/deep/file"[..]));
+}

@@ -1,15 +1,7 @@
 //! The registry, in many of the orders in which sessions, handles and acceptors may go on.
 use super::*;
-use crate::server::auth::table::UserTable;
 use core::future::poll_fn;
 use shuttle::{future::block_on, thread};
-
-fn shared() -> Arc<Shared> {
-    let setup =
-        Setup { config: Arc::new(Config::default()), settings: Settings::default(), authorizer: Arc::new(UserTable::new()) };
-    let (_, accepting) = std::io::pipe().unwrap();
-    Arc::new(Shared::new(setup, Vec::new(), Hooks::default(), accepting))
-}
 
 /// What a session waits for.
 #[derive(Default)]
@@ -28,10 +20,9 @@ impl Signal {
 
 /// A session, with or without a transfer, that ends by an order only. `None`: it came too late.
 fn session(shared: &Arc<Shared>, transfers: bool) -> Option<Order> {
-    let address = SocketAddr::from(([127, 0, 0, 1], 21));
     let signal = Arc::new(Signal::default());
     let woken = signal.clone();
-    let member = shared.join(address, address, Box::new(move || woken.give()))?;
+    let member = shared.join_nobody(move || woken.give())?;
     if transfers {
         member.transfer_began(VirtualPath::root(), Direction::Upload, Instant::ZERO);
         member.transfer_moved(1);
@@ -48,7 +39,7 @@ fn session(shared: &Arc<Shared>, transfers: bool) -> Option<Order> {
 #[test]
 fn every_session_hears_of_the_end_and_the_end_of_the_last_is_heard() {
     let check = || {
-        let shared = shared();
+        let shared = Shared::without_listener();
         let sessions: Vec<_> = [false, true]
             .map(|transfers| {
                 let shared = shared.clone();
@@ -72,11 +63,8 @@ fn every_session_hears_of_the_end_and_the_end_of_the_last_is_heard() {
 #[test]
 fn the_order_for_the_earliest_end_counts_whoever_gives_it() {
     let check = || {
-        let shared = shared();
-        let member = {
-            let address = SocketAddr::from(([127, 0, 0, 1], 21));
-            shared.join(address, address, Box::new(|| {})).unwrap()
-        };
+        let shared = Shared::without_listener();
+        let member = shared.join_nobody(|| {}).unwrap();
         let givers = [Order::Drain(Instant::ZERO), Order::Cut].map(|order| {
             let shared = shared.clone();
             thread::spawn(move || shared.end(order))
@@ -90,7 +78,7 @@ fn the_order_for_the_earliest_end_counts_whoever_gives_it() {
 #[test]
 fn a_task_that_accepts_hears_when_to_stop_and_when_the_last_has_gone() {
     let check = || {
-        let shared = shared();
+        let shared = Shared::without_listener();
         let accepting = {
             let shared = shared.clone();
             thread::spawn(move || {

@@ -5,10 +5,14 @@
 //!
 //! **Invariant:** one thread waits with a reactor, and what is watched by it belongs to tasks of that thread. Only to wake it is
 //! the business of others.
-use super::super::{
-    registry::lock,
-    runtime::{Alarm, Interest, Socket},
-    std,
+use super::{
+    super::{
+        registry::lock,
+        runtime::{Alarm, Interest, Socket},
+        std,
+        sync::Mutex,
+    },
+    sleep::Sleep,
 };
 use alloc::{
     collections::BTreeMap,
@@ -19,7 +23,7 @@ use alloc::{
 use core::{
     cell::RefCell,
     pin::pin,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -27,7 +31,6 @@ use mio::{Token, event::Event, unix::SourceFd};
 use std::{
     io::{self, ErrorKind},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::Mutex,
     thread,
     time::Instant,
 };
@@ -48,10 +51,7 @@ pub(super) struct Reactor {
     waiting: Mutex<(mio::Poll, mio::Events)>,
     registry: mio::Registry,
     waker: mio::Waker,
-    /// Its thread waits, or is about to.
-    asleep: AtomicBool,
-    /// There is something to do.
-    woken: AtomicBool,
+    sleep: Sleep,
     last: AtomicUsize,
     sources: Mutex<BTreeMap<usize, Arc<Source>>>,
     alarms: Mutex<BTreeMap<(Instant, usize), Waker>>,
@@ -66,8 +66,7 @@ impl Reactor {
             waiting: Mutex::new((poll, mio::Events::with_capacity(EVENTS))),
             registry,
             waker,
-            asleep: AtomicBool::new(false),
-            woken: AtomicBool::new(false),
+            sleep: Sleep::default(),
             last: AtomicUsize::new(WAKER.0),
             sources: Mutex::default(),
             alarms: Mutex::default(),
@@ -100,13 +99,10 @@ impl Reactor {
     }
 
     fn wait(&self) {
-        // Whoever wakes it looks whether it is asleep after having said so, and it the other way round: one of them sees it.
-        self.asleep.store(true, Ordering::SeqCst);
-        let limit = if self.woken.load(Ordering::SeqCst) { Some(Duration::ZERO) } else { self.next_alarm() };
+        let limit = if self.sleep.begin() { self.next_alarm() } else { Some(Duration::ZERO) };
         let (poll, events) = &mut *lock(&self.waiting);
         let polled = poll.poll(events, limit);
-        self.asleep.store(false, Ordering::SeqCst);
-        self.woken.store(false, Ordering::SeqCst);
+        self.sleep.end();
         match polled {
             Ok(()) => events.iter().for_each(|event| self.tell(event)),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -152,7 +148,7 @@ impl Wake for Reactor {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.woken.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
+        if self.sleep.disturb() {
             // It fails if the system lacks memory: what else happens on this thread will have to do then.
             let _ = self.waker.wake();
         }

@@ -1,0 +1,84 @@
+//! Whether a thread sleeps, and has to be woken.
+use crate::server::sync::{AtomicBool, Ordering};
+
+/// What a thread that sleeps by turns and those who have something for it to do tell each other, so that none of them is missed,
+/// and no more calls are made than it takes.
+#[derive(Debug, Default)]
+pub(super) struct Sleep {
+    asleep: AtomicBool,
+    disturbed: AtomicBool,
+}
+
+impl Sleep {
+    /// The thread is going to sleep. `false`: it must not, but only look what has come.
+    pub(super) fn begin(&self) -> bool {
+        // Whoever disturbs it looks whether it is asleep after having said so, and it the other way round: one of them sees it.
+        self.asleep.store(true, Ordering::SeqCst);
+        !self.disturbed.load(Ordering::SeqCst)
+    }
+
+    /// It is awake, and looks at everything before it sleeps again.
+    pub(super) fn end(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+        self.disturbed.store(false, Ordering::SeqCst);
+    }
+
+    /// There is something to do. `true`: whoever says so has to wake the thread.
+    pub(super) fn disturb(&self) -> bool {
+        !self.disturbed.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(all(test, shuttle))]
+mod interleavings {
+    use super::*;
+    use crate::server::sync::{Condvar, Mutex, thread};
+    use alloc::{sync::Arc, vec::Vec};
+    use shuttle::sync::atomic::AtomicUsize;
+
+    /// What the system wakes a thread with.
+    #[derive(Default)]
+    struct Waker {
+        rung: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Waker {
+        fn wake(&self) {
+            *self.rung.lock().unwrap() = true;
+            self.changed.notify_all();
+        }
+
+        fn take(&self, wait: bool) {
+            let rung = self.rung.lock().unwrap();
+            *self.changed.wait_while(rung, |rung| wait && !*rung).unwrap() = false;
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_to_be_done_is_slept_through() {
+        let check = || {
+            let shared = Arc::new((Sleep::default(), Waker::default(), AtomicUsize::new(0)));
+            let others: Vec<_> = (0..3)
+                .map(|_| {
+                    let shared = shared.clone();
+                    thread::spawn(move || {
+                        let (sleep, waker, todo) = &*shared;
+                        todo.fetch_add(1, Ordering::SeqCst);
+                        if sleep.disturb() {
+                            waker.wake();
+                        }
+                    })
+                })
+                .collect();
+            let (sleep, waker, todo) = &*shared;
+            // If it slept while there is something to do, nobody would ever go on.
+            while todo.load(Ordering::SeqCst) < 3 {
+                waker.take(sleep.begin());
+                sleep.end();
+            }
+            others.into_iter().for_each(|other| other.join().unwrap());
+        };
+        shuttle::check_random(check, 3000);
+    }
+}
