@@ -10,7 +10,7 @@ use super::{
     process::{rename, survive_large_files},
     serve::describe,
     show,
-    tls::{self, Made, Opened},
+    tls::{self, Certificate, Opened},
     users,
     xferlog::TransferLog,
 };
@@ -40,9 +40,9 @@ pub(super) fn brief(options: &Options, tls: Option<&Opened>) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out, show::settings(options).as_bytes());
     put(&mut out, options.log.transfers.as_ref().map_or(b"", |transfers| transfers.path.as_os_str().as_bytes()));
-    let made = tls.and_then(|tls| tls.made.as_ref());
-    put(&mut out, made.map_or(b"", |made| made.certificate.as_bytes()));
-    put(&mut out, made.map_or(b"", |made| made.key.expose()));
+    let certificate = tls.map(|tls| &tls.certificate);
+    put(&mut out, certificate.map_or(b"", |certificate| &certificate.chain));
+    put(&mut out, certificate.map_or(b"", |certificate| certificate.key.expose()));
     for user in &options.users {
         put(&mut out, user.name.as_bytes());
         put(&mut out, &[u8::from(user.password.is_hashed())]);
@@ -87,7 +87,8 @@ fn serve(child: Child) -> io::Result<()> {
     log::init_here(&users.options.log);
     let transfers = users.transfers.clone();
     let (config, settings) = (users.options.config.clone(), users.options.settings.clone());
-    let tls = tls::open_with(&users.options, users.made.clone()).map_err(|problem| io::Error::other(problem.to_string()))?;
+    let tls = users.certificate.clone().map(|certificate| tls::open_with(&users.options, certificate)).transpose();
+    let tls = tls.map_err(|problem| io::Error::other(problem.to_string()))?;
     let builder = describe(config, settings, users, transfers);
     tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings)).serve_child(child)
 }
@@ -96,7 +97,7 @@ fn serve(child: Child) -> io::Result<()> {
 struct Users {
     options: Options,
     transfers: Option<TransferLog>,
-    made: Option<Made>,
+    certificate: Option<Certificate>,
     brief: Arc<[u8]>,
     /// Where they begin.
     at: usize,
@@ -117,11 +118,10 @@ impl Users {
         let mut rest = &brief[..];
         let options = read(take(&mut rest)?, Options::default())?;
         let transfers = take(&mut rest).filter(|path| !path.is_empty()).map(|path| TransferLog::here(path_of(path)));
-        let certificate = String::from_utf8(take(&mut rest)?.to_vec()).ok()?;
+        let chain = take(&mut rest)?.to_vec();
         let key = Secret::new(take(&mut rest)?.to_vec());
-        // What it is known by was told already.
-        let made = (!certificate.is_empty()).then(|| Made { certificate, key, fingerprint: String::new() });
-        Some(Self { options, transfers, made, brief: brief.clone(), at: brief.len() - rest.len() })
+        let certificate = (!chain.is_empty()).then_some(Certificate { chain, key });
+        Some(Self { options, transfers, certificate, brief: brief.clone(), at: brief.len() - rest.len() })
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {

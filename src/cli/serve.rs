@@ -11,7 +11,7 @@ use super::{
     refusals::Refusals,
     sandbox::{Confined, Prepared},
     support::Engine,
-    tls::{self, Made, Opened},
+    tls::{self, Certificate, Opened},
     users,
     xferlog::TransferLog,
 };
@@ -106,7 +106,8 @@ impl Start {
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
         let brief = Brief::new(&options, tls.as_ref());
-        let running = Running { args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone() };
+        let made = tls.filter(|tls| tls.fingerprint.is_some()).map(|tls| tls.certificate);
+        let running = Running { made, args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone() };
         thread::Builder::new().name("signals".into()).spawn(move || running.obey(signals)).map_err(cannot_start)?;
 
         let served = match options.engine {
@@ -215,11 +216,15 @@ fn announce(options: &Options, addresses: &[SocketAddr], tls: Option<&Opened>) {
         Some((first, last)) => info!("passive ports: {first}->{last}"),
         None => info!("passive ports: the system's choice"),
     }
-    if let Some(Made { fingerprint, .. }) = tls.and_then(|tls| tls.made.as_ref()) {
-        warn!("the certificate is self-signed, and for this run alone; its SHA-256 fingerprint: {fingerprint}");
-    }
+    tell_fingerprint(tls);
     for address in addresses {
         info!(">>> starting FTP server on {address}, pid={} <<<", process::id());
+    }
+}
+
+fn tell_fingerprint(tls: Option<&Opened>) {
+    if let Some(fingerprint) = tls.and_then(|tls| tls.fingerprint.as_ref()) {
+        warn!("the certificate is self-signed, and for this run alone; its SHA-256 fingerprint: {fingerprint}");
     }
 }
 
@@ -250,6 +255,8 @@ impl Brief {
 
 /// What the signals work on.
 struct Running {
+    /// The certificate that was made for this run.
+    made: Option<Certificate>,
     args: Args,
     password: Option<Secret>,
     fixed: Fixed,
@@ -336,8 +343,11 @@ impl Running {
         let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|mut options| {
             options.warnings.extend(self.confined.check(&options)?);
             let users = users::open(&options)?;
-            // One that was made for this run stays for this run.
-            let tls = if options.tls.is_self_signed() { None } else { tls::open(&options)? };
+            let tls = match &self.made {
+                // It stays for this run.
+                Some(made) if options.tls.is_self_signed() => Some(tls::open_with(&options, made.clone())?),
+                Some(_) | None => tls::open(&options)?,
+            };
             Ok((options, users, tls))
         });
         match outcome {
@@ -357,6 +367,7 @@ impl Running {
             return;
         }
         self.brief.replace(&options, tls.as_ref());
+        tell_fingerprint(tls.as_ref());
         if let Some(tls) = tls {
             self.handle.reload_tls(tls.settings);
         }

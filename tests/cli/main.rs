@@ -2,6 +2,9 @@
 #![cfg(all(unix, feature = "cli"))]
 #![allow(clippy::std_instead_of_alloc)]
 
+#[path = "../support/client.rs"]
+#[allow(dead_code, unreachable_pub, reason = "what TLS needs of it")]
+mod client;
 mod configuration;
 mod example;
 mod inherited;
@@ -11,3 +14,7 @@ mod processes;
 mod sandbox;
 mod serving;
 mod support;
+#[path = "../support/tls.rs"]
+#[allow(unreachable_pub, reason = "the modules of a test are all private")]
+mod tls;
+mod under_tls;

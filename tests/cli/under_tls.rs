@@ -1,0 +1,172 @@
+//! The certificates of the daemon: made, read, and read again.
+use super::{
+    client::{Client, PATIENCE},
+    support::{Daemon, Folder},
+    tls::{self, Mode, Stream, shake_hands},
+};
+use core::net::SocketAddr;
+use rustix::process::Signal;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    sync::Arc,
+};
+
+const ENGINES: [&str; 4] = ["tokio", "smol", "threads", "processes"];
+
+/// Takes any certificate, to look at it.
+#[derive(Debug)]
+struct Curious;
+
+impl ServerCertVerifier for Curious {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A control connection under TLS.
+struct Secure(BufReader<Stream>);
+
+impl Secure {
+    fn connect(address: SocketAddr) -> Self {
+        let mode = Mode { new: true, resume: false, implicit: false };
+        let mut config = ClientConfig::clone(&tls::client_config(mode, b"ftp"));
+        config.dangerous().set_certificate_verifier(Arc::new(Curious));
+        let mut clear = Client::connect(address);
+        clear.say("AUTH TLS", 234);
+        let mut stream: Stream = tls::client(&Arc::new(config), clear.stream);
+        let socket: &TcpStream = &stream.sock;
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        shake_hands(&mut stream).expect("a handshake");
+        Self(BufReader::new(stream))
+    }
+
+    fn certificate(&self) -> Vec<u8> {
+        self.0.get_ref().conn.peer_certificates().unwrap()[0].to_vec()
+    }
+
+    #[track_caller]
+    fn say(&mut self, line: &str, code: &str) {
+        self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        let mut reply = String::new();
+        self.0.read_line(&mut reply).unwrap();
+        assert!(reply.starts_with(code), "{line}: {reply}");
+    }
+}
+
+fn der(certificate: (&[u8], &[u8])) -> Vec<u8> {
+    CertificateDer::from_pem_slice(certificate.0).unwrap().to_vec()
+}
+
+/// A configuration with one user.
+fn configure(folder: &Folder, engine: &str, tls: &str) {
+    folder.write(&format!(
+        "listen = [\"127.0.0.1:0\"]\nengine = \"{engine}\"\nauth_failed_timeout = 0\n{tls}\n\
+         [[user]]\nname = \"user\"\npassword = \"12345\"\nhome = \"home\"\n"
+    ));
+}
+
+#[test]
+fn a_certificate_that_was_made_has_the_fingerprint_that_is_told_and_stays() {
+    for engine in ENGINES {
+        let folder = Folder::new();
+        configure(&folder, engine, "");
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml", "--tls"], 1);
+        let line = daemon.wait_for_log("SHA-256 fingerprint: ");
+        let told = line.rsplit(' ').next().unwrap().to_owned();
+        let fingerprint = |secure: &Secure| {
+            let digest = Sha256::digest(secure.certificate());
+            digest.iter().map(|octet| format!("{octet:02X}")).collect::<Vec<_>>().join(":")
+        };
+        let mut before = Secure::connect(daemon.addresses[0]);
+        assert_eq!(fingerprint(&before), told, "{engine}");
+        daemon.signal(Signal::HUP);
+        daemon.wait_for_log("the configuration was read again");
+        assert_eq!(fingerprint(&Secure::connect(daemon.addresses[0])), told, "{engine}");
+        before.say("NOOP", "200");
+        assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+    }
+}
+
+#[test]
+fn a_hangup_reads_certificates_again_and_drops_nobody() {
+    for engine in ENGINES {
+        let folder = Folder::new();
+        let put = |certificate: (&[u8], &[u8])| {
+            fs::write(folder.path().join("cert.pem"), certificate.0).unwrap();
+            fs::write(folder.path().join("key.pem"), certificate.1).unwrap();
+        };
+        configure(&folder, engine, "[tls]\ncertfile = \"cert.pem\"\nkeyfile = \"key.pem\"");
+        put(tls::SERVER);
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+        let address = daemon.addresses[0];
+        let mut first = Secure::connect(address);
+        first.say("USER user", "331");
+        first.say("PASS 12345", "230");
+        assert_eq!(first.certificate(), der(tls::SERVER), "{engine}");
+
+        // Files that were changed count once they are read.
+        put(tls::OTHER);
+        assert_eq!(Secure::connect(address).certificate(), der(tls::SERVER), "{engine}");
+        daemon.signal(Signal::HUP);
+        daemon.wait_for_log("the configuration was read again");
+        let mut second = Secure::connect(address);
+        assert_eq!(second.certificate(), der(tls::OTHER), "{engine}");
+        first.say("PWD", "257");
+
+        // What is wrong changes nothing, and is told.
+        let bad: [((&[u8], &[u8]), &str); 4] = [
+            ((b"no certificate", tls::OTHER.1), "cert.pem: there is no certificate in it"),
+            ((tls::SERVER.0, tls::OTHER.1), "does not belong to the certificate"),
+            ((tls::OTHER.0, tls::ENCRYPTED_KEY), "key.pem:1: the private key is encrypted"),
+            ((tls::OTHER.0, b""), "key.pem: there is no private key in it"),
+        ];
+        for (files, message) in bad {
+            put(files);
+            daemon.signal(Signal::HUP);
+            let line = daemon.wait_for_log("the old settings stay: ");
+            assert!(line.contains(message), "{line}");
+            assert_eq!(Secure::connect(address).certificate(), der(tls::OTHER), "{engine}");
+        }
+        first.say("PWD", "257");
+        second.say("NOOP", "200");
+        first.say("PASV", "227");
+        assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+    }
+}
