@@ -22,6 +22,8 @@ use wharf::{
     server::{ClientCertificates, TlsSettings, TlsVersion},
 };
 
+mod users;
+
 with_each_engine! {
     injection_commands_behind_auth_are_never_carried_out
     injection_commands_behind_auth_in_a_segment_of_their_own_break_the_handshake
@@ -657,13 +659,14 @@ fn sessions_end_with_a_close_notify(engine: Engine) {
     server.until("the end", |server| server.handle.is_empty());
 }
 
+/// `WHARF_TEST_HANDSHAKES=2000 cargo test --all-features --test engines honest` does more of them.
 fn many_honest_handshakes_in_a_row(engine: Engine) {
-    // 2000 in all.
-    const EACH: usize = 100;
+    let count = std::env::var("WHARF_TEST_HANDSHAKES").map_or(400, |count| count.parse().expect("a number"));
     let server = server(engine);
-    for mode in MODES {
-        for resume in [true, false] {
-            for _ in 0..EACH / 4 {
+    // Four in each session, and four kinds of those.
+    for _ in 0..count / 16 {
+        for mode in MODES {
+            for resume in [true, false] {
                 let mut secure = Secure::login(&server, Mode { resume, ..mode });
                 for _ in 0..3 {
                     secure.assert_works();
