@@ -86,7 +86,7 @@ pub enum Job {
     Connect(Connect),
     /// Move octets between the file and the connection that two earlier jobs hold.
     Transfer(Transfer),
-    /// Carry out a verb that the embedder added. It may take its time: the session waits, and no timer runs.
+    /// Carry out a verb that the embedder added. It may take its time: the session waits, and no timer runs but that of the login.
     Custom(CustomCommand),
 }
 

@@ -232,7 +232,8 @@ impl Builder {
     /// argument and the permission before, and answers with what comes of it: an [`Answer`], or a [`Failure`] as of a file system,
     /// which becomes 550 or so.
     ///
-    /// The handler may block and take its time; meanwhile the session waits, and no timer runs. It is called in the pool of threads
+    /// The handler may block and take its time; meanwhile the session waits, and no timer runs but
+    /// [`Config::login_timeout`](crate::proto::config::Config::login_timeout) before the login. It is called in the pool of threads
     /// of a runtime, or in a thread of its own beside that of the session. The session may end before: see
     /// [`Request::is_cancelled`]. A panic in it ends that session alone.
     ///

@@ -314,3 +314,18 @@ fn where_a_link_leads_to_is_told() {
     assert_eq!((*verb, path.as_bytes(), *code), ("SITE SYMLINK", &b"/pub/link"[..], 200));
     assert_eq!(to.as_ref().map(VirtualPath::as_bytes), Some(&b"/pub/deep/file"[..]));
 }
+
+#[test]
+fn an_added_verb_may_take_its_time_but_not_that_of_the_login() {
+    let config = || Config { custom_verbs: vec![CustomVerb::new("XLONG").unwrap().before_login()], ..Config::default() };
+    let mut user = Talk::logged_in(config());
+    user.say("XLONG\r\n");
+    assert_eq!(user.session.poll_timeout(), None);
+    let mut stranger = Talk::new(config());
+    stranger.say("XLONG\r\n");
+    stranger.now = stranger.session.poll_timeout().expect("a time for the login");
+    stranger.handle(Input::Timeout);
+    assert_eq!(stranger.said, "421 Login timed out.\r\n");
+    let is_cancelled = |output: &Output| matches!(output, Output::Cancel(id) if *id == stranger.job().0);
+    assert!(stranger.outputs.iter().any(is_cancelled));
+}
