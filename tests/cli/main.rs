@@ -1,6 +1,6 @@
 //! The daemon as a program: flags, the configuration file, what it prints, how it ends.
 #![cfg(all(unix, feature = "cli"))]
-#![allow(clippy::std_instead_of_alloc)]
+#![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 
 #[path = "../support/client.rs"]
 #[allow(dead_code, unreachable_pub, reason = "what TLS needs of it")]
