@@ -11,7 +11,7 @@ use super::{
     refusals::Refusals,
     sandbox::{Confined, Prepared},
     support::Engine,
-    tls::{self, Made, Opened},
+    tls::{self, Opened},
     users,
     xferlog::TransferLog,
 };
@@ -106,7 +106,7 @@ impl Start {
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
         let brief = Brief::new(&options, tls.as_ref());
-        let running = Running { args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone() };
+        let running = Running { args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone(), tls };
         thread::Builder::new().name("signals".into()).spawn(move || running.obey(signals)).map_err(cannot_start)?;
 
         let served = match options.engine {
@@ -215,8 +215,8 @@ fn announce(options: &Options, addresses: &[SocketAddr], tls: Option<&Opened>) {
         Some((first, last)) => info!("passive ports: {first}->{last}"),
         None => info!("passive ports: the system's choice"),
     }
-    if let Some(Made { fingerprint, .. }) = tls.and_then(|tls| tls.made.as_ref()) {
-        warn!("the certificate is self-signed, and for this run alone; its SHA-256 fingerprint: {fingerprint}");
+    if let Some(tls) = tls {
+        tls::announce(tls, None);
     }
     for address in addresses {
         info!(">>> starting FTP server on {address}, pid={} <<<", process::id());
@@ -259,6 +259,8 @@ struct Running {
     transfers: Option<TransferLog>,
     log: Background,
     brief: Brief,
+    /// As it is now.
+    tls: Option<Opened>,
 }
 
 /// What cannot be changed while serving.
@@ -302,7 +304,7 @@ impl Fixed {
 }
 
 impl Running {
-    fn obey(self, mut signals: Signals) {
+    fn obey(mut self, mut signals: Signals) {
         let mut stopping = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
@@ -325,7 +327,7 @@ impl Running {
         }
     }
 
-    fn reload(&self) {
+    fn reload(&mut self) {
         if let Some(transfers) = &self.transfers {
             transfers.reopen();
         }
@@ -336,8 +338,7 @@ impl Running {
         let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|mut options| {
             options.warnings.extend(self.confined.check(&options)?);
             let users = users::open(&options)?;
-            // One that was made for this run stays for this run.
-            let tls = if options.tls.is_self_signed() { None } else { tls::open(&options)? };
+            let tls = tls::open(&options, self.tls.as_ref())?;
             Ok((options, users, tls))
         });
         match outcome {
@@ -346,7 +347,7 @@ impl Running {
         }
     }
 
-    fn apply(&self, mut options: Options, users: Vec<User>, tls: Option<Opened>) {
+    fn apply(&mut self, mut options: Options, users: Vec<User>, tls: Option<Opened>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
             warn!("listen, listen_ftps, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
@@ -356,9 +357,14 @@ impl Running {
             error!("the old settings stay: {error}");
             return;
         }
-        self.brief.replace(&options, tls.as_ref());
         if let Some(tls) = tls {
-            self.handle.reload_tls(tls.settings);
+            // Else the certificates stay as well.
+            tls::announce(&tls, self.tls.as_ref());
+            self.tls = Some(tls);
+        }
+        self.brief.replace(&options, self.tls.as_ref());
+        if let Some(tls) = &self.tls {
+            self.handle.reload_tls(tls.settings.clone());
         }
         self.handle.reload(options.config, options.settings, self.table.clone());
         info!("the configuration was read again");

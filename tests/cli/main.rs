@@ -11,3 +11,5 @@ mod processes;
 mod sandbox;
 mod serving;
 mod support;
+#[cfg(feature = "aws-lc-rs")]
+mod tls;
