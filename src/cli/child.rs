@@ -10,7 +10,7 @@ use super::{
     process::{rename, survive_large_files},
     serve::describe,
     show,
-    tls::{self, Certificate, Opened},
+    tls::{Material, Opened},
     users,
     xferlog::TransferLog,
 };
@@ -26,8 +26,9 @@ use std::{
 };
 use tracing::error;
 use wharf::{
-    proto::{job::Login, memory::Tree, secret::Secret},
+    proto::{job::Login, memory::Tree},
     server::{
+        Builder, Pem,
         auth::{Account, Authorizer, Denied, Password, UserTable},
         clock::unix_time,
         fs::{FileSystem, Memory},
@@ -40,9 +41,10 @@ pub(super) fn brief(options: &Options, tls: Option<&Opened>) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out, show::settings(options).as_bytes());
     put(&mut out, options.log.transfers.as_ref().map_or(b"", |transfers| transfers.path.as_os_str().as_bytes()));
-    let certificate = tls.map(|tls| &tls.certificate);
-    put(&mut out, certificate.map_or(b"", |certificate| &certificate.chain));
-    put(&mut out, certificate.map_or(b"", |certificate| certificate.key.expose()));
+    let material = tls.map(|tls| &tls.material);
+    put(&mut out, material.map_or(b"", |material| material.certificate.text()));
+    put(&mut out, material.map_or(b"", |material| material.key.text()));
+    put(&mut out, material.and_then(|material| material.client_ca.as_ref()).map_or(b"", Pem::text));
     for user in &options.users {
         put(&mut out, user.name.as_bytes());
         put(&mut out, &[u8::from(user.password.is_hashed())]);
@@ -87,17 +89,16 @@ fn serve(child: Child) -> io::Result<()> {
     log::init_here(&users.options.log);
     let transfers = users.transfers.clone();
     let (config, settings) = (users.options.config.clone(), users.options.settings.clone());
-    let tls = users.certificate.clone().map(|certificate| tls::open_with(&users.options, certificate)).transpose();
-    let tls = tls.map_err(|problem| io::Error::other(problem.to_string()))?;
+    let tls = users.tls.as_ref().map(|material| material.settings(&users.options.tls)).transpose().map_err(io::Error::other)?;
     let builder = describe(config, settings, users, transfers);
-    tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings)).serve_child(child)
+    tls.into_iter().fold(builder, Builder::tls).serve_child(child)
 }
 
 /// The users of the daemon.
 struct Users {
     options: Options,
     transfers: Option<TransferLog>,
-    certificate: Option<Certificate>,
+    tls: Option<Material>,
     brief: Arc<[u8]>,
     /// Where they begin.
     at: usize,
@@ -118,10 +119,11 @@ impl Users {
         let mut rest = &brief[..];
         let options = read(take(&mut rest)?, Options::default())?;
         let transfers = take(&mut rest).filter(|path| !path.is_empty()).map(|path| TransferLog::here(path_of(path)));
-        let chain = take(&mut rest)?.to_vec();
-        let key = Secret::new(take(&mut rest)?.to_vec());
-        let certificate = (!chain.is_empty()).then_some(Certificate { chain, key });
-        Some(Self { options, transfers, certificate, brief: brief.clone(), at: brief.len() - rest.len() })
+        let (certificate, key, client_ca) = (take(&mut rest)?, take(&mut rest)?, take(&mut rest)?);
+        let pem = |text: &[u8]| (!text.is_empty()).then(|| Pem::from(text));
+        let tls = pem(certificate).zip(pem(key));
+        let tls = tls.map(|(certificate, key)| Material { certificate, key, client_ca: pem(client_ca) });
+        Some(Self { options, transfers, tls, brief: brief.clone(), at: brief.len() - rest.len() })
     }
 
     fn entries(&self) -> impl Iterator<Item = Entry<'_>> {

@@ -106,7 +106,7 @@ fn execute(args: Args) -> Result<(), Failure> {
     // The homes of all users are opened, too.
     process::raise_limit_of_descriptors();
     let users = users::open(&options)?;
-    let tls = tls::open(&options)?;
+    let tls = tls::open(&options, None)?;
     if args.check {
         // Whoever checks it may be another user than whoever starts it: that is not remarked on.
         options.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));

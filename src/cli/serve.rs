@@ -11,7 +11,7 @@ use super::{
     refusals::Refusals,
     sandbox::{Confined, Prepared},
     support::Engine,
-    tls::{self, Certificate, Opened},
+    tls::{self, Opened},
     users,
     xferlog::TransferLog,
 };
@@ -106,8 +106,7 @@ impl Start {
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
         let brief = Brief::new(&options, tls.as_ref());
-        let made = tls.filter(|tls| tls.fingerprint.is_some()).map(|tls| tls.certificate);
-        let running = Running { made, args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone() };
+        let running = Running { args, password, fixed, confined, table, handle, transfers, log, brief: brief.clone(), tls };
         thread::Builder::new().name("signals".into()).spawn(move || running.obey(signals)).map_err(cannot_start)?;
 
         let served = match options.engine {
@@ -216,15 +215,11 @@ fn announce(options: &Options, addresses: &[SocketAddr], tls: Option<&Opened>) {
         Some((first, last)) => info!("passive ports: {first}->{last}"),
         None => info!("passive ports: the system's choice"),
     }
-    tell_fingerprint(tls);
+    if let Some(tls) = tls {
+        tls::announce(tls, None);
+    }
     for address in addresses {
         info!(">>> starting FTP server on {address}, pid={} <<<", process::id());
-    }
-}
-
-fn tell_fingerprint(tls: Option<&Opened>) {
-    if let Some(fingerprint) = tls.and_then(|tls| tls.fingerprint.as_ref()) {
-        warn!("the certificate is self-signed, and for this run alone; its SHA-256 fingerprint: {fingerprint}");
     }
 }
 
@@ -255,8 +250,6 @@ impl Brief {
 
 /// What the signals work on.
 struct Running {
-    /// The certificate that was made for this run.
-    made: Option<Certificate>,
     args: Args,
     password: Option<Secret>,
     fixed: Fixed,
@@ -266,6 +259,8 @@ struct Running {
     transfers: Option<TransferLog>,
     log: Background,
     brief: Brief,
+    /// As it is now.
+    tls: Option<Opened>,
 }
 
 /// What cannot be changed while serving.
@@ -309,7 +304,7 @@ impl Fixed {
 }
 
 impl Running {
-    fn obey(self, mut signals: Signals) {
+    fn obey(mut self, mut signals: Signals) {
         let mut stopping = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
@@ -332,7 +327,7 @@ impl Running {
         }
     }
 
-    fn reload(&self) {
+    fn reload(&mut self) {
         if let Some(transfers) = &self.transfers {
             transfers.reopen();
         }
@@ -343,11 +338,7 @@ impl Running {
         let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|mut options| {
             options.warnings.extend(self.confined.check(&options)?);
             let users = users::open(&options)?;
-            let tls = match &self.made {
-                // It stays for this run.
-                Some(made) if options.tls.is_self_signed() => Some(tls::open_with(&options, made.clone())?),
-                Some(_) | None => tls::open(&options)?,
-            };
+            let tls = tls::open(&options, self.tls.as_ref())?;
             Ok((options, users, tls))
         });
         match outcome {
@@ -356,7 +347,7 @@ impl Running {
         }
     }
 
-    fn apply(&self, mut options: Options, users: Vec<User>, tls: Option<Opened>) {
+    fn apply(&mut self, mut options: Options, users: Vec<User>, tls: Option<Opened>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
             warn!("listen, listen_ftps, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
@@ -366,10 +357,14 @@ impl Running {
             error!("the old settings stay: {error}");
             return;
         }
-        self.brief.replace(&options, tls.as_ref());
-        tell_fingerprint(tls.as_ref());
         if let Some(tls) = tls {
-            self.handle.reload_tls(tls.settings);
+            // Else the certificates stay as well.
+            tls::announce(&tls, self.tls.as_ref());
+            self.tls = Some(tls);
+        }
+        self.brief.replace(&options, self.tls.as_ref());
+        if let Some(tls) = &self.tls {
+            self.handle.reload_tls(tls.settings.clone());
         }
         self.handle.reload(options.config, options.settings, self.table.clone());
         info!("the configuration was read again");

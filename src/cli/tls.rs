@@ -1,11 +1,9 @@
 //! The certificates of the daemon.
 use super::{options::Options, problem::Problem};
 use sha2::{Digest, Sha256};
-use std::{fs, path::PathBuf};
-use wharf::{
-    proto::secret::Secret,
-    server::{ClientCertificates, TlsBuilder, TlsSettings, TlsVersion},
-};
+use std::path::{Path, PathBuf};
+use tracing::warn;
+use wharf::server::{ClientCertificates, Pem, TlsError, TlsSettings, TlsVersion};
 
 /// What is asked for in the way of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,32 +57,43 @@ impl TlsOptions {
 }
 
 /// TLS as the options want it, if they want any.
+#[derive(Clone)]
 pub(super) struct Opened {
     pub(super) settings: TlsSettings,
-    pub(super) certificate: Certificate,
-    /// What it can be known by, if it was made just now.
+    /// What the settings are from.
+    pub(super) material: Material,
+    /// What a certificate that was made for this run can be known by.
     pub(super) fingerprint: Option<String>,
 }
 
-/// A certificate and its key in PEM, as they were read or made: later the files may have others, or be out of reach.
+/// Certificates and keys as they were read, or made.
 #[derive(Clone)]
-pub(super) struct Certificate {
-    pub(super) chain: Vec<u8>,
-    pub(super) key: Secret,
+pub(super) struct Material {
+    pub(super) certificate: Pem,
+    pub(super) key: Pem,
+    pub(super) client_ca: Option<Pem>,
 }
 
-/// Reads the certificates, or makes one; what is wrong with them is told before anything is bound.
-pub(super) fn open(options: &Options) -> Result<Option<Opened>, Problem> {
+/// Reads the certificates, or makes one; what is wrong with them is told before anything is bound. One that was made before, for
+/// this run, stays.
+pub(super) fn open(options: &Options, before: Option<&Opened>) -> Result<Option<Opened>, Problem> {
     let tls = &options.tls;
-    let place = match (&tls.certfile, &tls.keyfile) {
-        (Some(certfile), _) => &certfile.place,
+    let (place, certificate, key, fingerprint) = match (&tls.certfile, &tls.keyfile) {
+        (Some(FileOption { path, place }), keyfile) => {
+            let certificate = read(place, path)?;
+            let key = keyfile.as_ref().map_or_else(|| Ok(certificate.clone()), |file| read(place, &file.path))?;
+            (place.as_str(), certificate, key, None)
+        }
         (None, Some(keyfile)) => {
-            return Err(Problem::new(&keyfile.place, "this is the key of no certificate: name that by certfile as well"));
+            let place = keyfile.place.clone();
+            return Err(Problem::new(place, "this is the key of no certificate: name that by certfile as well"));
         }
         (None, None) if tls.wanted => {
-            let (certificate, fingerprint) = make()?;
-            let opened = open_with(options, certificate)?;
-            return Ok(Some(Opened { fingerprint: Some(fingerprint), ..opened }));
+            let made = before.and_then(|Opened { material, fingerprint, .. }| {
+                Some((material.certificate.clone(), material.key.clone(), fingerprint.clone()?))
+            });
+            let (certificate, key, fingerprint) = made.map_or_else(make, Ok)?;
+            ("--tls", certificate, key, Some(fingerprint))
         }
         (None, None) => {
             return match &tls.needed_by {
@@ -95,35 +104,40 @@ pub(super) fn open(options: &Options) -> Result<Option<Opened>, Problem> {
             };
         }
     };
-    let Some(FileOption { path, .. }) = &tls.certfile else { return Ok(None) };
-    let keyfile = tls.keyfile.as_ref().map(|file| &file.path);
-    let settings = settings(tls, TlsSettings::builder().certificate_files(path, keyfile), place)?;
-    let text = |path: &PathBuf| {
-        fs::read(path).map_err(|error| Problem::new(place, format!("{}: cannot be read: {error}", path.display())))
-    };
-    let certificate = Certificate { chain: text(path)?, key: Secret::new(text(keyfile.unwrap_or(path))?) };
-    Ok(Some(Opened { settings, certificate, fingerprint: None }))
+    let client_ca = tls.client_ca.as_ref().map(|file| read(place, &file.path)).transpose()?;
+    let material = Material { certificate, key, client_ca };
+    let settings = material.settings(tls).map_err(|error| Problem::new(place, error.to_string()))?;
+    Ok(Some(Opened { settings, material, fingerprint }))
 }
 
-/// TLS with a certificate that was read or made before.
-pub(super) fn open_with(options: &Options, certificate: Certificate) -> Result<Opened, Problem> {
-    let builder = TlsSettings::builder().certificate_pem(&certificate.chain[..], certificate.key.expose());
-    let settings = settings(&options.tls, builder, "--tls")?;
-    Ok(Opened { settings, certificate, fingerprint: None })
+fn read(place: &str, path: &Path) -> Result<Pem, Problem> {
+    Pem::read(path).map_err(|error| Problem::new(place, error.to_string()))
 }
 
-fn settings(tls: &TlsOptions, builder: TlsBuilder, place: &str) -> Result<TlsSettings, Problem> {
-    let certificates = if tls.client_cert_required { ClientCertificates::Required } else { ClientCertificates::Optional };
-    let authority = tls.client_ca.as_ref().map(|file| &file.path);
-    let builder = authority.into_iter().fold(builder, |builder, file| builder.client_ca(file, certificates));
-    let built = builder.min_version(tls.min_version).build().map_err(|error| Problem::new(place, error.to_string()))?;
-    Ok(built.with_session_reuse_required(tls.session_reuse_required).with_strict_close(tls.strict_close))
+impl Material {
+    /// What the options say about these.
+    pub(super) fn settings(&self, tls: &TlsOptions) -> Result<TlsSettings, TlsError> {
+        let certificates = if tls.client_cert_required { ClientCertificates::Required } else { ClientCertificates::Optional };
+        let builder = TlsSettings::builder().certificate_pem(self.certificate.clone(), self.key.clone());
+        let builder = self.client_ca.iter().fold(builder, |builder, pem| builder.client_ca_pem(pem.clone(), certificates));
+        let built = builder.min_version(tls.min_version).build()?;
+        Ok(built.with_session_reuse_required(tls.session_reuse_required).with_strict_close(tls.strict_close))
+    }
 }
 
-fn make() -> Result<(Certificate, String), Problem> {
+/// Tells how to know a certificate that was made for this run, if it was not told before.
+pub(super) fn announce(tls: &Opened, before: Option<&Opened>) {
+    if let Some(fingerprint) = &tls.fingerprint
+        && before.and_then(|before| before.fingerprint.as_ref()) != Some(fingerprint)
+    {
+        warn!("the certificate is self-signed, and for this run alone; its SHA-256 fingerprint: {fingerprint}");
+    }
+}
+
+/// A certificate, its key, and what it can be known by.
+fn make() -> Result<(Pem, Pem, String), Problem> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
         .map_err(|error| Problem::new("--tls", format!("cannot make a certificate: {error}; name one by --certfile")))?;
     let digest: Vec<_> = Sha256::digest(made.cert.der()).iter().map(|octet| format!("{octet:02X}")).collect();
-    let key = Secret::new(made.signing_key.serialize_pem().into_bytes());
-    Ok((Certificate { chain: made.cert.pem().into_bytes(), key }, digest.join(":")))
+    Ok((made.cert.pem().into(), made.signing_key.serialize_pem().into(), digest.join(":")))
 }

@@ -91,7 +91,7 @@ pub use settings::Settings;
 #[cfg(all(unix, feature = "smol"))]
 pub use smol::Smol;
 #[cfg(all(unix, feature = "_engine", feature = "tls"))]
-pub use tls::{ClientCertificates, TlsBuilder, TlsError, TlsSettings, TlsVersion};
+pub use tls::{ClientCertificates, Pem, TlsBuilder, TlsError, TlsSettings, TlsVersion};
 #[cfg(all(unix, feature = "tokio"))]
 pub use tokio::Tokio;
 #[cfg(all(unix, feature = "_engine"))]

@@ -137,7 +137,8 @@ impl Daemon {
         for _ in 0..addresses {
             let start = daemon.printed.len();
             daemon.stdout.read_line(&mut daemon.printed).unwrap();
-            let address = daemon.printed[start..].trim_end().strip_prefix("listening on ").and_then(|text| text.parse().ok());
+            let text = daemon.printed[start..].trim_end().trim_end_matches(" (implicit TLS)").strip_prefix("listening on ");
+            let address = text.and_then(|text| text.parse().ok());
             let Some(address) = address else { panic!("it did not listen: {:?}", daemon.finish()) };
             daemon.addresses.push(address);
         }

@@ -151,11 +151,11 @@ fn a_hangup_reads_certificates_again_and_drops_nobody() {
         first.say("PWD", "257");
 
         // What is wrong changes nothing, and is told.
-        let bad: [((&[u8], &[u8]), &str); 4] = [
-            ((b"no certificate", tls::OTHER.1), "cert.pem: there is no certificate in it"),
+        let bad = [
+            ((&b"no certificate"[..], tls::OTHER.1), "cert.pem: there is no certificate in it"),
             ((tls::SERVER.0, tls::OTHER.1), "does not belong to the certificate"),
             ((tls::OTHER.0, tls::ENCRYPTED_KEY), "key.pem:1: the private key is encrypted"),
-            ((tls::OTHER.0, b""), "key.pem: there is no private key in it"),
+            ((tls::OTHER.0, &b""[..]), "key.pem: there is no private key in it"),
         ];
         for (files, message) in bad {
             put(files);

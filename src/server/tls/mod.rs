@@ -29,7 +29,7 @@ pub(super) use binding::Binding;
 pub(super) use codec::Codec;
 pub(super) use protection::{Handshake, Protection};
 #[cfg(feature = "tls")]
-pub use settings::{ClientCertificates, TlsBuilder, TlsError, TlsSettings, TlsVersion};
+pub use settings::{ClientCertificates, Pem, TlsBuilder, TlsError, TlsSettings, TlsVersion};
 
 /// What came in is no TLS, or not acceptable: the peer is told by an alert, and the connection is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

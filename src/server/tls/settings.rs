@@ -3,7 +3,12 @@ use super::{
     super::std,
     certificates::{Certificates, load, roots},
 };
-use alloc::{string::String, sync::Arc, vec, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec,
+    vec::Vec,
+};
 use core::fmt;
 use rustls::{
     ServerConfig,
@@ -11,10 +16,7 @@ use rustls::{
     server::WebPkiClientVerifier,
     version::{TLS12, TLS13},
 };
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 /// TLS for a server: give it to [`Builder::tls`](crate::server::Builder::tls), or to
 /// [`Handle::reload_tls`](crate::server::Handle::reload_tls). Cheap to clone.
@@ -45,23 +47,64 @@ pub struct TlsSettings {
 #[derive(Debug, Default)]
 #[must_use]
 pub struct TlsBuilder {
-    sources: Vec<Source>,
-    client_ca: Option<(PathBuf, ClientCertificates)>,
+    /// Certificates with their keys, which may be in the same file.
+    sources: Vec<(Source, Option<Source>)>,
+    client_ca: Option<(Source, ClientCertificates)>,
     min_version: TlsVersion,
 }
 
+#[derive(Debug)]
 enum Source {
-    Files { certfile: PathBuf, keyfile: Option<PathBuf> },
-    Pem { chain: Vec<u8>, key: Vec<u8> },
+    File(PathBuf),
+    Pem(Pem),
 }
 
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Source {
+    fn read(self) -> Result<Pem, TlsError> {
         match self {
-            Self::Files { certfile, .. } => certfile.fmt(f),
-            // Not the key.
-            Self::Pem { .. } => f.write_str("Pem"),
+            Self::File(path) => Pem::read(path),
+            Self::Pem(pem) => Ok(pem),
         }
+    }
+}
+
+/// Certificates, or a private key, in PEM.
+#[derive(Clone)]
+pub struct Pem {
+    name: Option<String>,
+    text: Vec<u8>,
+}
+
+impl Pem {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`TlsError::Read`].
+    pub fn read(path: impl Into<PathBuf>) -> Result<Self, TlsError> {
+        let path = path.into();
+        match fs::read(&path) {
+            Ok(text) => Ok(Self { name: Some(path.display().to_string()), text }),
+            Err(source) => Err(TlsError::Read { path, source }),
+        }
+    }
+
+    /// What was read, or given: the key of a server, perhaps.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not a key.
+        f.debug_struct("Pem").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<T: Into<Vec<u8>>> From<T> for Pem {
+    fn from(text: T) -> Self {
+        Self { name: None, text: text.into() }
     }
 }
 
@@ -180,20 +223,26 @@ impl TlsBuilder {
     /// Of several, the first one that is for the name that the client asks for (SNI), and that it can use, is shown; else the
     /// first of all.
     pub fn certificate_files(mut self, certfile: impl Into<PathBuf>, keyfile: Option<impl Into<PathBuf>>) -> Self {
-        self.sources.push(Source::Files { certfile: certfile.into(), keyfile: keyfile.map(Into::into) });
+        self.sources.push((Source::File(certfile.into()), keyfile.map(|keyfile| Source::File(keyfile.into()))));
         self
     }
 
     /// The same as PEM in memory.
-    pub fn certificate_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.sources.push(Source::Pem { chain: chain.into(), key: key.into() });
+    pub fn certificate_pem(mut self, chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        self.sources.push((Source::Pem(chain.into()), Some(Source::Pem(key.into()))));
         self
     }
 
     /// Asks clients for certificates that were issued by one of the authorities in this file. An
     /// [`Authorizer`](crate::server::auth::Authorizer) sees them.
     pub fn client_ca(mut self, file: impl Into<PathBuf>, certificates: ClientCertificates) -> Self {
-        self.client_ca = Some((file.into(), certificates));
+        self.client_ca = Some((Source::File(file.into()), certificates));
+        self
+    }
+
+    /// The same as PEM in memory.
+    pub fn client_ca_pem(mut self, authorities: impl Into<Pem>, certificates: ClientCertificates) -> Self {
+        self.client_ca = Some((Source::Pem(authorities.into()), certificates));
         self
     }
 
@@ -210,17 +259,11 @@ impl TlsBuilder {
     pub fn build(self) -> Result<TlsSettings, TlsError> {
         let provider = provider().ok_or(TlsError::NoProvider)?;
         let mut keys = Vec::new();
-        for source in self.sources {
-            let key = match source {
-                Source::Files { certfile, keyfile } => {
-                    let chain = read(&certfile)?;
-                    let keyfile = keyfile.unwrap_or_else(|| certfile.clone());
-                    let key = read(&keyfile)?;
-                    load(&provider, (&certfile.display(), &chain), (&keyfile.display(), &key))?
-                }
-                Source::Pem { chain, key } => load(&provider, (&"the certificate", &chain), (&"the private key", &key))?,
-            };
-            keys.push(Arc::new(key));
+        for (chain, key) in self.sources {
+            let chain = chain.read()?;
+            let key = key.map_or_else(|| Ok(chain.clone()), Source::read)?;
+            let (certificate, private_key) = (named(&chain, "the certificate"), named(&key, "the private key"));
+            keys.push(Arc::new(load(&provider, (&certificate, &chain.text), (&private_key, &key.text))?));
         }
         let certificates = Certificates::new(keys).ok_or(TlsError::NoCertificate)?;
         let versions: &[_] = match self.min_version {
@@ -237,14 +280,16 @@ impl TlsBuilder {
         let client_certificates = self.client_ca.is_some();
         let builder = match self.client_ca {
             None => builder.with_no_client_auth(),
-            Some((path, certificates)) => {
-                let roots = Arc::new(roots(&path.display(), &read(&path)?)?);
+            Some((authorities, certificates)) => {
+                let authorities = authorities.read()?;
+                let place = named(&authorities, "the authorities of clients");
+                let roots = Arc::new(roots(&place, &authorities.text)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 let verifier = match certificates {
                     ClientCertificates::Optional => verifier.allow_unauthenticated(),
                     ClientCertificates::Required => verifier,
                 };
-                let bad = |error| TlsError::Pem { place: path.display().to_string(), message: alloc::format!("{error}") };
+                let bad = |error| TlsError::Pem { place: place.into(), message: alloc::format!("{error}") };
                 builder.with_client_cert_verifier(verifier.build().map_err(bad)?)
             }
         };
@@ -256,10 +301,8 @@ impl TlsBuilder {
     }
 }
 
-use alloc::string::ToString;
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read { path: path.into(), source })
+fn named<'p>(pem: &'p Pem, otherwise: &'p str) -> &'p str {
+    pem.name.as_deref().unwrap_or(otherwise)
 }
 
 /// What does the cryptography: what the program chose, or what this build has.
