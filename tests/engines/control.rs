@@ -120,7 +120,7 @@ fn a_client_that_closes_its_half_is_still_answered(engine: Engine) {
 }
 
 fn idle_clients_are_told_and_left(engine: Engine) {
-    let server = TestServer::with(engine, |options| options.config.timeout = Duration::from_millis(100));
+    let server = TestServer::with(engine, |options| options.config.timeout = Duration::from_millis(500));
     let mut client = Client::login(server.address());
     client.expect(421);
     client.expect_end();

@@ -77,6 +77,27 @@ macro_rules! with_engine {
 /// The same under TLS: every version, way to begin, and habit of clients meets some engine.
 macro_rules! with_each_engine_under_tls {
     ($($test:ident)*) => {
+        crate::with_engines_of_one_process_under_tls! { $($test)* }
+        #[cfg(all(feature = "tls", feature = "processes", feature = "files"))]
+        mod processes_under_tls {
+            crate::with_processes_under_tls! { new (true, true, true) $($test)* }
+            crate::with_processes_under_tls! { old (false, true, false) $($test)* }
+        }
+    };
+}
+/// With the engine whose processes speak TLS as the test does that they run anew.
+macro_rules! with_processes_under_tls {
+    ($name:ident ($new:literal, $resume:literal, $implicit:literal) $($test:ident)*) => {
+        mod $name {
+            $(#[test] fn $test() {
+                crate::tls::speak(crate::tls::Mode { new: $new, resume: $resume, implicit: $implicit });
+                super::super::$test(crate::server::Engine::Processes(concat!(module_path!(), "::", stringify!($test))));
+            })*
+        }
+    };
+}
+macro_rules! with_engines_of_one_process_under_tls {
+    ($($test:ident)*) => {
         #[cfg(feature = "tls")]
         mod under_tls {
             crate::with_engine_under_tls! { "threads" threads_new (crate::server::Engine::Threads) (true, true, false) $($test)* }
@@ -99,4 +120,7 @@ macro_rules! with_engine_under_tls {
         }
     };
 }
-use {with_each_engine, with_each_engine_under_tls, with_engine, with_engine_under_tls, with_engines_of_one_process};
+use {
+    with_each_engine, with_each_engine_under_tls, with_engine, with_engine_under_tls, with_engines_of_one_process,
+    with_engines_of_one_process_under_tls, with_processes_under_tls,
+};

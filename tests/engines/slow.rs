@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, PATIENCE, Via},
     server::{Engine, TestServer, eventually},
-    with_each_engine_under_tls, with_engines_of_one_process,
+    with_engines_of_one_process, with_engines_of_one_process_under_tls,
 };
 use std::{
     io::Read,
@@ -21,7 +21,7 @@ with_engines_of_one_process! {
     a_slow_transfer_is_aborted_at_once
     slow_commands_are_cut_off_by_the_end
 }
-with_each_engine_under_tls! {
+with_engines_of_one_process_under_tls! {
     a_slow_file_holds_up_nobody_else
     a_slow_upload_holds_up_nobody_else
     a_slow_transfer_is_aborted_at_once
