@@ -120,6 +120,14 @@ fn set_control_options(socket: impl AsFd, settings: &Settings) -> io::Result<()>
     Ok(())
 }
 
+/// Acknowledges what has come, rather than wait for something to say along with that. Systems that cannot be told do as they like.
+pub(super) fn acknowledge(socket: BorrowedFd<'_>) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = sockopt::set_tcp_quickack(socket, true);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = socket;
+}
+
 /// A new TCP socket of the family of `address`: non-blocking, closed by exec.
 pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };

@@ -633,7 +633,7 @@ def small_commands():
 
 
 def under_tls():
-    """500 small files each way, on two connections; by default ftplib resumes nothing."""
+    """1000 small files each way, on two connections; by default ftplib resumes nothing."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -646,12 +646,12 @@ def under_tls():
         ftp.login(USER, PASSWORD)
         ftp.prot_p()
         equal(ftp.sock.version(), "TLSv1.2" if version == ssl.TLSVersion.TLSv1_2 else "TLSv1.3")
-        for number in range(250):
+        for number in range(500):
             name, contents = f"small{number}", octets(number * 7, number + 1)
             ftp.storbinary(f"STOR {name}", io.BytesIO(contents))
             equal(stored(name), contents, name)
             equal(get(ftp, name), contents, name)
-        true("small249" in ftp.nlst(), "a listing")
+        true("small499" in ftp.nlst(), "a listing")
         ftp.quit()
 
 

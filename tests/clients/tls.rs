@@ -94,6 +94,10 @@ fn lftp_mirrors_under_tls() {
     tree::assert_same(&served, &got, true, true);
     mirror(&daemon, "mirror --reverse --parallel=3 got stored");
     tree::assert_same(&got, &daemon.home().join("stored"), true, true);
+    // Where the server connects, the client is still the one of TLS. (curl of 7.87 and 7.88 has that wrong: curl issue 10666.)
+    mirror(&daemon, "set ftp:passive-mode no\nmirror served active\nmirror --reverse active actively");
+    tree::assert_same(&served, &daemon.work().join("active"), true, true);
+    tree::assert_same(&served, &daemon.home().join("actively"), true, true);
 }
 
 /// Plain Python resumes nothing, and closes as it likes.

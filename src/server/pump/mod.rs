@@ -244,6 +244,10 @@ impl Pump {
     fn shake_hands(&mut self, socket: BorrowedFd<'_>) -> Result<(), Blocked> {
         let Some(protection) = &mut self.protection else { return Ok(()) };
         match protection.handshake(socket) {
+            Handshake::Done if matches!(self.body, Body::Receive(_)) => {
+                protection.hurry(socket);
+                Ok(())
+            }
             Handshake::Again | Handshake::Done => Ok(()),
             Handshake::Blocked => Err(Blocked::Socket),
             Handshake::Failed(failure) => {
