@@ -14,7 +14,11 @@ use std::{
     },
 };
 use wharf::{
-    proto::{failure::FailureKind, file::FileKind, job::StoreMode},
+    proto::{
+        failure::FailureKind,
+        file::{Entry, FileKind},
+        job::StoreMode,
+    },
     server::fs::{Detail, FileSystem, Local, OwnerNames, Result, Symlinks},
 };
 
@@ -287,6 +291,27 @@ fn without_links_none_is_followed() {
     assert_eq!(entries[1].target.as_deref(), Some(&b"d"[..]));
     files.rename(&path("/to-f"), &path("/link"), false).expect("links can be renamed");
     files.remove_file(&path("/link")).expect("and removed");
+}
+
+#[test]
+fn nothing_of_an_entry_is_left_in_the_next() {
+    let world = World::new();
+    fs::create_dir(world.home("d")).expect("made");
+    fs::write(world.home("d/a long name"), "content").expect("written");
+    for (target, name) in [("a long name", "a link"), ("nowhere", "link")] {
+        symlink(target, world.home("d").join(name)).expect("linked");
+    }
+    fs::write(world.home("d/z"), "").expect("written");
+    for detail in [Detail::Name, Detail::Long, Detail::Facts] {
+        let list = || world.local.list(&path("/d"), detail).expect("listed");
+        let (mut one, mut other, mut used) = (list(), list(), Entry { symlink: true, ..Entry::default() });
+        let mut count = 0;
+        while other.read_entry(&mut used).expect("an entry") {
+            assert_eq!(one.next_entry(), Some(Ok(used.clone())), "{detail:?}");
+            count += 1;
+        }
+        assert_eq!((one.next_entry(), count), (None, 4));
+    }
 }
 
 #[test]

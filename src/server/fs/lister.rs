@@ -22,6 +22,8 @@ pub struct Lister {
     entries: Entries,
     pattern: Option<Pattern>,
     style: Style,
+    /// The last one, whose memory is used for the next.
+    entry: Box<Entry>,
 }
 
 enum Entries {
@@ -63,12 +65,12 @@ impl Lister {
                     Ok(_) | Err(_) => None,
                 };
                 let style = Style::Facts(Facts { facts, show_symlinks, permissions, directory: path, heads });
-                Ok(Self { entries: Entries::Directory(directory), pattern: None, style })
+                Ok(Self { entries: Entries::Directory(directory), pattern: None, style, entry: Box::default() })
             }
             ListFormat::Long { gmt } => {
                 let detail = if show_symlinks { Detail::Long } else { Detail::Facts };
                 let (entries, pattern) = open_entries(files, &path, pattern, detail, &permissions)?;
-                Ok(Self { entries, pattern, style: Style::Long(clock::list_clock(gmt)) })
+                Ok(Self { entries, pattern, style: Style::Long(clock::list_clock(gmt)), entry: Box::default() })
             }
             ListFormat::Names { prefix } => {
                 let (mut entries, pattern) = open_entries(files, &path, pattern, Detail::Name, &permissions)?;
@@ -85,7 +87,7 @@ impl Lister {
                         Vec::new()
                     }
                 };
-                Ok(Self { entries, pattern, style: Style::Names(prefix) })
+                Ok(Self { entries, pattern, style: Style::Names(prefix), entry: Box::default() })
             }
         }
     }
@@ -101,22 +103,30 @@ impl Lister {
             facts.write_heads(output);
         }
         while output.len() == start || output.len() < limit {
-            let Some(entry) = self.next() else {
+            if !self.entries.read(self.pattern.as_ref(), &mut self.entry)? {
                 return Ok(output.len() > start);
-            };
-            self.style.write(&entry?, output);
+            }
+            self.style.write(&self.entry, output);
         }
         Ok(true)
     }
+}
 
-    fn next(&mut self) -> Option<Result<Entry>> {
-        match &mut self.entries {
-            Entries::Single(entry) => entry.take().map(|entry| Ok(*entry)),
-            Entries::Directory(directory) => directory.next_entry(),
-            Entries::Matched(first, directory) => {
-                first.take().map(|entry| Ok(*entry)).or_else(|| next_match(directory.as_mut(), self.pattern.as_ref()))
-            }
+impl Entries {
+    fn read(&mut self, pattern: Option<&Pattern>, entry: &mut Entry) -> Result<bool> {
+        let first = match self {
+            Self::Directory(directory) => return directory.read_entry(entry),
+            Self::Matched(first, directory) => match first.take() {
+                Some(first) => Some(first),
+                None => return read_match(directory.as_mut(), pattern, entry),
+            },
+            Self::Single(single) => single.take(),
+        };
+        match first {
+            Some(first) => *entry = *first,
+            None => return Ok(false),
         }
+        Ok(true)
     }
 }
 
@@ -200,17 +210,20 @@ fn open_entries(
         return Err(FailureKind::PermissionDenied.into());
     }
     let mut directory = files.list(&parent, detail)?;
-    let first = next_match(directory.as_mut(), Some(&pattern)).ok_or(FailureKind::NotFound)??;
-    Ok((Entries::Matched(Some(Box::new(first)), directory), Some(pattern)))
+    let mut first = Box::new(Entry::default());
+    if !read_match(directory.as_mut(), Some(&pattern), &mut first)? {
+        return Err(FailureKind::NotFound.into());
+    }
+    Ok((Entries::Matched(Some(first), directory), Some(pattern)))
 }
 
-fn next_match(directory: &mut dyn Directory, pattern: Option<&Pattern>) -> Option<Result<Entry>> {
-    loop {
-        match directory.next_entry()? {
-            Ok(entry) if !pattern.is_none_or(|pattern| pattern.matches(&entry.name)) => {}
-            found => return Some(found),
+fn read_match(directory: &mut dyn Directory, pattern: Option<&Pattern>, entry: &mut Entry) -> Result<bool> {
+    while directory.read_entry(entry)? {
+        if pattern.is_none_or(|pattern| pattern.matches(&entry.name)) {
+            return Ok(true);
         }
     }
+    Ok(false)
 }
 
 fn without_slashes(written: &[u8]) -> &[u8] {

@@ -171,6 +171,19 @@ pub enum Detail {
 pub trait Directory: Send {
     /// The next entry; `None` at the end. Entries that vanish meanwhile are left out.
     fn next_entry(&mut self) -> Option<Result<Entry>>;
+
+    /// Puts the next entry in place of what is in `entry`, whose memory it may use again; `false` at the end. This is what
+    /// listings call. Unless it is overridden, it moves there what [`Directory::next_entry`] returns.
+    ///
+    /// # Errors
+    /// As [`Directory::next_entry`]. What is left in `entry` then, is of no meaning.
+    fn read_entry(&mut self, entry: &mut Entry) -> Result<bool> {
+        match self.next_entry().transpose()? {
+            Some(next) => *entry = next,
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 /// An open file that is read.

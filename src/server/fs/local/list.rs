@@ -46,23 +46,26 @@ impl Listing {
         Ok(Self { root, path: path.clone(), depth, detail, names, stream, more, waiting })
     }
 
-    /// The entry of this name; `None` if it has vanished, or cannot be looked at.
-    fn describe(&self, name: &[u8], kind: FileType) -> Option<Entry> {
+    /// Says in `entry` what is known of `name`. `false`: it has vanished, or cannot be looked at.
+    fn describe(&self, name: &[u8], kind: FileType, entry: &mut Entry) -> bool {
+        (entry.symlink, entry.target) = (false, None);
         if self.detail == Detail::Name {
-            let metadata = Metadata { kind: stat::kind(kind), ..Metadata::default() };
-            return Some(Entry { name: name.to_vec(), metadata, ..Entry::default() });
-        }
-        let mut metadata = stat::entry(&self.stream, OsStr::from_bytes(name)).ok()?;
-        let mut target = None;
-        let symlink = metadata.kind == FileKind::Symlink;
-        if symlink {
-            target = self.shown_target(name);
-            if let Some(end) = self.end_of_link(name) {
-                metadata = end;
+            entry.metadata = Metadata { kind: stat::kind(kind), ..Metadata::default() };
+        } else {
+            let Ok(mut metadata) = stat::entry(&self.stream, OsStr::from_bytes(name)) else { return false };
+            entry.symlink = metadata.kind == FileKind::Symlink;
+            if entry.symlink {
+                entry.target = self.shown_target(name);
+                if let Some(end) = self.end_of_link(name) {
+                    metadata = end;
+                }
             }
+            self.names.fill(&mut metadata);
+            entry.metadata = metadata;
         }
-        self.names.fill(&mut metadata);
-        Some(Entry { name: name.to_vec(), metadata, symlink, target })
+        entry.name.clear();
+        entry.name.extend_from_slice(name);
+        true
     }
 
     /// What the link leads to, if that is wanted and it leads anywhere.
@@ -81,22 +84,28 @@ impl Listing {
 
 impl Directory for Listing {
     fn next_entry(&mut self) -> Option<Result<Entry>> {
+        let mut entry = Entry::default();
+        self.read_entry(&mut entry).map(|found| found.then_some(entry)).transpose()
+    }
+
+    /// To make a new entry of each name would take more than twice the instructions, most of them for its memory.
+    fn read_entry(&mut self, entry: &mut Entry) -> Result<bool> {
         loop {
             while let Some((name, kind)) = self.waiting.get() {
-                let entry = self.describe(name, kind);
+                let described = self.describe(name, kind, entry);
                 self.waiting.advance();
-                if let Some(entry) = entry {
-                    return Some(Ok(entry));
+                if described {
+                    return Ok(true);
                 }
             }
             if !self.more {
-                return None;
+                return Ok(false);
             }
             match self.stream.read(&mut self.waiting) {
                 Ok(more) => self.more = more,
                 Err(error) => {
                     self.more = false;
-                    return Some(Err(failure(error)));
+                    return Err(failure(error));
                 }
             }
         }
