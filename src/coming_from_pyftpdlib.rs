@@ -3,7 +3,7 @@
 #[allow(unused_imports, reason = "the text above links to them")]
 use crate::{
     proto::{
-        config::Config,
+        config::{Config, TlsPolicy},
         custom::{Access, Answer, Argument, CustomVerb},
         event::{Event, TransferEvent},
         failure::Failure,
@@ -13,7 +13,7 @@ use crate::{
         user::{Grant, Permission, PermissionSet},
     },
     server::{
-        Builder, Handle, Request, Server, SessionInfo, SessionSnapshot, Settings, TransferSnapshot,
+        Builder, Handle, Request, Server, SessionInfo, SessionSnapshot, Settings, TlsBuilder, TlsSettings, TransferSnapshot,
         auth::{Account, Authorizer, Denied, Password, User, UserTable},
         fs::{Directory, FileSystem, Local, Recoded},
         runtime::Runtime,

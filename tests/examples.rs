@@ -6,6 +6,11 @@
 #[path = "support/client.rs"]
 mod client;
 
+#[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+#[allow(unreachable_pub, reason = "it is made for other tests")]
+#[path = "support/tls.rs"]
+mod tls;
+
 /// An example; its `main` is left alone.
 macro_rules! examples {
     ($($name:ident $path:literal)*) => { $(#[allow(dead_code, reason = "nobody calls main")] #[path = $path] mod $name;)* };
@@ -23,6 +28,11 @@ examples! {
     throttled "../examples/throttled.rs"
     wrapping_files "../examples/wrapping_files.rs"
 }
+
+#[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+#[allow(dead_code, reason = "nobody calls main")]
+#[path = "../examples/tls.rs"]
+mod tls_program;
 
 use client::{Client, PATIENCE, Via};
 use std::{
@@ -94,6 +104,22 @@ fn a_folder_is_served_to_users_and_to_anybody() {
         let mut anonymous = login(address, "anonymous");
         assert_eq!(anonymous.receive(Via::Pasv, "RETR b").0, b"more");
         anonymous.say("DELE b", 550);
+    });
+}
+
+#[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+#[test]
+fn users_have_to_be_under_tls() {
+    let server = tls_program::server(any(), &tls::file("server.pem"), &tls::file("server.key")).unwrap();
+    served(server, |address| {
+        let mut clear = Client::connect(address);
+        clear.say("USER user", 534);
+        tls::speak(tls::Mode { new: true, resume: true, implicit: false });
+        let mut client = login(address, "user");
+        assert_eq!(client.receive(Via::Epsv, "RETR readme.txt").0, b"Hello.\n");
+        client.say("PROT C", 200);
+        client.say("EPSV", 229);
+        client.say("RETR readme.txt", 521);
     });
 }
 

@@ -25,9 +25,9 @@ use std::{
     net::TcpListener,
 };
 
-/// An FTP server that listens, and serves once it is told by what: by a thread for each connection (`serve`), or by tasks of a
-/// runtime (`serve_tokio`, `serve_smol`, or `serve_on` one of your own). Connections that you accepted yourself are served one by
-/// one (`serve_connection`, `serve_connection_on`).
+/// An FTP server that listens, and serves once it is told by what: by a thread for each connection (`serve`), by a process for each
+/// (`serve_processes`), or by tasks of a runtime (`serve_tokio`, `serve_smol`, or `serve_on` one of your own). Connections that you
+/// accepted yourself are served one by one (`serve_connection`, `serve_connection_on`).
 ///
 /// A program may have several, each with settings, users and hooks of its own: they share nothing.
 ///
@@ -80,6 +80,8 @@ impl fmt::Debug for Server {
 /// | [`Builder::on_event`] | the session's thread | the session's task: *do not block* |
 /// | [`Builder::verb`] | a thread of its own | the pool of threads |
 /// | [`Builder::quick_verb`] | the session's thread | the session's task: *do not block* |
+///
+/// With processes (`serve_processes`) the first row is the server's, and the others are as by threads, in the session's process.
 ///
 /// Where it is not said otherwise it may block, and holds up its own session alone. A panic ends the session that it comes from, as
 /// [`Reason::Failed`](crate::Reason::Failed), and nothing else; of a client who has no session yet it closes the connection. All of it
