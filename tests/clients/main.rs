@@ -29,7 +29,7 @@
 //! | connections dropped anywhere free their place at once; 20 logins in parallel from one address | `clients_that_vanish`, `parallel_logins` |
 //! | EPSV, EPRT, PASV, PORT, over IPv4 and IPv6; transfers between two sessions of one server | `curl_ways_of_connecting`, `ftplib_addresses`, `*_ipv6`, `inetutils_*` |
 //! | LIST in `ls -l` form, dates in UTC, links with their targets; empty folders empty | `ftplib_lists`, `lftp_mirrors_by_list`, `wget_*` |
-//! | TLS explicit and implicit, 1.2 and 1.3; sessions resumed on data connections, or not; close_notify after data | `curl_under_tls`, `lftp_mirrors_under_tls`, `ftplib_under_tls`, `clients_resume_where_they_must` |
+//! | TLS explicit and implicit, 1.2 and 1.3; sessions resumed on data connections, or not; close_notify after data | `curl_under_tls`, `lftp_mirrors_under_tls`, `ftplib_under_tls`, `basic_ftp_under_tls`, `clients_resume_where_they_must` |
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 #![cfg(target_os = "linux")]
 

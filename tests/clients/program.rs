@@ -26,9 +26,7 @@ impl Program {
         if found.is_none() {
             let required = std::env::var_os("WHARF_REQUIRE_CLIENTS").is_some_and(|value| value == "1");
             assert!(!required, "{name} is not installed, but WHARF_REQUIRE_CLIENTS=1 demands it");
-            // Straight to the terminal: what a test that passes prints by macros is never seen.
-            let test = thread::current().name().unwrap_or("a test").to_owned();
-            let _ = std::io::stderr().write_all(format!("{test} skipped: {name} is not installed\n").as_bytes());
+            skip(&format!("{name} is not installed"));
         }
         found.map(Self)
     }
@@ -43,6 +41,13 @@ impl Program {
         }
         Run { command, input: Vec::new() }
     }
+}
+
+/// Says that this test is not run, and why.
+pub(crate) fn skip(reason: &str) {
+    // Straight to the terminal: what a test that passes prints by macros is never seen.
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = std::io::stderr().write_all(format!("{test} skipped: {reason}\n").as_bytes());
 }
 
 /// A run that is being prepared.

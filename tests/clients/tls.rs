@@ -2,7 +2,7 @@
 use crate::{
     daemon::{Daemon, PASSWORD, USER, octets},
     ftplib,
-    program::Program,
+    program::{Program, skip},
     tree,
 };
 use std::path::Path;
@@ -105,4 +105,26 @@ fn lftp_mirrors_under_tls() {
 fn ftplib_under_tls() {
     let daemon = start("ftplib_under_tls", "strict_close = false\n");
     ftplib::check(&daemon, "127.0.0.1", "under_tls");
+}
+
+/// Node's basic-ftp, if it is in the folder that `WHARF_NODE_MODULES` names.
+#[test]
+fn basic_ftp_under_tls() {
+    let Some(modules) = std::env::var_os("WHARF_NODE_MODULES") else {
+        return skip("WHARF_NODE_MODULES names no folder with basic-ftp");
+    };
+    let Some(node) = Program::find("node") else { return };
+    let module = Path::new(&modules).join("basic-ftp");
+    for version in ["1.2", "1.3"] {
+        let daemon = start(&format!("basic_ftp_under_tls_{version}"), &format!("min_version = \"{version}\"\n"));
+        daemon.prepare("local.bin", octets(2_000_000, 5));
+        daemon.prepare("small", octets(1000, 6));
+        daemon.prepare("empty", "");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/basic_ftp_checks.js");
+        for (mode, url) in [("explicit", daemon.url("")), ("implicit", daemon.implicit_url(""))] {
+            let port = url.trim_end_matches('/').rsplit(':').next().expect("a port").to_owned();
+            let run = node.run(&daemon).args([script.as_os_str(), module.as_os_str()]);
+            run.args(["127.0.0.1", &port, mode, &file("authority.pem"), USER, PASSWORD]).ok();
+        }
+    }
 }

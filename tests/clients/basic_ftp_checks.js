@@ -1,0 +1,37 @@
+// What Node's basic-ftp does with a server under TLS: node basic_ftp_checks.js MODULE HOST PORT MODE AUTHORITY USER PASSWORD
+"use strict"
+const assert = require("node:assert")
+const fs = require("node:fs")
+const [module_, host, port, mode, authority, user, password] = process.argv.slice(2)
+const { Client } = require(module_)
+
+async function main() {
+    const client = new Client(20000)
+    try {
+        const secure = mode === "implicit" ? "implicit" : true
+        const secureOptions = { ca: fs.readFileSync(authority), servername: "localhost" }
+        await client.access({ host, port: Number(port), user, password, secure, secureOptions })
+        await client.ensureDir("/" + mode + "/deep")
+        await client.uploadFrom("local.bin", "stored.bin")
+        assert.strictEqual(await client.size("stored.bin"), fs.statSync("local.bin").size)
+        await client.downloadTo("fetched.bin", "stored.bin")
+        assert(fs.readFileSync("fetched.bin").equals(fs.readFileSync("local.bin")), "a round trip")
+        await client.appendFrom("empty", "stored.bin")
+        await client.uploadFrom("empty", "empty")
+        const names = (await client.list()).map(entry => entry.name).sort()
+        assert.deepStrictEqual(names, ["empty", "stored.bin"])
+        await client.rename("empty", "renamed")
+        await client.remove("renamed")
+        for (let number = 0; number < 20; number++) {
+            await client.uploadFrom("small", "small" + number)
+        }
+        assert.strictEqual((await client.list()).length, 21)
+        await assert.rejects(client.downloadTo("nothing", "missing"), error => error.code === 550)
+        await client.cd("/")
+        await client.removeDir("/" + mode)
+    } finally {
+        client.close()
+    }
+}
+
+main().catch(error => { console.error(error); process.exit(1) })
