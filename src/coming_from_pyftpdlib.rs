@@ -1,4 +1,4 @@
-#![doc = include_str!("../docs/pyftpdlib.md")]
+#![doc = include_str!("coming_from_pyftpdlib.md")]
 
 #[allow(unused_imports, reason = "the text above links to them")]
 use crate::{
