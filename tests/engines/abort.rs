@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Deaf, Via, dial_small},
     server::{Engine, TestServer},
-    with_each_engine, with_each_engine_under_tls,
+    with_each_engine,
 };
 use std::io::{Read, Write};
 use wharf::proto::failure::{Failure, FailureKind};
@@ -15,13 +15,9 @@ with_each_engine! {
     a_download_is_aborted
     a_listing_is_aborted
     an_upload_is_aborted
+    [in clear]
+    // TLS knows no urgent data.
     urgent_abor_overtakes
-}
-with_each_engine_under_tls! {
-    a_listener_is_aborted
-    a_transfer_that_waits_for_its_connection_is_aborted
-    a_download_is_aborted
-    an_upload_is_aborted
 }
 
 fn nothing_is_aborted_where_nothing_runs(engine: Engine) {
@@ -77,7 +73,7 @@ fn a_listing_is_aborted(engine: Engine) {
     let mut client = Client::login(server.address());
     for command in ["LIST many", "NLST many", "MLSD many"] {
         let data = client.prepare(Via::Epsv).address();
-        let data = dial_small(data);
+        let data = client.protected(dial_small(data));
         client.say(command, 150);
         client.say("ABOR", 426);
         client.expect(226);

@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, Via},
     server::{Engine, TestServer},
-    with_each_engine, with_each_engine_under_tls,
+    with_each_engine,
 };
 use std::{io::Read, sync::Arc};
 use wharf::{
@@ -20,12 +20,6 @@ use wharf::{
 with_each_engine! {
     a_panic_ends_its_session_alone
     a_panicking_hook_ends_its_session_alone
-    a_full_disk_is_no_success
-    a_failed_close_is_no_success
-    a_file_that_cannot_be_read_on_is_no_success
-}
-with_each_engine_under_tls! {
-    a_panic_ends_its_session_alone
     a_full_disk_is_no_success
     a_failed_close_is_no_success
     a_file_that_cannot_be_read_on_is_no_success

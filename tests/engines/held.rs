@@ -249,9 +249,8 @@ fn session(server: &TestServer, way: usize) {
             client.stream.write_all(b"ABOR\r\nQUIT\r\n").unwrap();
         }
         _ => {
-            let me = client.stream.local_addr().unwrap();
             let sessions = server.handle.sessions();
-            let mine = sessions.iter().find(|session| session.info.peer == me).expect("a session of mine");
+            let mine = sessions.iter().find(|session| session.info.peer == client.local).expect("a session of mine");
             let data = client.begin(Via::Epsv, "RETR zeros");
             assert!(server.handle.disconnect(mine.info.id));
             client.expect(426);

@@ -16,18 +16,14 @@ with_each_engine! {
     addresses_that_guess_are_shut_out
 }
 
-const TOO_MANY: &str = "Too many connections. Service temporarily unavailable.";
-const TOO_MANY_HERE: &str = "Too many connections from the same IP address.";
+pub const TOO_MANY: &str = "Too many connections. Service temporarily unavailable.";
+pub const GUESSED: &str = "Too many failed logins from this address. Try again later.";
+pub const TOO_MANY_HERE: &str = "Too many connections from the same IP address.";
 
 /// Connects until there is room: a slot is freed when the server has seen the end, not when the client has made it.
 fn admitted(server: &TestServer) -> Client {
     let mut client = None;
-    server.until("a free slot", |server| {
-        let mut new = Client::dial(server.address()).unwrap();
-        let admitted = new.reply().is_ok_and(|reply| reply.code == 220);
-        client = Some(new);
-        admitted
-    });
+    server.until("a free slot", |server| client.insert(Client::open(server.address())).is_greeted());
     client.unwrap()
 }
 
@@ -36,8 +32,7 @@ fn connections_are_limited(engine: Engine) {
     let mut clients: Vec<_> = (0..3).map(|_| Client::login(server.address())).collect();
     for _ in 0..10 {
         let mut refused = Client::dial(server.address()).unwrap();
-        assert_eq!(refused.expect(421).text, TOO_MANY);
-        refused.expect_end();
+        refused.expect_refusal(TOO_MANY);
     }
     clients.iter_mut().for_each(|client| drop(client.say("NOOP", 200)));
     clients[0].say("QUIT", 221);
@@ -48,9 +43,8 @@ fn connections_of_an_address_are_limited(engine: Engine) {
     let server = TestServer::with(engine, |options| options.settings.max_cons_per_ip = 2);
     let _clients: Vec<_> = (0..2).map(|_| Client::login(server.address())).collect();
     let mut refused = Client::dial(server.address()).unwrap();
-    assert_eq!(refused.expect(421).text, TOO_MANY_HERE);
-    refused.expect_end();
-    let mut other = Client::new(dial_from([127, 0, 0, 2], server.address()).unwrap()).unwrap();
+    refused.expect_refusal(TOO_MANY_HERE);
+    let mut other = Client::new(dial_from([127, 0, 0, 2], server.address()).unwrap()).unwrap().opened();
     other.expect(220);
 }
 
@@ -109,9 +103,8 @@ fn refusals_are_told(engine: Engine) {
     let mut client = Client::login(server.address());
     for _ in 0..2 {
         let mut refused = Client::dial(server.address()).unwrap();
-        let peer = refused.stream.local_addr().unwrap();
-        refused.expect(421);
-        assert_eq!(told.recv_timeout(PATIENCE), Ok((peer, Refusal::Connections)));
+        refused.expect_refusal(TOO_MANY);
+        assert_eq!(told.recv_timeout(PATIENCE), Ok((refused.local, Refusal::Connections)));
     }
     client.say("NOOP", 200);
 }
@@ -129,11 +122,10 @@ fn addresses_that_guess_are_shut_out(engine: Engine) {
         guess(&mut client, "again", 530);
     }
     let mut refused = Client::dial(server.address()).unwrap();
-    assert_eq!(refused.expect(421).text, "Too many failed logins from this address. Try again later.");
-    refused.expect_end();
+    refused.expect_refusal(GUESSED);
     // Not even the right password is tried any more.
     guess(&mut earlier, "12345", 530);
-    let mut other = Client::new(dial_from([127, 0, 0, 2], server.address()).unwrap()).unwrap();
-    other.expect(220);
+    let mut other = Client::new(dial_from([127, 0, 0, 2], server.address()).unwrap()).unwrap().opened();
+    other.greet();
     guess(&mut other, "12345", 230);
 }

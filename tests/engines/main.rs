@@ -1,5 +1,24 @@
-//! What every engine must do, over real sockets: each test is written once, and run with each engine.
+//! What every engine must do, over real sockets: each test is written once, and run with each engine, in clear and under TLS.
+//!
+//! | module | engines | under TLS |
+//! | --- | --- | --- |
+//! | `abort`, `control`, `crowd`, `data`, `digests`, `faults`, `limits`, `slow`, `stop`, `transfer` | all | all, but for what stands behind `[in clear]`, with its reason |
+//! | `transcripts` | all | all that a socket can play, but for those that are listed there, with their reasons |
+//! | `embed`, `local`, `proxy` | all but processes, whose sessions do not see what a test does, or have real files anyway | all |
+//! | `processes` | processes | all that has a session |
+//! | `under_tls` | all | its clients speak TLS themselves, and badly |
+//! | `held` | all but processes | no: what a client's end of TLS holds would be counted, too |
+//! | `own_loop`, `runtime` | threads, tokio | no: they are about who accepts and who watches connections, and TLS begins behind that |
+//!
+//! "All engines" are threads, tokio and smol (each with one thread and with three), smol by async-io, and processes. A test of
+//! `MODULE::ENGINE::under_tls` says which modes of TLS it ran in: 1.2 or 1.3, with data connections that resume the session of the
+//! control connection or do a full handshake, explicit or implicit. There are eight. Each test runs in one, or in two to eight
+//! where a module has few tests, so that each engine meets all eight in each module (see `modes.rs`); and a transcript is played in
+//! another mode with each engine. `WHARF_TEST_TLS_MODES=all cargo test --all-features --test engines under_tls::` runs every test in
+//! every mode, and `WHARF_TEST_TLS_MODES=1.3-resumed-implicit` in that one.
 #![cfg(all(unix, any(feature = "threads", feature = "tokio", feature = "smol")))]
+// What has TLS has cryptography for it, too.
+#![cfg(any(not(feature = "tls"), feature = "aws-lc-rs", feature = "ring"))]
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "tests have std")]
 #![allow(unreachable_pub, reason = "the modules of a test are all private")]
 
@@ -13,7 +32,7 @@ mod fixture;
 mod network;
 #[path = "../support/server.rs"]
 mod server;
-#[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+#[cfg(feature = "tls")]
 #[path = "../support/tls.rs"]
 mod tls;
 
@@ -29,6 +48,8 @@ mod held;
 mod limits;
 #[cfg(feature = "files")]
 mod local;
+#[cfg(feature = "tls")]
+mod modes;
 mod own_loop;
 #[cfg(all(feature = "processes", feature = "files", target_os = "linux"))]
 mod processes;
@@ -43,84 +64,50 @@ mod transfer;
 #[cfg(feature = "tls")]
 mod under_tls;
 
-/// Makes a test with each engine of each function.
+/// Makes a test with each engine of each function, and another one under TLS unless it stands behind `[in clear]`.
 macro_rules! with_each_engine {
-    ($($test:ident)*) => {
-        crate::with_engines_of_one_process! { $($test)* }
-        #[cfg(all(feature = "processes", feature = "files"))]
-        mod processes {
-            $(#[test] fn $test() {
-                super::$test(crate::server::Engine::Processes(concat!(module_path!(), "::", stringify!($test))));
-            })*
-        }
+    ($($test:ident)* $([in clear] $($clear:ident)*)?) => {
+        crate::with_engines_of_one_process! { $($test)* $([in clear] $($clear)*)? }
+        crate::with_processes! { $($test)* $([in clear] $($clear)*)? }
     };
 }
-/// The same, but for the one whose sessions do not see what a test does.
+/// The same, but for the engine whose sessions do not see what a test does.
 macro_rules! with_engines_of_one_process {
-    ($($test:ident)*) => {
-        crate::with_engine! { "threads" threads (crate::server::Engine::Threads) $($test)* }
-        crate::with_engine! { "tokio" tokio_of_one_thread (crate::server::Engine::Tokio(1)) $($test)* }
-        crate::with_engine! { "tokio" tokio_of_threads (crate::server::Engine::Tokio(3)) $($test)* }
-        crate::with_engine! { "smol" smol_of_one_thread (crate::server::Engine::Smol(1)) $($test)* }
-        crate::with_engine! { "smol" smol_of_threads (crate::server::Engine::Smol(3)) $($test)* }
-        crate::with_engine! { "smol" smol_with_async_io (crate::server::Engine::AsyncIo) $($test)* }
+    ($($rest:tt)*) => {
+        crate::with_engine! { ["threads"] threads (Threads) $($rest)* }
+        crate::with_engine! { ["tokio"] tokio_of_one_thread (Tokio(1)) $($rest)* }
+        crate::with_engine! { ["tokio"] tokio_of_threads (Tokio(3)) $($rest)* }
+        crate::with_engine! { ["smol"] smol_of_one_thread (Smol(1)) $($rest)* }
+        crate::with_engine! { ["smol"] smol_of_threads (Smol(3)) $($rest)* }
+        crate::with_engine! { ["smol"] smol_with_async_io (AsyncIo) $($rest)* }
     };
+}
+/// The same with that engine alone.
+macro_rules! with_processes {
+    ($($rest:tt)*) => { crate::with_engine! { ["processes" "files"] processes (Processes("")) $($rest)* } };
 }
 macro_rules! with_engine {
-    ($feature:literal $name:ident ($engine:expr) $($test:ident)*) => {
-        #[cfg(feature = $feature)]
+    ([$($feature:literal)*] $name:ident ($($engine:tt)*) $($test:ident)* $([in clear] $($clear:ident)*)?) => {
+        #[cfg(all($(feature = $feature),*))]
         mod $name {
-            $(#[test] fn $test() { super::$test($engine); })*
+            use crate::server::Engine;
+
+            const ENGINE: Engine = Engine::$($engine)*;
+
+            $(#[test] fn $test() { super::$test(ENGINE.for_test(concat!(module_path!(), "::", stringify!($test)))); })*
+            $($(#[test] fn $clear() { super::$clear(ENGINE.for_test(concat!(module_path!(), "::", stringify!($clear)))); })*)?
+
+            #[cfg(feature = "tls")]
+            #[allow(dead_code, reason = "there may be no test")]
+            mod under_tls {
+                const TESTS: &[&str] = &[$(stringify!($test)),*];
+
+                $(#[test] fn $test() {
+                    let engine = super::ENGINE.for_test(concat!(module_path!(), "::", stringify!($test)));
+                    crate::modes::in_turn(engine, TESTS, stringify!($test), super::super::$test);
+                })*
+            }
         }
     };
 }
-/// The same under TLS: every version, way to begin, and habit of clients meets some engine.
-macro_rules! with_each_engine_under_tls {
-    ($($test:ident)*) => {
-        crate::with_engines_of_one_process_under_tls! { $($test)* }
-        #[cfg(all(feature = "tls", feature = "processes", feature = "files"))]
-        mod processes_under_tls {
-            crate::with_processes_under_tls! { new (true, true, true) $($test)* }
-            crate::with_processes_under_tls! { old (false, true, false) $($test)* }
-        }
-    };
-}
-/// With the engine whose processes speak TLS as the test does that they run anew.
-macro_rules! with_processes_under_tls {
-    ($name:ident ($new:literal, $resume:literal, $implicit:literal) $($test:ident)*) => {
-        mod $name {
-            $(#[test] fn $test() {
-                crate::tls::speak(crate::tls::Mode { new: $new, resume: $resume, implicit: $implicit });
-                super::super::$test(crate::server::Engine::Processes(concat!(module_path!(), "::", stringify!($test))));
-            })*
-        }
-    };
-}
-macro_rules! with_engines_of_one_process_under_tls {
-    ($($test:ident)*) => {
-        #[cfg(feature = "tls")]
-        mod under_tls {
-            crate::with_engine_under_tls! { "threads" threads_new (crate::server::Engine::Threads) (true, true, false) $($test)* }
-            crate::with_engine_under_tls! { "threads" threads_old (crate::server::Engine::Threads) (false, false, true) $($test)* }
-            crate::with_engine_under_tls! { "tokio" tokio_of_one_thread (crate::server::Engine::Tokio(1)) (false, true, false) $($test)* }
-            crate::with_engine_under_tls! { "tokio" tokio_of_threads (crate::server::Engine::Tokio(3)) (true, false, true) $($test)* }
-            crate::with_engine_under_tls! { "smol" smol_of_one_thread (crate::server::Engine::Smol(1)) (true, true, true) $($test)* }
-            crate::with_engine_under_tls! { "smol" smol_of_threads (crate::server::Engine::Smol(3)) (false, false, false) $($test)* }
-        }
-    };
-}
-macro_rules! with_engine_under_tls {
-    ($feature:literal $name:ident ($engine:expr) ($new:literal, $resume:literal, $implicit:literal) $($test:ident)*) => {
-        #[cfg(feature = $feature)]
-        mod $name {
-            $(#[test] fn $test() {
-                crate::tls::speak(crate::tls::Mode { new: $new, resume: $resume, implicit: $implicit });
-                super::super::$test($engine);
-            })*
-        }
-    };
-}
-use {
-    with_each_engine, with_each_engine_under_tls, with_engine, with_engine_under_tls, with_engines_of_one_process,
-    with_engines_of_one_process_under_tls, with_processes_under_tls,
-};
+use {with_each_engine, with_engine, with_engines_of_one_process, with_processes};

@@ -1,8 +1,9 @@
 //! What is only so with a process for each session.
 use crate::{
     client::{Client, Via},
-    crowd::alone_as,
+    crowd::alone,
     server::{Engine, Options, TestServer},
+    with_processes,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -25,11 +26,15 @@ use wharf::{
     },
 };
 
-/// The engine, for the test of this name.
-macro_rules! engine {
-    ($test:ident) => {
-        Engine::Processes(concat!(module_path!(), "::", stringify!($test)))
-    };
+with_processes! {
+    a_killed_process_harms_nobody
+    what_sessions_do_is_seen_from_the_server
+    processes_serve_clients_behind_a_proxy
+    spare_processes_that_are_killed_are_replaced
+    nothing_is_left_of_processes
+    a_stopped_process_is_killed_when_all_is_to_end
+    bandwidth_of_a_user_is_shared_by_processes
+    a_reload_replaces_processes_that_wait
 }
 
 /// The processes of this server, with their states; where a test is alone, those as well that have ended and not been waited for.
@@ -53,8 +58,7 @@ fn children(server: &TestServer) -> Vec<(Pid, char)> {
 
 /// The one that serves this client: the one that has its connection.
 fn process_of(server: &TestServer, client: &Client) -> Pid {
-    let local = client.stream.local_addr().unwrap();
-    let SocketId(inode) = socket_of(client.stream.peer_addr().unwrap().port(), local.port());
+    let SocketId(inode) = socket_of(client.peer.port(), client.local.port());
     let holds = |pid: &Pid| {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", pid.as_raw_pid())).into_iter().flatten().flatten();
         let mut targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
@@ -78,9 +82,8 @@ fn kill(pid: Pid) {
     kill_process(pid, Signal::KILL).unwrap();
 }
 
-#[test]
-fn a_killed_process_harms_nobody() {
-    let server = TestServer::with(engine!(a_killed_process_harms_nobody), |options| options.settings.max_cons = 2);
+fn a_killed_process_harms_nobody(engine: Engine) {
+    let server = TestServer::with(engine, |options| options.settings.max_cons = 2);
     let mut victim = Client::login(server.address());
     let mut other = Client::login(server.address());
     server.until("both names", |server| server.handle.sessions().iter().all(|session| session.info.user.is_some()));
@@ -95,9 +98,8 @@ fn a_killed_process_harms_nobody() {
     assert!(ends.iter().all(|end| events.contains(&format!("{end:?}"))), "{events:?}");
 }
 
-#[test]
-fn what_sessions_do_is_seen_from_the_server() {
-    let server = TestServer::with(engine!(what_sessions_do_is_seen_from_the_server), |options| {
+fn what_sessions_do_is_seen_from_the_server(engine: Engine) {
+    let server = TestServer::with(engine, |options| {
         options.tree.add_directory("/folder").unwrap();
     });
     let mut client = Client::login(server.address());
@@ -120,17 +122,16 @@ fn what_sessions_do_is_seen_from_the_server() {
     assert_eq!(server.handle.counts().accepted, 1);
 }
 
-#[test]
-fn processes_serve_clients_behind_a_proxy() {
-    let server = TestServer::with(engine!(processes_serve_clients_behind_a_proxy), |options| {
+fn processes_serve_clients_behind_a_proxy(engine: Engine) {
+    let server = TestServer::with(engine, |options| {
         options.settings.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
     });
     let mut stream = TcpStream::connect(server.address()).unwrap();
     // It says whom it stands for once it is waited for.
     thread::sleep(Duration::from_millis(20));
     stream.write_all(b"PROXY TCP4 127.0.0.5 127.0.0.7 50000 21\r\n").unwrap();
-    let mut client = Client::new(stream).unwrap();
-    client.expect(220);
+    let mut client = Client::new(stream).unwrap().opened();
+    client.greet();
     let info = server.handle.sessions().remove(0).info;
     assert_eq!((info.peer.to_string(), info.local.to_string()), ("127.0.0.5:50000".into(), "127.0.0.7:21".into()));
     client.say("USER user", 331);
@@ -139,9 +140,8 @@ fn processes_serve_clients_behind_a_proxy() {
     client.say("PORT 127,0,0,1,200,200", 504);
 }
 
-#[test]
-fn spare_processes_that_are_killed_are_replaced() {
-    let server = TestServer::start(engine!(spare_processes_that_are_killed_are_replaced));
+fn spare_processes_that_are_killed_are_replaced(engine: Engine) {
+    let server = TestServer::start(engine);
     Client::login(server.address()).say("QUIT", 221);
     server.until("the end", |server| server.handle.is_empty());
     let spare = children(&server);
@@ -154,12 +154,11 @@ fn spare_processes_that_are_killed_are_replaced() {
     Client::login(server.address()).say("QUIT", 221);
 }
 
-#[test]
-fn nothing_is_left_of_processes() {
-    if crate::server::tag_of_child().is_none() && !alone_as("processes::nothing_is_left_of_processes") {
+fn nothing_is_left_of_processes(engine: Engine) {
+    if crate::server::tag_of_child().is_none() && !alone("processes", engine, "nothing_is_left_of_processes") {
         return;
     }
-    let server = TestServer::start(engine!(nothing_is_left_of_processes));
+    let server = TestServer::start(engine);
     let sessions = |count| {
         for number in 0..count {
             let mut client = Client::login(server.address());
@@ -187,9 +186,8 @@ fn nothing_is_left_of_processes() {
     assert_eq!(children(&server), []);
 }
 
-#[test]
-fn a_stopped_process_is_killed_when_all_is_to_end() {
-    let server = TestServer::start(engine!(a_stopped_process_is_killed_when_all_is_to_end));
+fn a_stopped_process_is_killed_when_all_is_to_end(engine: Engine) {
+    let server = TestServer::start(engine);
     let client = Client::login(server.address());
     kill_process(process_of(&server, &client), Signal::STOP).unwrap();
     server.handle.close_all();
@@ -197,10 +195,9 @@ fn a_stopped_process_is_killed_when_all_is_to_end() {
     assert_eq!(children(&server), []);
 }
 
-#[test]
-fn bandwidth_of_a_user_is_shared_by_processes() {
+fn bandwidth_of_a_user_is_shared_by_processes(engine: Engine) {
     const RATE: u64 = 400_000;
-    let server = TestServer::with(engine!(bandwidth_of_a_user_is_shared_by_processes), |options| options.limits = (0, RATE));
+    let server = TestServer::with(engine, |options| options.limits = (0, RATE));
     let mut clients: Vec<_> = (0..4).map(|_| Client::login(server.address())).collect();
     let begun = Instant::now();
     let received: Vec<u64> = thread::scope(|scope| {
@@ -234,18 +231,17 @@ fn versioned(options: &mut Options) {
     }
 }
 
-#[test]
-fn a_reload_replaces_processes_that_wait() {
-    let server = TestServer::with(engine!(a_reload_replaces_processes_that_wait), |options| {
+fn a_reload_replaces_processes_that_wait(engine: Engine) {
+    let server = TestServer::with(engine, |options| {
         options.tag = "1".into();
         versioned(options);
     });
-    let mut old = Client::dial(server.address()).unwrap();
-    assert_eq!(old.expect(220).text, "Version 1.");
+    let mut old = Client::open(server.address());
+    assert_eq!(old.greet().text, "Version 1.");
     server.retag("2");
     server.handle.reload(Default::default(), Settings::default(), Arc::new(UserTable::new()));
-    let mut new = Client::dial(server.address()).unwrap();
-    assert_eq!(new.expect(220).text, "Version 2.");
+    let mut new = Client::open(server.address());
+    assert_eq!(new.greet().text, "Version 2.");
     old.say("USER user", 331);
     old.say("PASS 12345", 230);
 }

@@ -1,6 +1,7 @@
 //! Clients that come through a proxy, which says whom it stands for.
 use crate::{
-    client::{Client, Data, PATIENCE, Via, dial_from},
+    client::{Client, Data, PATIENCE, Via, dial_from, protection},
+    limits::{GUESSED, TOO_MANY_HERE},
     server::{Engine, TestServer},
     with_engines_of_one_process,
 };
@@ -56,18 +57,20 @@ fn with(engine: Engine, change: impl FnOnce(&mut crate::server::Options)) -> (Te
     (server, sessions, told)
 }
 
-/// What the proxy sends first.
+/// What the proxy sends first, and no TLS yet.
 fn dial(server: &TestServer, header: &[u8]) -> Client {
     let mut stream = dial_from(PROXY, server.address()).unwrap();
     stream.write_all(header).unwrap();
     Client::new(stream).unwrap()
 }
 
-fn log_in(client: &mut Client) {
-    client.expect(220);
-    client.say("USER user", 331);
-    client.say("PASS 12345", 230);
+/// From the end of the header on.
+fn log_in(client: Client) -> Client {
+    let mut client = client.opened();
+    client.greet();
+    client.log_in();
     client.say("TYPE I", 200);
+    client
 }
 
 /// A header of version 2: TCP over IPv4 from 127.0.0.5:50000 to 127.0.0.7:21, with something behind it.
@@ -79,8 +82,7 @@ fn binary() -> Vec<u8> {
 fn a_client_is_who_the_proxy_says(engine: Engine) {
     let (server, sessions, _) = server(engine);
     for header in [HEADER.as_bytes(), &binary()] {
-        let mut client = dial(&server, header);
-        log_in(&mut client);
+        let mut client = log_in(dial(&server, header));
         let info = sessions.lock().unwrap().pop().unwrap();
         assert_eq!((info.peer.to_string(), info.local.to_string()), ("127.0.0.5:50000".into(), "127.0.0.7:21".into()));
         assert_eq!(server.handle.sessions()[0].info.peer, info.peer);
@@ -98,10 +100,14 @@ fn a_header_may_come_in_pieces_and_with_what_follows(engine: Engine) {
         for octet in header {
             client.stream.write_all(&[*octet]).unwrap();
         }
-        log_in(&mut client);
-        let mut hasty = dial(&server, &[header, b"USER user\r\nPASS 12345\r\n"].concat());
-        for code in [220, 331, 230] {
-            hasty.expect(code);
+        let _client = log_in(client);
+        // Under TLS it has to ask for that first, or to begin it.
+        let behind: &[u8] = if protection().is_none() { b"USER user\r\nPASS 12345\r\n" } else { b"" };
+        let mut hasty = dial(&server, &[header, behind].concat()).opened();
+        hasty.greet();
+        if !behind.is_empty() {
+            hasty.expect(331);
+            hasty.expect(230);
         }
         assert!(sessions.lock().unwrap().iter().all(|info| info.peer.to_string() == "127.0.0.5:50000"));
     }
@@ -111,10 +117,9 @@ fn the_proxy_itself_is_a_client_if_it_says_so(engine: Engine) {
     let (server, sessions, _) = server(engine);
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
     for header in [&b"PROXY UNKNOWN\r\n"[..], local] {
-        let mut client = dial(&server, header);
-        log_in(&mut client);
+        let client = log_in(dial(&server, header));
         let info = sessions.lock().unwrap().pop().unwrap();
-        assert_eq!((info.peer, info.local), (client.stream.local_addr().unwrap(), server.address()));
+        assert_eq!((info.peer, info.local), (client.local, server.address()));
     }
 }
 
@@ -127,8 +132,7 @@ fn data_from(from: [u8; 4], port: u16, header: &[u8]) -> TcpStream {
 
 fn data_connections_are_the_clients_wherever_they_come_from(engine: Engine) {
     let (server, _, _) = server(engine);
-    let mut client = dial(&server, HEADER.as_bytes());
-    log_in(&mut client);
+    let mut client = log_in(dial(&server, HEADER.as_bytes()));
     let other = HEADER.replace("127.0.0.5", "127.0.0.6");
     let ended = |mut data: TcpStream| {
         let mut octets = Vec::new();
@@ -147,7 +151,12 @@ fn data_connections_are_the_clients_wherever_they_come_from(engine: Engine) {
         ended(data_from(PROXY, address.port(), b"PROXY UNKNOWN\r\n"));
         ended(data_from(PROXY, address.port(), b"some content that is no header"));
         let (from, header) = own;
-        drop(data_from(from, address.port(), &[header.as_bytes(), b"content"].concat()));
+        if protection().is_some() {
+            let mut data = client.protected(data_from(from, address.port(), header.as_bytes()));
+            data.write_all(b"content").unwrap();
+        } else {
+            drop(data_from(from, address.port(), &[header.as_bytes(), b"content"].concat()));
+        }
         client.expect(226);
         assert_eq!(server.stored("new").unwrap(), b"content");
     }
@@ -158,7 +167,7 @@ fn data_connections_are_the_clients_wherever_they_come_from(engine: Engine) {
     client.expect(150);
     data.write_all(&HEADER.as_bytes()[20..]).unwrap();
     let mut text = String::new();
-    data.read_to_string(&mut text).unwrap();
+    client.protected(data).read_to_string(&mut text).unwrap();
     assert_eq!(text, "one\ntwo\nthree\n");
     client.expect(226);
 
@@ -166,10 +175,10 @@ fn data_connections_are_the_clients_wherever_they_come_from(engine: Engine) {
     let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
     client.say(&format!("PORT 127,0,0,5,{high},{low}"), 200);
     client.say("RETR text", 150);
-    let (mut data, from) = listener.accept().unwrap();
+    let (data, from) = listener.accept().unwrap();
     assert_eq!(from.ip(), server.address().ip());
     text.clear();
-    data.read_to_string(&mut text).unwrap();
+    client.protected(data).read_to_string(&mut text).unwrap();
     assert_eq!(text, "one\ntwo\nthree\n");
     client.expect(226);
 }
@@ -180,36 +189,29 @@ fn limits_count_for_clients_not_for_the_proxy(engine: Engine) {
         options.settings.max_login_failures_per_ip = 1;
     });
     let header = |last: u8| HEADER.replace("127.0.0.5", &format!("127.0.0.{last}"));
-    let mut clients = [10, 11, 12].map(|last| dial(&server, header(last).as_bytes()));
-    clients.iter_mut().for_each(log_in);
-    let mut second = dial(&server, header(11).as_bytes());
-    assert_eq!(second.expect(421).text, "Too many connections from the same IP address.");
-    second.expect_end();
+    let _clients = [10, 11, 12].map(|last| dial(&server, header(last).as_bytes())).map(log_in);
+    dial(&server, header(11).as_bytes()).expect_refusal(TOO_MANY_HERE);
     let refused = ("127.0.0.11:50000".parse().unwrap(), Refusal::ConnectionsOfAddress);
     assert_eq!(told.recv_timeout(PATIENCE), Ok(refused));
 
-    let mut guesser = dial(&server, header(13).as_bytes());
-    guesser.expect(220);
+    let mut guesser = dial(&server, header(13).as_bytes()).opened();
+    guesser.greet();
     guesser.say("USER user", 331);
     guesser.say("PASS wrong", 530);
     drop(guesser);
-    assert_eq!(
-        dial(&server, header(13).as_bytes()).expect(421).text,
-        "Too many failed logins from this address. Try again later."
-    );
-    log_in(&mut dial(&server, header(14).as_bytes()));
+    dial(&server, header(13).as_bytes()).expect_refusal(GUESSED);
+    log_in(dial(&server, header(14).as_bytes()));
 }
 
 fn whoever_says_nothing_counts_too_and_is_given_up(engine: Engine) {
     let (server, _, told) = with(engine, |options| options.settings.max_cons = 1);
     let mut silent = dial(&server, b"PROXY ");
-    let proxy = silent.stream.local_addr().unwrap();
     // Nothing tells when it was accepted, but that others are refused.
-    while Client::dial(server.address()).unwrap().reply().unwrap().code == 220 {}
+    while Client::open(server.address()).is_greeted() {}
     silent.expect_end();
     let mut refused = told.iter().filter(|(_, refusal)| *refusal != Refusal::Connections);
-    assert_eq!(refused.next(), Some((proxy, Refusal::ProxyHeader)));
-    log_in(&mut dial(&server, HEADER.as_bytes()));
+    assert_eq!(refused.next(), Some((silent.local, Refusal::ProxyHeader)));
+    log_in(dial(&server, HEADER.as_bytes()));
 }
 
 fn what_is_no_header_ends_the_connection(engine: Engine) {
@@ -219,10 +221,10 @@ fn what_is_no_header_ends_the_connection(engine: Engine) {
     {
         let mut client = dial(&server, wrong.as_bytes());
         client.expect_end();
-        assert_eq!(told.recv_timeout(PATIENCE), Ok((client.stream.local_addr().unwrap(), Refusal::ProxyHeader)));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok((client.local, Refusal::ProxyHeader)));
     }
     let gone = dial(&server, b"PROXY TCP4 127.0.0.5");
-    let address = gone.stream.local_addr().unwrap();
+    let address = gone.local;
     drop(gone);
     assert_eq!(told.recv_timeout(PATIENCE), Ok((address, Refusal::ProxyHeader)));
     assert!(sessions.lock().unwrap().is_empty());
@@ -233,7 +235,7 @@ fn others_cannot_say_who_they_are(engine: Engine) {
     let mut client = Client::connect(server.address());
     client.send(HEADER.trim_end());
     assert_eq!(client.reply().unwrap().code, 500);
-    assert_eq!(sessions.lock().unwrap().pop().unwrap().peer, client.stream.local_addr().unwrap());
+    assert_eq!(sessions.lock().unwrap().pop().unwrap().peer, client.local);
 }
 
 fn many_come_at_once(engine: Engine) {
@@ -242,7 +244,7 @@ fn many_come_at_once(engine: Engine) {
     for client in clients.iter_mut().rev() {
         client.stream.write_all(&HEADER.as_bytes()[30..]).unwrap();
     }
-    clients.iter_mut().for_each(log_in);
+    let _clients: Vec<_> = clients.into_iter().map(log_in).collect();
     assert_eq!(sessions.lock().unwrap().len(), 100);
 }
 
@@ -250,9 +252,9 @@ fn a_server_that_stops_waits_for_no_header(engine: Engine) {
     let (server, _, told) = server(engine);
     let mut silent = dial(&server, b"PROXY TCP4 ");
     // Whoever comes later is greeted later.
-    log_in(&mut dial(&server, HEADER.as_bytes()));
+    let _client = log_in(dial(&server, HEADER.as_bytes()));
     server.handle.close_all();
     server.expect_end();
-    silent.expect(421);
-    assert_eq!(told.recv_timeout(PATIENCE), Ok((silent.stream.local_addr().unwrap(), Refusal::Shutdown)));
+    silent.expect_refusal("Service not available, closing control connection.");
+    assert_eq!(told.recv_timeout(PATIENCE), Ok((silent.local, Refusal::Shutdown)));
 }

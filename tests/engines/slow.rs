@@ -1,56 +1,64 @@
 //! File systems that take their time: whoever uses them waits, and nobody else.
 use crate::{
-    client::{Client, PATIENCE, Via},
-    server::{Engine, TestServer, eventually},
-    with_engines_of_one_process, with_engines_of_one_process_under_tls,
+    client::{Client, Via},
+    server::{Engine, TestServer, eventually, tag_of_child},
+    with_each_engine,
 };
 use std::{
-    io::Read,
-    sync::{Arc, Condvar, Mutex},
+    env, fs,
+    io::{Read, Write},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 use wharf::{
     proto::{job::StoreMode, path::VirtualPath, time::UnixTime},
     server::fs::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile},
 };
 
-// A gate is of one process.
-with_engines_of_one_process! {
+with_each_engine! {
     a_slow_command_holds_up_nobody_else
     a_slow_file_holds_up_nobody_else
     a_slow_upload_holds_up_nobody_else
     a_slow_transfer_is_aborted_at_once
     slow_commands_are_cut_off_by_the_end
 }
-with_engines_of_one_process_under_tls! {
-    a_slow_file_holds_up_nobody_else
-    a_slow_upload_holds_up_nobody_else
-    a_slow_transfer_is_aborted_at_once
-}
 
-/// A gate before which calls wait until it is opened.
-#[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<State>, Condvar)>);
-
-#[derive(Default)]
-struct State {
-    waiting: usize,
-    open: bool,
-}
+/// A gate before which calls wait until it is opened: a folder, which the processes of sessions see as well, and which is gone then.
+#[derive(Clone)]
+struct Gate(PathBuf);
 
 impl Gate {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        if let Some(path) = tag_of_child() {
+            return Self(path.into());
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("wharf-gate-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
     fn pass(&self) {
-        let mut state = self.0.0.lock().unwrap();
-        state.waiting += 1;
-        drop(self.0.1.wait_timeout_while(state, PATIENCE, |state| !state.open).unwrap());
+        if let Ok(mut waiting) = fs::OpenOptions::new().create(true).append(true).open(self.waiting()) {
+            waiting.write_all(b"x").unwrap();
+            eventually("an open gate", || !self.0.exists());
+        }
+    }
+
+    fn waiting(&self) -> PathBuf {
+        self.0.join("waiting")
     }
 
     fn open(&self) {
-        self.0.0.lock().unwrap().open = true;
-        self.0.1.notify_all();
+        let _ = fs::remove_dir_all(&self.0);
     }
 
-    fn expect_waiting(&self, count: usize) {
-        eventually("calls that wait", || self.0.0.lock().unwrap().waiting == count);
+    fn expect_waiting(&self, count: u64) {
+        eventually("calls that wait", || fs::metadata(self.waiting()).is_ok_and(|waiting| waiting.len() == count));
     }
 }
 
@@ -164,14 +172,20 @@ impl WriteFile for SlowWrite {
 
 /// A server whose `/slow` is a file of 8 MiB, and the gate before it.
 fn slow(engine: Engine) -> (TestServer, Gate, Opener) {
-    let gate = Gate::default();
+    let gate = Gate::new();
     let mine = gate.clone();
     let server = TestServer::with(engine, |options| {
+        options.tag = mine.0.to_str().expect("a path of text").into();
         options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine }));
         options.tree.add_file("/slow", wharf::proto::memory::Content::Zeros(8 << 20)).unwrap();
     });
     let opener = Opener(gate.clone());
     (server, gate, opener)
+}
+
+/// Whether a session waits for its files itself, and does nothing else meanwhile.
+fn waits_itself(engine: Engine) -> bool {
+    engine.is_threads() || engine.is_processes()
 }
 
 /// All that a session does goes on.
@@ -204,8 +218,8 @@ fn a_slow_file_holds_up_nobody_else(engine: Engine) {
     data.read_exact(&mut [0; 1000]).unwrap();
     gate.expect_waiting(1);
     assert_served(&server);
-    if !engine.is_threads() {
-        // Even its own session is there. With threads that one waits for its files itself.
+    if !waits_itself(engine) {
+        // Even its own session is there.
         client.say("STAT", 211);
     }
     gate.open();
@@ -220,7 +234,7 @@ fn a_slow_upload_holds_up_nobody_else(engine: Engine) {
     let mut client = Client::login(server.address());
     client.say("TYPE I", 200);
     let mut data = client.begin(Via::Epsv, "STOR slow");
-    std::io::Write::write_all(&mut data, b"some").unwrap();
+    data.write_all(b"some").unwrap();
     drop(data);
     gate.expect_waiting(1);
     assert_served(&server);
@@ -230,8 +244,7 @@ fn a_slow_upload_holds_up_nobody_else(engine: Engine) {
 }
 
 fn a_slow_transfer_is_aborted_at_once(engine: Engine) {
-    if engine.is_threads() {
-        // A session of that engine waits for its files itself.
+    if waits_itself(engine) {
         return;
     }
     let (server, gate, _opener) = slow(engine);
@@ -250,7 +263,7 @@ fn a_slow_transfer_is_aborted_at_once(engine: Engine) {
 }
 
 fn slow_commands_are_cut_off_by_the_end(engine: Engine) {
-    if engine.is_threads() {
+    if waits_itself(engine) {
         return;
     }
     let (server, gate, opener) = slow(engine);

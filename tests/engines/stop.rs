@@ -2,7 +2,7 @@
 use crate::{
     client::{Client, PATIENCE, Via},
     server::{Engine, TestServer},
-    with_each_engine, with_each_engine_under_tls,
+    with_each_engine,
 };
 use std::{
     io::{self, Read, Write},
@@ -20,16 +20,10 @@ with_each_engine! {
     a_shutdown_timeout_of_0_is_none
     a_second_shutdown_may_be_shorter
     clients_that_do_not_read_do_not_hold_up_the_end
+    [in clear]
+    // Nobody connects.
     a_server_without_sessions_ends_at_once
     a_server_that_never_served_is_closed
-}
-with_each_engine_under_tls! {
-    close_lets_sessions_go_on
-    close_all_ends_every_phase_at_once
-    idle_sessions_end_at_once_by_a_drain
-    running_transfers_may_finish
-    transfers_that_take_too_long_are_cut
-    a_second_shutdown_may_be_shorter
 }
 
 fn close_lets_sessions_go_on(engine: Engine) {

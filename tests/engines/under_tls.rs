@@ -22,6 +22,8 @@ use wharf::{
 mod users;
 
 with_each_engine! {
+    [in clear]
+    // Their clients begin TLS themselves, in every way there is.
     injection_commands_behind_auth_are_never_carried_out
     injection_commands_behind_auth_in_a_segment_of_their_own_break_the_handshake
     a_client_hello_at_once_behind_the_reply_is_taken
@@ -40,6 +42,7 @@ with_each_engine! {
     stall_a_data_handshake_that_stalls_ends_the_transfer_alone
     stall_a_data_handshake_that_is_reset_ends_the_transfer_alone
     a_data_handshake_may_come_before_the_command
+    stray_octets_do_not_hurt_a_download
     clear_data_connections_are_clear_under_tls
     control_goes_back_to_clear_text_if_permitted
     a_new_beginning_is_in_clear
@@ -538,6 +541,25 @@ fn a_data_handshake_may_come_before_the_command(engine: Engine) {
         client(&secure.config, data).read_to_end(&mut received).unwrap();
         assert_eq!(received, b"one\ntwo\nthree\n");
         secure.expect(226);
+    }
+}
+
+fn stray_octets_do_not_hurt_a_download(engine: Engine) {
+    let server = server(engine);
+    for mode in MODES {
+        let mut secure = Secure::login(&server, mode);
+        for _ in 0..10 {
+            let data = secure.dial();
+            let mut data = client(&secure.config, data);
+            data.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+            shake_hands(&mut data).unwrap();
+            data.write_all(b"what is this?").unwrap();
+            secure.say("RETR data", 150);
+            let mut received = Vec::new();
+            data.read_to_end(&mut received).expect("data without a reset");
+            secure.expect(226);
+            assert!(received == noise(300_000));
+        }
     }
 }
 

@@ -2,13 +2,15 @@
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::ioctl_fionbio,
-    net::{AddressFamily, SendFlags, SocketType, bind, connect, getsockname, listen, send, socket, sockopt},
+    net::{AddressFamily, SendFlags, SocketType, bind, connect, getsockname, listen, send, sockopt},
 };
 use std::{
-    cell::Cell,
+    cell::RefCell,
     io::{self, Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
+    sync::Arc,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -22,18 +24,49 @@ const SHORT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 pub struct Client {
     pub stream: TcpStream,
     received: Vec<u8>,
-    peer: SocketAddr,
-    data: Protect,
+    /// The ends of the connection to the server, which `stream` is not where TLS is between.
+    pub local: SocketAddr,
+    pub peer: SocketAddr,
+    protection: Option<Protection>,
+    /// What becomes of connections, once they are protected.
+    pub lead: Option<Lead>,
 }
 
-/// What becomes of data connections: something that leads through TLS, perhaps.
-pub type Protect = fn(TcpStream) -> TcpStream;
+/// A stream in clear text that leads through TLS over another.
+pub type Lead = Arc<dyn Fn(TcpStream) -> TcpStream + Send + Sync>;
 
-pub type Begin = fn(Client) -> Client;
+/// TLS, as clients know it.
+#[derive(Clone)]
+pub struct Protection {
+    /// What it is called.
+    pub name: String,
+    /// It begins with the first octet.
+    pub implicit: bool,
+    /// For all connections of a new client.
+    pub begin: Arc<dyn Fn() -> Lead + Send + Sync>,
+}
 
 thread_local! {
-    /// How clients of this thread begin, if not by the greeting.
-    pub static BEGIN: Cell<Option<Begin>> = const { Cell::new(None) };
+    static PROTECTION: RefCell<Option<Protection>> = const { RefCell::new(None) };
+}
+
+/// Protects all clients of this thread from now on, and asks its servers for the like.
+pub fn protect(protection: Option<Protection>) {
+    PROTECTION.set(protection);
+}
+
+/// How clients of this thread are protected.
+pub fn protection() -> Option<Protection> {
+    PROTECTION.with_borrow(Clone::clone)
+}
+
+/// Starts a thread whose clients are protected as those of this one.
+pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let protection = protection();
+    thread::spawn(move || {
+        protect(protection);
+        work()
+    })
 }
 
 /// A whole reply.
@@ -60,14 +93,16 @@ pub enum Data {
 }
 
 impl Client {
-    /// Connects, and reads the greeting.
+    /// Connects, reads the greeting, and begins TLS where this thread wants it.
     pub fn connect(server: SocketAddr) -> Self {
-        let mut client = Self::dial(server).expect("the server listens");
-        if let Some(begin) = BEGIN.get() {
-            return begin(client);
-        }
-        client.expect(220);
+        let mut client = Self::open(server);
+        client.greet();
         client
+    }
+
+    /// Connects, up to the greeting or what comes in place of it.
+    pub fn open(server: SocketAddr) -> Self {
+        Self::dial(server).expect("the server listens").opened()
     }
 
     /// Connects.
@@ -75,27 +110,87 @@ impl Client {
         Self::new(TcpStream::connect_timeout(&server, PATIENCE)?)
     }
 
-    /// Goes on over a stream that leads to the same server, as do data connections over what `data` makes of them.
-    pub fn lead_through(&mut self, control: fn(TcpStream) -> TcpStream, data: Protect) {
-        self.stream = limited(control(self.stream.try_clone().expect("a descriptor")));
-        self.stream.set_nodelay(true).unwrap();
-        self.data = data;
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
+        Ok(Self { stream: limited(stream), received: Vec::new(), local, peer, protection: protection(), lead: None })
     }
 
-    pub fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        let peer = stream.peer_addr()?;
-        Ok(Self { stream, received: Vec::new(), peer, data: |stream| stream })
+    /// Begins TLS if that comes before all else.
+    pub fn opened(mut self) -> Self {
+        if self.protection.as_ref().is_some_and(|protection| protection.implicit) {
+            self.go_under();
+        }
+        self
+    }
+
+    /// Reads the greeting, and asks for TLS if that is wanted and has not begun.
+    #[track_caller]
+    pub fn greet(&mut self) -> Reply {
+        let greeting = self.expect(220);
+        self.ask_for_protection();
+        greeting
+    }
+
+    /// The same, if it is greeted at all.
+    pub fn is_greeted(&mut self) -> bool {
+        let is_greeted = self.reply().is_ok_and(|reply| reply.code == 220);
+        if is_greeted {
+            self.ask_for_protection();
+        }
+        is_greeted
+    }
+
+    /// Whether TLS is still to be asked for.
+    pub fn is_to_ask(&self) -> bool {
+        self.protection.is_some() && self.lead.is_none()
+    }
+
+    #[track_caller]
+    fn ask_for_protection(&mut self) {
+        if self.is_to_ask() {
+            self.say("AUTH TLS", 234);
+            self.go_under();
+            self.say("PBSZ 0", 200);
+            self.say("PROT P", 200);
+        }
+    }
+
+    fn go_under(&mut self) {
+        let lead = (self.protection.as_ref().expect("TLS in this thread").begin)();
+        self.stream = limited(lead(self.stream.try_clone().expect("a descriptor")));
+        self.stream.set_nodelay(true).unwrap();
+        self.lead = Some(lead);
+    }
+
+    /// What a data connection is used through.
+    pub fn protected(&self, data: TcpStream) -> TcpStream {
+        limited(match &self.lead {
+            Some(lead) => lead(data),
+            None => data,
+        })
     }
 
     /// Connects and logs in.
     pub fn login(server: SocketAddr) -> Self {
         let mut client = Self::connect(server);
-        client.say("USER user", 331);
-        client.say("PASS 12345", 230);
+        client.log_in();
         client
+    }
+
+    #[track_caller]
+    pub fn log_in(&mut self) {
+        self.say("USER user", 331);
+        self.say("PASS 12345", 230);
+    }
+
+    /// Expects that there is no session: a 421 of this text, or an end without a word where it would have to be under TLS.
+    #[track_caller]
+    pub fn expect_refusal(&mut self, text: &str) {
+        if self.protection.as_ref().is_none_or(|protection| !protection.implicit) {
+            assert_eq!(self.expect(421).text, text);
+        }
+        self.expect_end();
     }
 
     /// Sends a line, and expects a reply of this code.
@@ -195,7 +290,7 @@ impl Client {
 
     /// The data connection itself, once its transfer has begun.
     pub fn take(&self, data: Data) -> TcpStream {
-        limited((self.data)(data.take()))
+        self.protected(data.take())
     }
 
     /// Sends a transfer command over a new data connection, which stands then; the 150 is read.
@@ -208,7 +303,7 @@ impl Client {
             Data::Active(_) => None,
         };
         self.say(command, 150);
-        limited((self.data)(early.unwrap_or_else(|| data.take())))
+        self.protected(early.unwrap_or_else(|| data.take()))
     }
 
     /// RETR, LIST and the like: all that comes, and the final reply.
@@ -248,11 +343,25 @@ impl Client {
         }
     }
 
-    /// Sends ABOR as Telnet wants it (RFC 959 section 4.1): IAC IP, IAC DM with the last octet urgent, then the command.
+    /// Sends ABOR as Telnet wants it (RFC 959 section 4.1): IAC IP, IAC DM with the last octet urgent, which it cannot be
+    /// within TLS, then the command.
     pub fn abort_urgently(&mut self) {
         self.stream.write_all(b"\xff\xf4\xff").unwrap();
-        assert_eq!(send(&self.stream, b"\xf2", SendFlags::OOB).unwrap(), 1);
+        let flags = if self.lead.is_some() { SendFlags::empty() } else { SendFlags::OOB };
+        assert_eq!(send(&self.stream, b"\xf2", flags).unwrap(), 1);
         self.send("ABOR");
+    }
+}
+
+impl Reply {
+    /// The octets that it came in.
+    pub fn octets(&self) -> Vec<u8> {
+        let Self { code, text } = self;
+        match text.rsplit_once('\n') {
+            Some((lines, last)) => format!("{code}-{}\r\n{code} {last}\r\n", lines.replace('\n', "\r\n")),
+            None => format!("{code} {text}\r\n"),
+        }
+        .into_bytes()
     }
 }
 
@@ -296,9 +405,21 @@ fn limited(stream: TcpStream) -> TcpStream {
     stream
 }
 
+/// A socket that programs do not inherit which other tests start meanwhile: they would keep it open.
+fn tcp_socket() -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, rustix::net::SocketFlags::CLOEXEC, None)?);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        Ok(socket)
+    }
+}
+
 /// Connects, and takes little that is not read.
 pub fn dial_small(address: SocketAddr) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let socket = tcp_socket().unwrap();
     sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
     connect(&socket, &address).expect("the data port listens");
     limited(TcpStream::from(socket))
@@ -313,13 +434,13 @@ pub struct Deaf {
 impl Deaf {
     /// `None`, with the reason printed, if this system lets it be connected to all the same.
     pub fn new() -> Option<Self> {
-        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let listener = tcp_socket().unwrap();
         bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listen(&listener, 0).unwrap();
         let address = local(&listener);
         let mut queue = Vec::new();
         for _ in 0..16 {
-            let waiting = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            let waiting = tcp_socket().unwrap();
             ioctl_fionbio(&waiting, true).unwrap();
             let _ = connect(&waiting, &address);
             let stands = poll(&mut [PollFd::new(&waiting, PollFlags::OUT)], Some(&SHORT)).unwrap() > 0;
@@ -349,7 +470,7 @@ pub fn reset(stream: TcpStream) {
 
 /// Connects from another address of this host (all of 127/8 are).
 pub fn dial_from(from: [u8; 4], to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    let socket = tcp_socket()?;
     bind(&socket, &SocketAddr::new(from.into(), 0))?;
     connect(&socket, &to)?;
     Ok(limited(TcpStream::from(socket)))

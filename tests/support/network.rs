@@ -1,11 +1,12 @@
 //! A world of real sockets for transcripts: the client's ends of a control connection and of one data channel.
 use super::{
-    client::{PATIENCE, dial_from, reset},
+    client::{Client, Lead, PATIENCE, dial_from, reset},
     server::TestServer,
 };
 use rustix::net::{SendFlags, send};
 use std::{
     io::{ErrorKind, Read, Write},
+    mem,
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -21,6 +22,10 @@ pub struct Network<'a> {
     addresses: (SocketAddr, SocketAddr),
     /// `None`: the client broke the connection.
     control: Option<TcpStream>,
+    /// The greeting, where TLS was asked for behind it.
+    greeting: Vec<u8>,
+    /// To what is under TLS.
+    lead: Option<Lead>,
     channel: Channel,
     /// Octets that went up the data channel.
     sent: u64,
@@ -36,11 +41,18 @@ enum Channel {
 
 impl<'a> Network<'a> {
     pub fn connect(server: &'a TestServer) -> Self {
-        let control = TcpStream::connect_timeout(&server.address(), PATIENCE).expect("the server listens");
-        control.set_nodelay(true).unwrap();
-        control.set_write_timeout(Some(PATIENCE)).unwrap();
-        let addresses = (control.local_addr().unwrap(), control.peer_addr().unwrap());
-        Self { server, addresses, control: Some(control), channel: Channel::None, sent: 0 }
+        let mut client = Client::open(server.address());
+        let greeting = if client.is_to_ask() { client.greet().octets() } else { Vec::new() };
+        let Client { stream, local, peer, lead, .. } = client;
+        Self { server, addresses: (local, peer), control: Some(stream), greeting, lead, channel: Channel::None, sent: 0 }
+    }
+
+    /// A data connection, and what it is used through.
+    fn protected(&self, data: TcpStream) -> TcpStream {
+        patient(match &self.lead {
+            Some(lead) => lead(data),
+            None => data,
+        })
     }
 
     fn control(&mut self) -> Outcome<&mut TcpStream> {
@@ -49,6 +61,10 @@ impl<'a> Network<'a> {
 
     /// Reads once from the control connection; 0 is its end, `None` nothing within this time.
     fn read(&mut self, limit: Duration, into: &mut Vec<u8>) -> Outcome<Option<usize>> {
+        if !self.greeting.is_empty() {
+            into.append(&mut self.greeting);
+            return Ok(Some(into.len()));
+        }
         let control = self.control()?;
         control.set_read_timeout(Some(limit)).unwrap();
         let mut buffer = [0; 8192];
@@ -65,7 +81,7 @@ impl<'a> Network<'a> {
     /// The data connection; `None` if there was one, and is none any more.
     fn data(&mut self) -> Outcome<Option<&mut TcpStream>> {
         if let Channel::Listening(listener) = &self.channel {
-            self.channel = Channel::Open(accepted(listener)?);
+            self.channel = Channel::Open(self.protected(accepted(listener)?));
         }
         match &mut self.channel {
             Channel::None => Err("no data channel".into()),
@@ -95,7 +111,7 @@ fn accepted(listener: &TcpListener) -> Outcome<TcpStream> {
         match listener.accept() {
             Ok((data, _)) => {
                 data.set_nonblocking(false).unwrap();
-                return Ok(patient(data));
+                return Ok(data);
             }
             Err(_) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(1)),
             Err(error) => return Err(format!("no data connection: {error}")),
@@ -115,6 +131,8 @@ impl World for Network<'_> {
     }
 
     fn send(&mut self, octets: &[u8], urgent: bool) -> Outcome<()> {
+        // Within TLS nothing can be.
+        let urgent = urgent && self.lead.is_none();
         let control = self.control()?;
         let sent = if urgent {
             send(&*control, octets, SendFlags::OOB | SendFlags::NOSIGNAL).map(drop).map_err(Into::into)
@@ -187,7 +205,7 @@ impl World for Network<'_> {
             None => TcpStream::connect_timeout(&to, PATIENCE),
         };
         self.channel = match data {
-            Ok(data) => Channel::Open(patient(data)),
+            Ok(data) => Channel::Open(self.protected(data)),
             Err(error) if at_once => return Err(format!("nothing that listens on port {port}: {error}")),
             Err(_) => Channel::Closed,
         };
@@ -221,7 +239,7 @@ impl World for Network<'_> {
 
     fn data_drop(&mut self) -> Outcome<()> {
         self.data()?;
-        if let Channel::Open(data) = std::mem::replace(&mut self.channel, Channel::Closed) {
+        if let Channel::Open(data) = mem::replace(&mut self.channel, Channel::Closed) {
             reset(data);
         }
         Ok(())

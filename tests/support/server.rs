@@ -28,7 +28,10 @@ use wharf::{
     },
 };
 
-use super::client::PATIENCE;
+use super::client::{PATIENCE, protection};
+
+/// The modes of TLS in which tests run, in the environment: their names with commas between, or `all`.
+pub const MODES: &str = "WHARF_TEST_TLS_MODES";
 
 /// What drives the sessions, with how many threads for tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,32 @@ impl Engine {
             #[cfg(all(feature = "processes", feature = "files"))]
             Self::Processes(_) => "processes",
         }
+    }
+
+    /// The same, for the test of this name.
+    pub fn for_test(self, test: &'static str) -> Self {
+        match self {
+            #[cfg(all(feature = "processes", feature = "files"))]
+            Self::Processes(_) => Self::Processes(test),
+            other => {
+                let _ = test;
+                other
+            }
+        }
+    }
+
+    /// Another number for each, from 0 on.
+    pub fn index(self) -> usize {
+        let names = [
+            "threads",
+            "tokio_of_one_thread",
+            "tokio_of_threads",
+            "smol_of_one_thread",
+            "smol_of_threads",
+            "smol_with_async_io",
+            "processes",
+        ];
+        names.iter().position(|name| *name == self.name()).expect("a name of an engine")
     }
 
     /// Whether sessions have a process each: what a test does in its own, they do not see.
@@ -235,9 +264,9 @@ impl TestServer {
         });
         #[cfg(feature = "tls")]
         let (builder, bind) = {
-            let spoken = super::tls::spoken();
-            let implicit = spoken.as_ref().is_some_and(|under| under.mode.implicit);
-            let tls = options.tls.or_else(|| spoken.map(|_| super::tls::server_tls().build().expect("certificates")));
+            let protection = protection();
+            let implicit = protection.as_ref().is_some_and(|protection| protection.implicit);
+            let tls = options.tls.or_else(|| protection.map(|_| super::tls::server_tls().build().expect("certificates")));
             let builder = tls.into_iter().fold(builder, Builder::tls);
             let builder = options.bind_ftps.into_iter().fold(builder, Builder::bind_ftps);
             (builder, if implicit { Builder::bind_ftps } else { Builder::bind })
@@ -342,6 +371,8 @@ impl Events {
 pub struct Folder {
     path: PathBuf,
     tag: Mutex<String>,
+    /// What TLS is called that they speak.
+    protection: Option<String>,
     made: bool,
 }
 
@@ -386,6 +417,7 @@ pub mod processes {
             let mut command = Command::new(std::env::current_exe()?);
             command.args(["--exact", test.split_once("::").unwrap().1, "--nocapture", "--test-threads=1"]);
             command.env("WHARF_TEST_FOLDER", &folder.path);
+            command.envs(folder.protection.iter().map(|mode| (MODES, mode)));
             let message = [folder.tag.lock().unwrap().as_bytes(), b"\n", folder.path.as_os_str().as_bytes()].concat();
             Ok(Program::new(command).with_message(message))
         })
@@ -405,13 +437,14 @@ pub mod processes {
     impl Folder {
         pub fn new(files: &Memory, tag: String, child: Option<&Child>) -> Self {
             static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let (tag, protection) = (tag.into(), protection().map(|protection| protection.name));
             if let Some(child) = child {
-                return Self { path: message(child).1.into(), tag: tag.into(), made: false };
+                return Self { path: message(child).1.into(), tag, protection, made: false };
             }
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("wharf-processes-{}-{number}", std::process::id()));
             fill(files, &VirtualPath::root(), &path.join("files"));
-            Self { path, tag: tag.into(), made: true }
+            Self { path, tag, protection, made: true }
         }
 
         pub fn files(&self) -> Arc<dyn FileSystem> {

@@ -1,5 +1,6 @@
 //! TLS for tests: certificates, a client's configuration, and a relay that lets clients in clear text speak TLS.
 #![allow(dead_code, reason = "each user needs a part of it")]
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion, RootCertStore, StreamOwned,
     client::Resumption,
@@ -8,16 +9,22 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use std::{
-    cell::RefCell,
+    fmt,
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
 use wharf::server::{TlsBuilder, TlsSettings};
 
-use super::client::{BEGIN, Client};
+use super::client::{self, Lead, Protection};
+
+/// Octets that a relay holds each way, about.
+const HELD: usize = 32 * 1024;
 
 pub const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 pub const SERVER: (&[u8], &[u8]) = (include_bytes!("tls/server.pem"), include_bytes!("tls/server.key"));
@@ -35,7 +42,7 @@ pub fn server_tls() -> TlsBuilder {
 }
 
 /// How a client goes about TLS.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
     /// TLS 1.3, or else 1.2.
     pub new: bool,
@@ -45,25 +52,34 @@ pub struct Mode {
     pub implicit: bool,
 }
 
-thread_local! {
-    static MODE: RefCell<Option<Under>> = const { RefCell::new(None) };
+impl Mode {
+    /// All there are. Those that come next to each other have little in common.
+    pub const ALL: [Self; 8] = [
+        Self { new: true, resume: true, implicit: false },
+        Self { new: false, resume: false, implicit: true },
+        Self { new: true, resume: false, implicit: false },
+        Self { new: false, resume: true, implicit: true },
+        Self { new: true, resume: true, implicit: true },
+        Self { new: false, resume: false, implicit: false },
+        Self { new: true, resume: false, implicit: true },
+        Self { new: false, resume: true, implicit: false },
+    ];
 }
 
-/// TLS as the clients of a thread use it.
-#[derive(Clone)]
-pub struct Under {
-    pub mode: Mode,
-    config: Arc<ClientConfig>,
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let choose = |is, yes, no| if is { yes } else { no };
+        let (new, resume) = (choose(self.new, "1.3", "1.2"), choose(self.resume, "resumed", "full"));
+        write!(f, "{new}-{resume}-{}", choose(self.implicit, "implicit", "explicit"))
+    }
 }
 
 /// Lets all servers and clients of this thread speak TLS.
 pub fn speak(mode: Mode) {
-    MODE.with(|current| *current.borrow_mut() = Some(Under { mode, config: client_config(mode, b"ftp") }));
-    BEGIN.set(Some(|client| spoken().expect("TLS in this thread").connect(client)));
-}
-
-pub fn spoken() -> Option<Under> {
-    MODE.with(|current| current.borrow().clone())
+    // Each client has sessions of its own to resume.
+    let begin = Arc::new(move || lead(mode, client_config(mode, b"ftp")));
+    let protection = Protection { name: mode.to_string(), implicit: mode.implicit, begin };
+    client::protect(Some(protection));
 }
 
 pub fn provider() -> Arc<CryptoProvider> {
@@ -119,46 +135,48 @@ pub fn shake_hands(stream: &mut Stream) -> io::Result<HandshakeKind> {
     Ok(stream.conn.handshake_kind().expect("the handshake is over"))
 }
 
-impl Under {
-    /// Begins TLS, on data connections too.
-    pub fn connect(&self, mut client: Client) -> Client {
-        let lead = |stream| spoken().expect("TLS in this thread").relay(stream);
-        if self.mode.implicit {
-            client.lead_through(lead, lead);
-            client.expect(220);
-        } else {
-            client.expect(220);
-            client.say("AUTH TLS", 234);
-            client.lead_through(lead, lead);
-            client.say("PBSZ 0", 200);
-            client.say("PROT P", 200);
-        }
-        client
-    }
-
-    /// A stream in clear text that leads through TLS over `stream`. The handshake begins with `greet`, or with what comes first.
-    pub fn relay(&self, stream: TcpStream) -> TcpStream {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let clear = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (inner, _) = listener.accept().unwrap();
-        let mut tls = client(&self.config, stream);
-        let version = if self.mode.new { ProtocolVersion::TLSv1_3 } else { ProtocolVersion::TLSv1_2 };
+/// Leads through TLS, first the control connection. A handshake begins with the connection.
+fn lead(mode: Mode, config: Arc<ClientConfig>) -> Lead {
+    let begun = AtomicUsize::new(0);
+    Arc::new(move |stream| {
+        let number = begun.fetch_add(1, Ordering::Relaxed);
+        let (inner, clear) = pair().unwrap();
+        set_socket_send_buffer_size(&stream, HELD).unwrap();
+        let mut tls = client(&config, stream);
         thread::spawn(move || {
-            let related = relay(&inner, &mut tls);
-            if tls.conn.handshake_kind().is_some() {
-                assert_eq!(tls.conn.protocol_version(), Some(version));
-            }
-            if related.is_err() {
+            if relay(&inner, &mut tls, |tls| is_as_wanted(tls, mode, number)).is_err() {
                 // As a reset that comes through.
-                let _ = rustix::net::sockopt::set_socket_linger(&inner, Some(Duration::ZERO));
+                let _ = set_socket_linger(&inner, Some(Duration::ZERO));
             }
         });
         clear
-    }
+    })
 }
 
-/// Passes octets both ways until both have ended.
-fn relay(inner: &TcpStream, tls: &mut Stream) -> io::Result<()> {
+/// Whether the handshake of a client's first, second, ... connection came to what its mode wants.
+fn is_as_wanted(tls: &ClientConnection, mode: Mode, number: usize) -> bool {
+    let version = if mode.new { ProtocolVersion::TLSv1_3 } else { ProtocolVersion::TLSv1_2 };
+    let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    // The first data connection at least has a session, or a ticket, that it can resume: those of TLS 1.3 are good for once.
+    let resumes = if number == 1 { is_resumed == mode.resume } else { mode.resume || !is_resumed };
+    tls.protocol_version() == Some(version) && resumes
+}
+
+/// Two ends of a connection that holds little: who does not read is soon not read from, as if there were no relay.
+fn pair() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let clear = TcpStream::connect(listener.local_addr()?)?;
+    let (inner, _) = listener.accept()?;
+    for end in [&inner, &clear] {
+        set_socket_recv_buffer_size(end, HELD)?;
+        set_socket_send_buffer_size(end, HELD)?;
+    }
+    inner.set_nodelay(true)?;
+    Ok((inner, clear))
+}
+
+/// Passes octets both ways until both have ended, if the handshake came to what is wanted.
+fn relay(inner: &TcpStream, tls: &mut Stream, is_as_wanted: impl Fn(&ClientConnection) -> bool) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     tls.sock.set_nonblocking(true)?;
     inner.set_nonblocking(true)?;
@@ -175,7 +193,7 @@ fn relay(inner: &TcpStream, tls: &mut Stream) -> io::Result<()> {
         let [clear, sealed] = wanted.map(|wanted| wanted.revents());
         if clear.intersects(PollFlags::ERR) {
             // The client has reset its end: so is the server's.
-            let _ = rustix::net::sockopt::set_socket_linger(&tls.sock, Some(Duration::ZERO));
+            let _ = set_socket_linger(&tls.sock, Some(Duration::ZERO));
             return Ok(());
         }
         if reads && clear.intersects(PollFlags::IN | PollFlags::HUP) {
@@ -187,7 +205,7 @@ fn relay(inner: &TcpStream, tls: &mut Stream) -> io::Result<()> {
                 Ok(octets) => tls.conn.writer().write_all(&buffer[..octets])?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
-                    let _ = rustix::net::sockopt::set_socket_linger(&tls.sock, Some(Duration::ZERO));
+                    let _ = set_socket_linger(&tls.sock, Some(Duration::ZERO));
                     return Ok(());
                 }
             }
@@ -209,7 +227,11 @@ fn relay(inner: &TcpStream, tls: &mut Stream) -> io::Result<()> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
+            let was_handshaking = tls.conn.is_handshaking();
             let state = tls.conn.process_new_packets().map_err(io::Error::other)?;
+            if was_handshaking && !tls.conn.is_handshaking() && !is_as_wanted(&tls.conn) {
+                return Err(io::Error::other("another handshake than was wanted"));
+            }
             let mut left = state.plaintext_bytes_to_read();
             while left > 0 {
                 let octets = tls.conn.reader().read(&mut buffer)?;

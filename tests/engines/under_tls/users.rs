@@ -11,6 +11,7 @@ use wharf::{
 };
 
 with_each_engine! {
+    [in clear]
     users_with_a_certificate_need_no_password
     downgrade_users_who_must_be_under_tls_get_nothing_without
     data_connections_are_protected_however_they_come_about
@@ -144,6 +145,7 @@ mod compressed {
     use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib};
 
     with_each_engine! {
+        [in clear]
         compressed_text_goes_both_ways
     }
 
