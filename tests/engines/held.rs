@@ -12,7 +12,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::{
     alloc::System,
     env, fs,
-    io::{ErrorKind, Read, Write},
+    io::{Read, Write},
     mem,
     sync::{
         Arc,
@@ -322,6 +322,6 @@ fn an_executor_that_is_dropped_lets_go_of_its_sessions() {
     drop((served, executor));
     // There is nobody who could say good-bye, and nobody who holds the connection.
     let end = client.reply().unwrap_err();
-    assert!(matches!(end.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{end}");
+    assert!(matches!(end.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset), "{end}");
     assert!(Client::dial(address).is_err());
 }

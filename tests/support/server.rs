@@ -84,6 +84,7 @@ impl Engine {
     }
 
     /// Another number for each, from 0 on.
+    #[cfg(feature = "tls")]
     pub fn index(self) -> usize {
         let names = [
             "threads",
