@@ -469,7 +469,17 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     pub(super) fn lend(&mut self) -> Option<Lent<E>> {
         let transfer = self.transfer.as_mut()?;
         let pump = transfer.pump.take()?;
-        transfer.connection.unwatch();
+        if transfer.connection.unwatch().is_err() {
+            let transfer = self.transfer.take()?;
+            self.transferred(
+                transfer.id,
+                transfer.direction,
+                &transfer.connection,
+                pump.bytes(),
+                Err(FailureKind::Local.into()),
+            );
+            return None;
+        }
         let (lent, progress) = Lent::new(transfer.id, pump, transfer.connection.clone(), transfer.ready);
         transfer.due = false;
         transfer.progress = Some(progress);

@@ -1,6 +1,6 @@
 //! What an embedder adds to a server: verbs, decisions, a look at what goes on; and several servers at once.
 use crate::{
-    client::{Client, PATIENCE, Via},
+    client::{Client, PATIENCE, Via, reset},
     server::{Engine, Options, TestServer, eventually, tree, users},
     with_engines_of_one_process,
 };
@@ -33,6 +33,7 @@ with_engines_of_one_process! {
     a_verb_takes_the_place_of_a_disabled_one
     a_verb_may_take_long_and_others_go_on
     a_verb_is_cancelled_by_the_end_of_its_session
+    verbs_that_nobody_waits_for_are_bounded
     a_verb_that_panics_harms_its_session_alone
     a_verb_may_end_the_session
     verbs_outlast_a_reload
@@ -192,6 +193,41 @@ fn a_verb_is_cancelled_by_the_end_of_its_session(engine: Engine) {
     server.expect_end();
     two.expect(421);
     eventually("both are cancelled", || cancelled.load(Ordering::SeqCst) == 2);
+}
+
+fn verbs_that_nobody_waits_for_are_bounded(engine: Engine) {
+    let (go, gone) = mpsc::channel::<()>();
+    let (gone, running) = (Mutex::new(gone), Arc::new(AtomicUsize::new(0)));
+    let begun = running.clone();
+    let server = TestServer::with(engine, |options| {
+        options.settings.max_running_verbs = 2;
+        // It never asks whether anybody waits.
+        let slow = move |_: &Request| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let _ = gone.lock().unwrap().recv_timeout(PATIENCE);
+            Ok(Answer::new(200, ""))
+        };
+        let build = |builder: Builder| builder.verb(verb("XSLOW").before_login(), slow).quick_verb(verb("XQUICK"), done);
+        options.build = Box::new(build);
+    });
+    for count in 1..=2 {
+        let mut client = Client::connect(server.address());
+        client.send("XSLOW");
+        eventually("it runs", || running.load(Ordering::SeqCst) == count);
+        reset(client.stream);
+        server.until("the end", |server| server.handle.is_empty());
+    }
+    let mut client = Client::login(server.address());
+    for _ in 0..3 {
+        assert_eq!(client.say("XSLOW", 450).text, "Too many commands of this kind at once. Try again later.");
+    }
+    client.say("XQUICK", 200);
+    assert_eq!(running.load(Ordering::SeqCst), 2);
+    drop(go);
+    eventually("a place", || {
+        client.send("XSLOW");
+        client.reply().unwrap().code == 200
+    });
 }
 
 fn a_verb_that_panics_harms_its_session_alone(engine: Engine) {
