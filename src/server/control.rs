@@ -307,6 +307,9 @@ impl<E: Endpoint> Control<E> {
                 if tls.stage == Stage::Handshake && !tls.codec.is_handshaking() {
                     tls.stage = Stage::Open;
                     tls.binding.bind(&tls.codec);
+                    if let Some(name) = tls.codec.server_name() {
+                        session.handle(now, Input::ServerName(name));
+                    }
                     session.handle(now, Input::Tls(true));
                 }
                 return true;

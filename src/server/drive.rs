@@ -234,8 +234,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Output::Cancel(id) => return self.cancel(id),
             Output::Accept { listener, protect } => self.jobs.accept(listener, protect),
             Output::Refuse(listener) => self.jobs.refuse(listener),
-            Output::StartTls => {
-                let binding = self.setup.tls.as_ref().map(Binding::new);
+            Output::StartTls { host } => {
+                let binding = self.setup.tls.as_ref().map(|settings| Binding::new(settings, host.as_deref()));
                 if !binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
                     self.news.push_back(Input::Tls(false));
                 }

@@ -270,6 +270,8 @@ impl Session {
             (_, Input::Bytes(octets)) => debug_assert!(octets.is_empty(), "octets while Session::capacity() is 0"),
             (_, Input::Eof) => self.half_closed = true,
             (_, Input::Report(id, report)) => self.report(id, report),
+            (Phase::Handshake, Input::ServerName(name)) => self.security.set_server_name(name),
+            (_, Input::ServerName(_)) => debug_assert!(false, "Input::ServerName outside of a handshake"),
             (_, Input::Tls(done)) => self.tls_changed(done),
             (_, Input::Urgent) => self.urgent = true,
             (_, Input::Drain) => self.draining = true,
@@ -295,7 +297,7 @@ impl Session {
             return None;
         }
         let (phase, output) = match self.phase {
-            Phase::StartTls => (Phase::Handshake, Output::StartTls),
+            Phase::StartTls => (Phase::Handshake, Output::StartTls { host: self.host.clone() }),
             Phase::StopTls => (Phase::Unwrapping, Output::StopTls),
             Phase::Closing(reason) => (Phase::Closed, Output::Close(reason)),
             Phase::Open | Phase::Handshake | Phase::Unwrapping | Phase::Closed => return None,

@@ -279,6 +279,29 @@ fn the_host_that_the_client_named_reaches_whoever_decides() {
 }
 
 #[test]
+fn the_host_that_the_client_named_chooses_the_certificate_unless_tls_names_another() {
+    let begin = |dialogue: &str, name: Option<&str>| {
+        let mut talk = Talk::new(Config::default());
+        talk.say(dialogue);
+        let Some(Output::StartTls { host: chosen }) = talk.outputs.last().cloned() else { panic!("no TLS") };
+        if let Some(name) = name {
+            talk.handle(Input::ServerName(name));
+        }
+        talk.handle(Input::Tls(true));
+        talk.say("USER alice\r\nPASS secret\r\n");
+        let Job::Login(login) = talk.job().1 else { panic!("no login") };
+        (chosen, login.host.clone())
+    };
+    let both = |host: &str| (Some(host.into()), Some(host.into()));
+    assert_eq!(begin("AUTH TLS\r\n", None), (None, None));
+    assert_eq!(begin("AUTH TLS\r\n", Some("one.example")), (None, None));
+    assert_eq!(begin("HOST one.example\r\nAUTH TLS\r\n", None), both("one.example"));
+    assert_eq!(begin("HOST One.example.\r\nAUTH TLS\r\n", Some("oNe.example")), both("one.example"));
+    assert_eq!(begin("HOST one.example\r\nHOST two.example\r\nAUTH TLS\r\n", None), both("two.example"));
+    assert_eq!(begin("HOST one.example\r\nAUTH TLS\r\n", Some("two.example")), (Some("one.example".into()), None));
+}
+
+#[test]
 fn a_long_answer_takes_no_more_memory_than_is_promised() {
     const OUTPUT: usize = 1000;
     for text in ["x", "\n", "\u{e4}"] {

@@ -19,7 +19,7 @@ impl TlsSettings {
 }
 
 impl Binding {
-    pub(in crate::server) fn new(settings: &TlsSettings) -> Arc<Self> {
+    pub(in crate::server) fn new(settings: &TlsSettings, _: Option<&str>) -> Arc<Self> {
         match *settings {}
     }
 
@@ -50,6 +50,10 @@ impl Binding {
 
 impl Codec {
     pub(in crate::server) fn is_handshaking(&self) -> bool {
+        match *self {}
+    }
+
+    pub(in crate::server) fn server_name(&self) -> Option<&str> {
         match *self {}
     }
 

@@ -30,6 +30,11 @@ impl Codec {
         self.connection.is_handshaking()
     }
 
+    /// What the client calls this server (SNI), once the handshake is over.
+    pub(in crate::server) fn server_name(&self) -> Option<&str> {
+        self.connection.server_name()
+    }
+
     /// Whether there are octets for the wire.
     pub(in crate::server) fn wants_write(&self) -> bool {
         self.connection.wants_write()

@@ -38,6 +38,8 @@ use std::{fs, io, path::PathBuf};
 #[derive(Clone)]
 pub struct TlsSettings {
     pub(super) config: Arc<ServerConfig>,
+    /// What `config` shows, unless it is somebody else's.
+    pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) session_reuse_required: bool,
     pub(super) strict_close: bool,
     client_certificates: bool,
@@ -181,10 +183,11 @@ impl TlsSettings {
     }
 
     /// Settings from a configuration of rustls, for certificates and cryptography of one's own. Sessions, tickets and early data
-    /// are set for each control connection by itself, and ALPN if it says nothing of it.
+    /// are set for each control connection by itself, and ALPN if it says nothing of it. What chooses the certificate sees the
+    /// name in the handshake, and nothing of HOST.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self { config, session_reuse_required: false, strict_close: true, client_certificates: true }
+        Self { config, certificates: None, session_reuse_required: false, strict_close: true, client_certificates: true }
     }
 
     /// Whether data connections are refused (522) that do not resume the TLS session of their control connection, and so might
@@ -220,8 +223,8 @@ impl TlsBuilder {
     /// A certificate with those that lead from it to its authority, its own first, and its private key; the key in the same file,
     /// if there is no `keyfile`.
     ///
-    /// Of several, the first one that is for the name that the client asks for (SNI), and that it can use, is shown; else the
-    /// first of all.
+    /// Of several, the first one that is for the name that the client asks for, and that it can use, is shown; else the first
+    /// of all. It asks in the handshake (SNI), or else by HOST before AUTH.
     pub fn certificate_files(mut self, certfile: impl Into<PathBuf>, keyfile: Option<impl Into<PathBuf>>) -> Self {
         self.sources.push((Source::File(certfile.into()), keyfile.map(|keyfile| Source::File(keyfile.into()))));
         self
@@ -265,7 +268,7 @@ impl TlsBuilder {
             let (certificate, private_key) = (named(&chain, "the certificate"), named(&key, "the private key"));
             keys.push(Arc::new(load(&provider, (&certificate, &chain.text), (&private_key, &key.text))?));
         }
-        let certificates = Certificates::new(keys).ok_or(TlsError::NoCertificate)?;
+        let certificates = Certificates::new(keys).map(Arc::new).ok_or(TlsError::NoCertificate)?;
         let versions: &[_] = match self.min_version {
             TlsVersion::V1_2 => &[&TLS13, &TLS12],
             TlsVersion::V1_3 => &[&TLS13],
@@ -293,11 +296,12 @@ impl TlsBuilder {
                 builder.with_client_cert_verifier(verifier.build().map_err(bad)?)
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(certificates));
+        let mut config = builder.with_cert_resolver(certificates.clone());
         config.alpn_protocols = vec![b"ftp".to_vec()];
         // Of what both can do, the client knows better what it can do fast.
         config.ignore_client_order = false;
-        Ok(TlsSettings { client_certificates, ..TlsSettings::from_config(Arc::new(config)) })
+        let certificates = Some(certificates);
+        Ok(TlsSettings { client_certificates, certificates, ..TlsSettings::from_config(Arc::new(config)) })
     }
 }
 
