@@ -4,7 +4,11 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -277,6 +281,12 @@ impl TestServer {
         *self.folder.as_ref().expect("the engine with processes").tag.lock().unwrap() = tag.into();
     }
 
+    /// Lets the system have no process more to give, or some again.
+    #[cfg(all(feature = "processes", feature = "files"))]
+    pub fn run_short(&self, short: bool) {
+        self.folder.as_ref().expect("the engine with processes").short.store(short, Ordering::SeqCst);
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.handle.addresses()[0]
     }
@@ -343,6 +353,8 @@ pub struct Folder {
     path: PathBuf,
     tag: Mutex<String>,
     made: bool,
+    /// No process can be started.
+    short: AtomicBool,
 }
 
 impl Folder {
@@ -371,10 +383,7 @@ pub mod processes {
         os::unix::ffi::OsStrExt,
         path::Path,
         process::Command,
-        sync::{
-            OnceLock,
-            atomic::{AtomicU32, Ordering},
-        },
+        sync::{OnceLock, atomic::AtomicU32},
     };
     use wharf::server::{
         fs::{Detail, Local},
@@ -383,6 +392,10 @@ pub mod processes {
 
     pub fn serve(server: Server, test: &str, folder: &Folder) -> std::io::Result<()> {
         server.serve_processes(|| {
+            if folder.short.load(Ordering::SeqCst) {
+                // As clone(2) says it.
+                return Err(rustix::io::Errno::AGAIN.into());
+            }
             let mut command = Command::new(std::env::current_exe()?);
             command.args(["--exact", test.split_once("::").unwrap().1, "--nocapture", "--test-threads=1"]);
             command.env("WHARF_TEST_FOLDER", &folder.path);
@@ -406,12 +419,12 @@ pub mod processes {
         pub fn new(files: &Memory, tag: String, child: Option<&Child>) -> Self {
             static NUMBER: AtomicU32 = AtomicU32::new(0);
             if let Some(child) = child {
-                return Self { path: message(child).1.into(), tag: tag.into(), made: false };
+                return Self { path: message(child).1.into(), tag: tag.into(), made: false, short: AtomicBool::new(false) };
             }
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("wharf-processes-{}-{number}", std::process::id()));
             fill(files, &VirtualPath::root(), &path.join("files"));
-            Self { path, tag: tag.into(), made: true }
+            Self { path, tag: tag.into(), made: true, short: AtomicBool::new(false) }
         }
 
         pub fn files(&self) -> Arc<dyn FileSystem> {
