@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -75,6 +75,11 @@ impl Engine {
     /// Whether sessions have a process each: what a test does in its own, they do not see.
     pub fn is_processes(self) -> bool {
         self.name() == "processes"
+    }
+
+    /// Whether a session does nothing else while it waits for its files.
+    pub fn waits_for_files(self) -> bool {
+        self.is_threads() || self.is_processes()
     }
 
     /// Whether sessions have a thread each, and no others are started.
@@ -486,6 +491,73 @@ pub fn tag_of_child() -> Option<String> {
 /// Whether a server with this tag is to be started; in a process of one, no other is.
 pub fn is_meant(tag: &str) -> bool {
     tag_of_child().is_none_or(|meant| meant == tag)
+}
+
+/// A folder of a test, where processes that it starts find it by the tag of its servers. Removed in the end.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        if let Some(tag) = tag_of_child() {
+            return Self(tag.split_once(' ').expect("a name and a path").1.into());
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("wharf-scratch-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// The tag of the server of this name.
+    pub fn tag(&self, name: &str) -> String {
+        format!("{name} {}", self.0.display())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The process of a session ends without that.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A gate before which calls wait until it is opened, in whichever process.
+#[derive(Clone)]
+pub struct Gate(Arc<Scratch>);
+
+impl Gate {
+    pub fn new() -> Self {
+        Self(Arc::new(Scratch::new()))
+    }
+
+    /// The tag for servers whose sessions come to this gate.
+    pub fn tag(&self) -> String {
+        self.0.tag("gate")
+    }
+
+    pub fn pass(&self) {
+        let waiting = fs::OpenOptions::new().create(true).append(true).open(self.0.0.join("waiting"));
+        waiting.unwrap().write_all(b"1").unwrap();
+        eventually("an open gate", || self.0.0.join("open").exists());
+    }
+
+    pub fn open(&self) {
+        fs::write(self.0.0.join("open"), "").unwrap();
+    }
+
+    pub fn expect_waiting(&self, count: u64) {
+        let waiting = || fs::metadata(self.0.0.join("waiting")).map_or(0, |waiting| waiting.len());
+        eventually("calls that wait", || waiting() == count);
+    }
+}
+
+/// Opens the gate in the end, whatever the test came to: else the server would wait too.
+pub struct Opener(pub Gate);
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.0.open();
+    }
 }
 
 /// Waits until `true`: what other threads do, nobody is told of.
