@@ -160,14 +160,22 @@ impl Talk {
 
     /// Takes what has come, without waiting.
     fn hear(&mut self) {
-        let mut heard = || {
-            let goes_on = self.channel.fill()?;
-            while let Some(message) = next(&mut self.channel)? {
-                self.orders.push(message);
+        self.ended |= !self.channel.fill().unwrap_or(false);
+    }
+
+    /// What the session is to do. What came with an answer was read with it: no socket tells of that any more.
+    fn take_orders(&mut self) -> Vec<Down> {
+        loop {
+            match next(&mut self.channel) {
+                Ok(Some(order)) => self.orders.push(order),
+                Ok(None) => break,
+                Err(_) => {
+                    self.ended = true;
+                    break;
+                }
             }
-            io::Result::Ok(goes_on)
-        };
-        self.ended |= !heard().unwrap_or(false);
+        }
+        mem::take(&mut self.orders)
     }
 }
 
@@ -216,7 +224,7 @@ struct Desk {
 impl Desk {
     fn obey(&self) {
         let mut talk = lock(&self.link.0);
-        let orders = mem::take(&mut talk.orders);
+        let orders = talk.take_orders();
         let ended = talk.ended;
         drop(talk);
         for order in orders {
@@ -285,4 +293,20 @@ fn next(channel: &mut Channel) -> io::Result<Option<Down>> {
 
 fn nonsense() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the server said something else than was to come")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_comes_with_an_answer_is_obeyed() {
+        let (server, child) = UnixStream::pair().unwrap();
+        let mut server = Channel::new(server);
+        let link = Link(Mutex::new(Talk { channel: Channel::new(child), ended: false, orders: Vec::new() }));
+        server.send(&Down::Turn { octets: 10, wait: Duration::ZERO }.encode()).unwrap();
+        server.send(&Down::Cut.encode()).unwrap();
+        assert_eq!(link.take(Flow::Send, 20), (10, Duration::ZERO));
+        assert_eq!(lock(&link.0).take_orders(), [Down::Cut]);
+    }
 }
