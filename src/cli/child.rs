@@ -42,9 +42,13 @@ pub(super) fn brief(options: &Options, tls: Option<&Opened>) -> Vec<u8> {
     put(&mut out, show::settings(options).as_bytes());
     put(&mut out, options.log.transfers.as_ref().map_or(b"", |transfers| transfers.path.as_os_str().as_bytes()));
     let material = tls.map(|tls| &tls.material);
-    put(&mut out, material.map_or(b"", |material| material.certificate.text()));
-    put(&mut out, material.map_or(b"", |material| material.key.text()));
     put(&mut out, material.and_then(|material| material.client_ca.as_ref()).map_or(b"", Pem::text));
+    for (certificate, key) in material.into_iter().flat_map(|material| &material.certificates) {
+        put(&mut out, certificate.text());
+        put(&mut out, key.text());
+    }
+    // That is all of them.
+    put(&mut out, b"");
     for user in &options.users {
         put(&mut out, user.name.as_bytes());
         put(&mut out, &[u8::from(user.password.is_hashed())]);
@@ -119,10 +123,12 @@ impl Users {
         let mut rest = &brief[..];
         let options = read(take(&mut rest)?, Options::default())?;
         let transfers = take(&mut rest).filter(|path| !path.is_empty()).map(|path| TransferLog::here(path_of(path)));
-        let (certificate, key, client_ca) = (take(&mut rest)?, take(&mut rest)?, take(&mut rest)?);
-        let pem = |text: &[u8]| (!text.is_empty()).then(|| Pem::from(text));
-        let tls = pem(certificate).zip(pem(key));
-        let tls = tls.map(|(certificate, key)| Material { certificate, key, client_ca: pem(client_ca) });
+        let client_ca = Some(take(&mut rest)?).filter(|text| !text.is_empty()).map(Pem::from);
+        let mut certificates = Vec::new();
+        while let certificate @ [_, ..] = take(&mut rest)? {
+            certificates.push((Pem::from(certificate), Pem::from(take(&mut rest)?)));
+        }
+        let tls = (!certificates.is_empty()).then_some(Material { certificates, client_ca });
         Some(Self { options, transfers, tls, brief: brief.clone(), at: brief.len() - rest.len() })
     }
 

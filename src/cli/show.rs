@@ -143,7 +143,14 @@ fn tls(out: &mut String, options: &Options) -> fmt::Result {
         TlsVersion::V1_2 => "1.2",
         TlsVersion::V1_3 => "1.3",
     };
-    writeln!(out, "min_version = \"{version}\"")
+    writeln!(out, "min_version = \"{version}\"")?;
+    for other in &tls.certificates {
+        writeln!(out, "\n[[tls.certificate]]\ncertfile = {}", quoted(&other.certfile.path.to_string_lossy()))?;
+        if let Some(keyfile) = &other.keyfile {
+            writeln!(out, "keyfile = {}", quoted(&keyfile.path.to_string_lossy()))?;
+        }
+    }
+    Ok(())
 }
 
 fn section(out: &mut String, user: &UserOptions, options: &Options) -> fmt::Result {
