@@ -39,7 +39,8 @@ use wharf::{
 /// What a child is to know.
 pub(super) fn brief(options: &Options, tls: Option<&Opened>) -> Vec<u8> {
     let mut out = Vec::new();
-    put(&mut out, show::settings(options).as_bytes());
+    // Each child reads it: forty keys that say nothing would cost it ten pages.
+    put(&mut out, show::changed_settings(options).as_bytes());
     put(&mut out, options.log.transfers.as_ref().map_or(b"", |transfers| transfers.path.as_os_str().as_bytes()));
     let material = tls.map(|tls| &tls.material);
     put(&mut out, material.and_then(|material| material.client_ca.as_ref()).map_or(b"", Pem::text));
@@ -193,5 +194,31 @@ impl Authorizer for Users {
             Denied::default()
         })?;
         Ok(account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Options {
+        read(text.as_bytes(), Options::default()).unwrap()
+    }
+
+    #[test]
+    fn children_go_by_all_settings_and_are_told_of_those_that_were_changed() {
+        let user = "[[user]]\nname = \"a\"\npassword = \"1\"\nhome = \"/\"\nperm = \"elr\"\nread_limit = 7\n";
+        let keys = "banner = \"[a]\"\ntimeout = 7\nmax_cons = 0\nuse_gmt_times = false\numask = \"077\"\nhosts = [\"a.b\"]\n";
+        let sections = "[log]\nlevel = \"debug\"\n[tls]\npermit_ccc = true\nmin_version = \"1.3\"\n";
+        for (text, is_default) in [(format!("{keys}{sections}{user}"), false), (user.into(), true)] {
+            let options = document(&text);
+            let changed = show::changed_settings(&options);
+            assert_eq!(changed.lines().all(|line| line.is_empty() || line.starts_with('[')), is_default, "{changed}");
+            let users = Users::read(&brief(&options, None).into()).unwrap();
+            assert_eq!(show::settings(&users.options), show::settings(&options));
+            assert_eq!(users.options.config.report_dialogue, options.config.report_dialogue);
+            let entry = users.entries().next().unwrap();
+            assert_eq!(show::user(&users.user(entry).unwrap(), &options), show::user(&options.users[0], &options));
+        }
     }
 }

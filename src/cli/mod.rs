@@ -9,6 +9,7 @@ mod document;
 mod hash;
 mod inherited;
 mod keys;
+mod lines;
 mod local_time;
 mod log;
 mod options;

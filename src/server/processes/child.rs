@@ -17,7 +17,7 @@ use core::{cell::Cell, fmt, mem, net::SocketAddr, num::NonZeroU64, time::Duratio
 use std::{
     env, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     process,
@@ -47,7 +47,8 @@ impl Child {
         if env::var_os(MARK).is_none() {
             return Ok(None);
         }
-        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        // That of `std` comes with a buffer, which nobody reads through.
+        let socket = UnixStream::from(rustix::stdio::stdin().try_clone_to_owned()?);
         let mut channel = Channel::new(socket);
         match receive(&mut channel)? {
             Some(Down::Begin { version, message }) if version == super::VERSION => Ok(Some(Self { channel, message })),
@@ -142,6 +143,11 @@ impl Talk {
         self.ended |= self.channel.send(&message.encode()).is_err();
     }
 
+    /// Sends what was kept to go with something else.
+    fn send_kept(&mut self) {
+        self.ended |= self.channel.flush().is_err();
+    }
+
     /// Waits for an answer. `None`: there will be none, or the session is to end.
     fn answer(&mut self) -> Option<Down> {
         while !self.ended {
@@ -187,7 +193,15 @@ impl Superior for Link {
     }
 
     fn end_login(&self, failed: bool) {
-        lock(&self.0).say(&Up::LoginEnded { failed });
+        let mut talk = lock(&self.0);
+        let message = Up::LoginEnded { failed };
+        if failed {
+            // It counts before the client hears of it, and can try again elsewhere.
+            talk.say(&message);
+        } else {
+            // Who is logged in is about to be told as well.
+            talk.ended |= talk.channel.keep(&message.encode()).is_err();
+        }
     }
 
     fn bucket(&self, user: &str, flow: Flow, rate: NonZeroU64) {
@@ -247,10 +261,12 @@ impl Beside for Desk {
         let (changes, progress) = self.entry.progress();
         let (told_changes, told_progress, when) = self.told.get();
         if (changes, progress) == (told_changes, told_progress) {
+            lock(&self.link.0).send_kept();
             return None;
         }
         let now = self.shared.clock.now();
         if changes == told_changes && now.since(when) < PROGRESS {
+            lock(&self.link.0).send_kept();
             return Some(when + PROGRESS);
         }
         self.told.set((changes, progress, now));
