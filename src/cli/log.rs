@@ -1,13 +1,21 @@
 //! The log on standard error.
 use super::{
     background::{Background, Sink},
-    lines::Lines,
-    options::LogOptions,
+    local_time::LocalTime,
+    options::{LogFormat, LogOptions},
 };
 use core::{fmt, net::SocketAddr};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Write as _};
-use tracing::{debug, info, warn};
+use tracing::{
+    Level, Subscriber, debug,
+    field::{Field, Visit},
+    info, warn,
+};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
 use wharf::{
     Reason,
     proto::{
@@ -23,19 +31,29 @@ use wharf::{
 /// up or ends a session.
 pub(super) fn init(options: &LogOptions) -> Background {
     let background = Background::new(StandardError);
-    let behind = background.clone();
-    subscribe(options, move |line| behind.write(line));
+    subscribe(options, Lines::Behind(background.clone()));
     background
 }
 
 /// The same in the process of one session, which has no thread for it: it waits a moment, if need be.
 pub(super) fn init_here(options: &LogOptions) {
-    subscribe(options, write_here);
+    subscribe(options, Lines::Here);
 }
 
-fn subscribe(options: &LogOptions, write: impl Fn(&[u8]) + Send + Sync + 'static) {
+fn subscribe(options: &LogOptions, lines: Lines) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(options.level)
+        .with_writer(move || lines.clone())
+        .with_ansi(false)
+        // It would complain on standard error, of all places.
+        .log_internal_errors(false);
     // It fails only if there is a log already.
-    let _ = tracing::subscriber::set_global_default(Lines { level: options.level, format: options.format, write });
+    let _ = match options.format {
+        LogFormat::Text => tracing::subscriber::set_global_default(subscriber.event_format(Text).finish()),
+        LogFormat::Json => {
+            tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).with_target(false).finish())
+        }
+    };
 }
 
 struct StandardError;
@@ -51,11 +69,30 @@ impl Sink for StandardError {
 /// How long a session waits at most until its line can be written; then it is lost.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-fn write_here(line: &[u8]) {
-    let stderr = rustix::stdio::stderr();
-    // A pipe that is ready takes 4096 octets at least, which is more than most lines, and does not cut them.
-    if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE)).is_ok_and(|ready| ready > 0) {
-        let _ = rustix::io::write(stderr, line);
+/// What a line is written to: whole lines come, in one piece each.
+#[derive(Clone)]
+enum Lines {
+    Behind(Background),
+    Here,
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Behind(background) => background.write(octets),
+            Self::Here => {
+                let stderr = rustix::stdio::stderr();
+                // A pipe that is ready takes 4096 octets at least, which is more than most lines, and does not cut them.
+                if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE)).is_ok_and(|ready| ready > 0) {
+                    let _ = rustix::io::write(stderr, octets);
+                }
+            }
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -139,5 +176,51 @@ struct Why<'a>(Option<&'a Failure>);
 impl fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |failure| write!(f, " '{failure}'"))
+    }
+}
+
+/// pyftpdlib's lines: `[I 2026-02-08 12:00:00] 127.0.0.1:50000-[user] text`, in the time of the host.
+struct Text;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &tracing::Event<'_>) -> fmt::Result {
+        let letter = match *event.metadata().level() {
+            Level::ERROR => 'E',
+            Level::WARN => 'W',
+            Level::INFO => 'I',
+            Level::DEBUG => 'D',
+            Level::TRACE => 'T',
+        };
+        writer.write_char('[')?;
+        writer.write_char(letter)?;
+        writer.write_char(' ')?;
+        LocalTime::write_now(&mut writer)?;
+        writer.write_str("] ")?;
+        // The message comes first of all fields; they are asked for one by one rather than kept.
+        let (writer, mut written) = (&mut writer, Ok(()));
+        event.record(&mut One { field: "peer", behind: "-[", writer, written: &mut written });
+        event.record(&mut One { field: "user", behind: "] ", writer, written: &mut written });
+        event.record(&mut One { field: "message", behind: "\n", writer, written: &mut written });
+        written
+    }
+}
+
+/// Writes one field of an event, if it has it, and what follows it.
+struct One<'a, 'w> {
+    field: &'static str,
+    behind: &'static str,
+    writer: &'a mut Writer<'w>,
+    written: &'a mut fmt::Result,
+}
+
+impl Visit for One<'_, '_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == self.field && self.written.is_ok() {
+            *self.written = write!(self.writer, "{value:?}{}", self.behind);
+        }
     }
 }

@@ -9,7 +9,6 @@ mod document;
 mod hash;
 mod inherited;
 mod keys;
-mod lines;
 mod local_time;
 mod log;
 mod options;
