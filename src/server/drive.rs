@@ -132,6 +132,8 @@ pub(super) struct Wants<'a, E> {
     pub(super) deaf: bool,
     /// A transfer is under way, or nothing more is read.
     pub(super) busy: bool,
+    /// The control connection is under TLS: a client may wait for the handshake of a data connection before it says more.
+    pub(super) protected: bool,
     /// The socket of a job.
     pub(super) awaited: Option<(&'a mut E, Interest)>,
     /// The data connection.
@@ -423,6 +425,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 // The rest follows, since it is still awaited then.
                 let handshake = socket.attempt(interest, |socket| {
                     let handshake = protection.handshake(socket);
+                    if matches!(handshake, Handshake::Done) {
+                        // The command that is still to come may be an upload.
+                        protection.hurry(socket);
+                    }
                     let blocked = matches!(handshake, Handshake::Blocked);
                     (handshake, blocked)
                 });
@@ -567,6 +573,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
         }
         Wants {
+            protected: self.jobs.is_bound(),
             read,
             write,
             urgent,

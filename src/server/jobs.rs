@@ -358,6 +358,11 @@ impl<E> Jobs<E> {
         self.hold(id, Held::Connecting(connection));
     }
 
+    /// Whether there is what protects data connections.
+    pub(super) fn is_bound(&self) -> bool {
+        self.binding.is_some()
+    }
+
     /// What to wait for, and at which socket: a session never waits for two data connections at a time.
     pub(super) fn awaited(&mut self) -> Option<(JobId, Awaited, &mut E)> {
         self.table.iter_mut().find_map(|(id, held)| match held {

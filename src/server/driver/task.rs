@@ -29,6 +29,7 @@ const TURNS: usize = 128;
 /// How long after a command the control connection is looked at once more, in case that something was behind it.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// How long a passive listener is not watched: when the client's next command comes, its connection most likely is there.
+/// Not so under TLS: some clients begin the handshake first, and wait for the server with it.
 const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// A session of the asynchronous engine, as a task.
@@ -202,7 +203,7 @@ impl<R: Runtime> Tools<R> {
         match wants.awaited {
             None => self.watch = None,
             Some((socket, Interest::Readable)) if !socket.is_watched() => {
-                let watch = *self.watch.get_or_insert(now + UNWATCHED);
+                let watch = *self.watch.get_or_insert(if wants.protected { now } else { now + UNWATCHED });
                 if watch <= now {
                     seen.awaited = poll(socket, Interest::Readable)?;
                 } else if seen.readable {
