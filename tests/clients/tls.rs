@@ -52,6 +52,46 @@ fn curl_under_tls() {
     assert_eq!(clear.status, Some(67), "{clear}");
 }
 
+/// Browsers and the like that are led here get no more than the greeting, and nothing of what they said back.
+#[test]
+fn clients_of_other_protocols_are_cut_off() {
+    let daemon = start("clients_of_other_protocols_are_cut_off", "");
+    let greeting = b"220 wharf ready.\r\n";
+    let explicit = format!("127.0.0.1:{}", daemon.port());
+    let implicit = daemon.implicit_url("").trim_end_matches('/').rsplit('@').next().expect("an address").to_owned();
+    if let Some(curl) = Program::find("curl") {
+        let run = |args: &[&str]| {
+            let authority = file("authority.pem");
+            let common = ["--silent", "--show-error", "--max-time", "50", "--http0.9", "--cacert", &authority];
+            curl.run(&daemon).args(common).args(args).outcome()
+        };
+        for more in [&[][..], &["--data", "USER user\r\nPASS x\r\n"], &["--upload-file", "-"], &["--http2-prior-knowledge"]] {
+            let outcome = run(&[&[&*format!("http://{explicit}/x")], more].concat());
+            // It takes the greeting for an answer; 28 is a timeout.
+            assert!(outcome.stdout.is_empty() || outcome.stdout == greeting, "{outcome}");
+            assert_ne!(outcome.status, Some(28), "{outcome}");
+        }
+        let clear = run(&[&format!("https://{explicit}/x")]);
+        assert!(clear.stdout.is_empty() && clear.status == Some(35), "{clear}");
+        for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+            // By ALPN they say what they want, and are turned away in the handshake.
+            for protocol in ["--http1.1", "--http2"] {
+                let outcome = run(&[&[protocol, &*format!("https://{implicit}/x")], version].concat());
+                assert!(outcome.stdout.is_empty() && outcome.status == Some(35), "{outcome}");
+            }
+            let outcome = run(&[&["--no-alpn", &*format!("https://{implicit}/x")], version].concat());
+            assert!(outcome.stdout == greeting, "{outcome}");
+        }
+    }
+    if let Some(ssh) = Program::find("ssh") {
+        let port = daemon.port().to_string();
+        let outcome = ssh.run(&daemon).args(["-v", "-F", "none", "-o", "BatchMode=yes", "-p", &port, "127.0.0.1"]).outcome();
+        assert_eq!(outcome.status, Some(255), "{outcome}");
+        let log = outcome.all();
+        assert!(log.contains("220 wharf ready.") && !log.contains("500 "), "{outcome}");
+    }
+}
+
 /// Data connections that resume nothing are refused: these clients resume.
 #[test]
 fn clients_resume_where_they_must() {

@@ -302,6 +302,31 @@ fn the_host_that_the_client_named_chooses_the_certificate_unless_tls_names_anoth
 }
 
 #[test]
+fn who_speaks_something_else_is_cut_off_and_told_nothing() {
+    let lines = [
+        "GET / HTTP/1.1",
+        "POST /USER HTTP/1.1",
+        "HEAD / HTTP/1.0",
+        "PUT /x HTTP/1.1",
+        "CONNECT x:21 HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "DELETE /x HTTP/1.1",
+        "PATCH /x HTTP/1.1",
+        "TRACE / HTTP/1.1",
+        "Host: ftp.example.com",
+        "PRI * HTTP/2.0",
+        "SSH-2.0-OpenSSH_9.2",
+    ];
+    for line in lines {
+        let mut talk = Talk::new(Config::default());
+        assert_eq!(talk.say(&format!("{line}\r\nUSER alice\r\n")), "", "{line}");
+        assert_eq!(talk.outputs.last(), Some(&Output::Close(Reason::NotFtp)), "{line}");
+        // Whoever has logged in may make mistakes.
+        assert_eq!(Talk::logged_in(Config::default()).say(&format!("{line}\r\n")), "500 Unknown command.\r\n", "{line}");
+    }
+}
+
+#[test]
 fn a_long_answer_takes_no_more_memory_than_is_promised() {
     const OUTPUT: usize = 1000;
     for text in ["x", "\n", "\u{e4}"] {
