@@ -7,6 +7,7 @@ with_each_engine! {
     truncation_in_the_midst_of_a_record_is_never_put_up_with
     keys_may_be_changed_but_not_for_ever
     a_message_that_never_ends_is_not_kept
+    a_handshake_that_failed_early_is_told_of_by_the_transfer
 }
 
 fn clients_that_say_no_close_notify_go_on_in_clear_text(engine: Engine) {
@@ -117,4 +118,20 @@ fn a_message_that_never_ends_is_not_kept(engine: Engine) {
         record[5..9].fill(3);
     }
     server.until("the end", |server| server.told().contains(&tls_failed()));
+}
+
+fn a_handshake_that_failed_early_is_told_of_by_the_transfer(engine: Engine) {
+    let server = requiring_resumption(engine);
+    for mode in MODES {
+        let mut secure = Secure::login(&server, mode);
+        let data = secure.dial();
+        // To its end, before the command.
+        let mut stranger = client(&client_config(mode, b"ftp"), data);
+        let _ = shake_hands(&mut stranger);
+        assert_eq!(stranger.read(&mut [0; 1]).unwrap_or(0), 0);
+        assert!(secure.say("RETR text", 522).contains("resume"));
+        // It is told of once.
+        secure.say("RETR text", 425);
+        secure.assert_works();
+    }
 }
