@@ -126,7 +126,7 @@ pub(super) fn open(options: &Options, before: Option<&Opened>) -> Result<Option<
 fn read_pair(certfile: &FileOption, keyfile: Option<&FileOption>) -> Result<(Pem, Pem), Problem> {
     let place = &certfile.place;
     let certificate = read(place, &certfile.path)?;
-    let key = keyfile.map_or_else(|| Ok(certificate.clone()), |file| read(place, &file.path))?;
+    let key = keyfile.map_or_else(|| Ok(certificate.clone()), |file| read(&file.place, &file.path))?;
     let alone = TlsSettings::builder().certificate_pem(certificate.clone(), key.clone());
     alone.build().map_err(|error| Problem::new(place, error.to_string()))?;
     Ok((certificate, key))

@@ -92,6 +92,25 @@ fn clients_of_other_protocols_are_cut_off() {
     }
 }
 
+/// curl says a close_notify before it goes on in clear text, or waits for the server's and says none.
+#[test]
+fn curl_goes_back_to_clear_text() {
+    let certificates =
+        format!("[tls]\ncertfile = {:?}\nkeyfile = {:?}\npermit_ccc = true\n", file("server.pem"), file("server.key"));
+    let daemon = Daemon::start_with("curl_goes_back_to_clear_text", &["127.0.0.1:0"], &certificates);
+    let Some(curl) = Program::find("curl") else { return };
+    daemon.serve("down", "content");
+    let authority = file("authority.pem");
+    for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+        for mode in ["active", "passive"] {
+            let run =
+                curl.run(&daemon).args(["--silent", "--show-error", "--max-time", "50", "--ssl-reqd", "--cacert", &authority]);
+            let run = run.args(version).args(["--ftp-ssl-ccc", "--ftp-ssl-ccc-mode", mode]).args([daemon.url("down")]);
+            assert_eq!(run.ok().stdout, b"content", "{mode}");
+        }
+    }
+}
+
 /// Data connections that resume nothing are refused: these clients resume.
 #[test]
 fn clients_resume_where_they_must() {

@@ -19,6 +19,7 @@ use wharf::{
     server::{ClientCertificates, TlsSettings, TlsVersion},
 };
 
+mod edges;
 mod users;
 
 with_each_engine! {
@@ -564,7 +565,11 @@ fn unwrap(mut secure: Secure, behind: &[u8]) -> Client {
     }
     last.extend_from_slice(behind);
     secure.control.sock.write_all(&last).unwrap();
-    // Up to the server's close_notify, and not one octet further.
+    hear_close(secure)
+}
+
+/// Reads up to the server's close_notify, and not one octet further, and gives the connection in clear.
+fn hear_close(mut secure: Secure) -> Client {
     let mut nothing = Vec::new();
     while !secure.control.conn.process_new_packets().unwrap().peer_has_closed() {
         let mut header = [0; 5];

@@ -145,7 +145,7 @@ impl Session {
                 let seconds = self.now.since(started).as_secs();
                 write!(text, "{verb} under way: {bytes} bytes in {seconds} seconds.")
             }
-            (_, DataPort::None) => write!(text, "No data connection."),
+            (_, DataPort::None | DataPort::Failed(_)) => write!(text, "No data connection."),
             (_, DataPort::Active(_) | DataPort::Connecting(_)) => write!(text, "Data connection set up, active."),
             (_, DataPort::Passive(_)) => write!(text, "Listening for a data connection."),
             (_, DataPort::Connected(_)) => write!(text, "Data connection open."),

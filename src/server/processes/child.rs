@@ -11,7 +11,7 @@ use super::{
     channel::Channel,
     message::{Down, Up},
 };
-use crate::proto::time::Instant;
+use crate::proto::{secret::Secret, time::Instant};
 use alloc::{sync::Arc, vec::Vec};
 use core::{cell::Cell, fmt, mem, net::SocketAddr, num::NonZeroU64, time::Duration};
 use std::{
@@ -32,7 +32,7 @@ const PROGRESS: Duration = Duration::from_millis(250);
 /// See [`Server::serve_processes`](super::super::Server::serve_processes).
 pub struct Child {
     channel: Channel,
-    message: Vec<u8>,
+    message: Secret,
 }
 
 impl Child {
@@ -64,7 +64,7 @@ impl Child {
     /// What the server has to say: [`Program::with_message`](super::Program::with_message).
     #[must_use]
     pub fn message(&self) -> &[u8] {
-        &self.message
+        self.message.expose()
     }
 }
 

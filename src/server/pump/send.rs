@@ -172,7 +172,7 @@ impl Sender {
     ) -> Result<Moved, Trouble> {
         if !protection.wants_write() {
             let offered = &self.chunk[self.sent..];
-            self.sent += protection.seal(&offered[..offered.len().min(allowed)]);
+            self.sent += protection.seal(&offered[..offered.len().min(allowed)]).map_err(Trouble::Failed)?;
         }
         let (used, octets) = protection.send(socket, allowed).map_err(socket_trouble)?;
         Ok(Moved { octets, used })

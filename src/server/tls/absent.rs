@@ -65,6 +65,18 @@ impl Codec {
         match *self {}
     }
 
+    pub(in crate::server) fn next_record<'a>(&self, _: &'a [u8]) -> &'a [u8] {
+        match *self {}
+    }
+
+    pub(in crate::server) fn is_between_records(&self) -> bool {
+        match *self {}
+    }
+
+    pub(in crate::server) fn is_clear(&self, _: &[u8]) -> bool {
+        match *self {}
+    }
+
     pub(in crate::server) fn has_plain(&self) -> bool {
         match *self {}
     }
@@ -81,7 +93,7 @@ impl Codec {
         match *self {}
     }
 
-    pub(in crate::server) fn seal(&mut self, _: &[u8]) -> usize {
+    pub(in crate::server) fn seal(&mut self, _: &[u8]) -> Result<usize, Broken> {
         match *self {}
     }
 

@@ -3,6 +3,7 @@ use super::{
     super::std,
     certificates::{Certificates, load, roots},
 };
+use crate::proto::secret::Secret;
 use alloc::{
     string::{String, ToString},
     sync::Arc,
@@ -70,11 +71,11 @@ impl Source {
     }
 }
 
-/// Certificates, or a private key, in PEM.
+/// Certificates, or a private key, in PEM: wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Pem {
     name: Option<String>,
-    text: Vec<u8>,
+    text: Secret,
 }
 
 impl Pem {
@@ -85,7 +86,7 @@ impl Pem {
     pub fn read(path: impl Into<PathBuf>) -> Result<Self, TlsError> {
         let path = path.into();
         match fs::read(&path) {
-            Ok(text) => Ok(Self { name: Some(path.display().to_string()), text }),
+            Ok(text) => Ok(Self { name: Some(path.display().to_string()), text: text.into() }),
             Err(source) => Err(TlsError::Read { path, source }),
         }
     }
@@ -93,20 +94,19 @@ impl Pem {
     /// What was read, or given: the key of a server, perhaps.
     #[must_use]
     pub fn text(&self) -> &[u8] {
-        &self.text
+        self.text.expose()
     }
 }
 
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not a key.
-        f.debug_struct("Pem").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Pem").field("name", &self.name).field("text", &self.text).finish()
     }
 }
 
 impl<T: Into<Vec<u8>>> From<T> for Pem {
     fn from(text: T) -> Self {
-        Self { name: None, text: text.into() }
+        Self { name: None, text: text.into().into() }
     }
 }
 
@@ -266,7 +266,7 @@ impl TlsBuilder {
             let chain = chain.read()?;
             let key = key.map_or_else(|| Ok(chain.clone()), Source::read)?;
             let (certificate, private_key) = (named(&chain, "the certificate"), named(&key, "the private key"));
-            keys.push(Arc::new(load(&provider, (&certificate, &chain.text), (&private_key, &key.text))?));
+            keys.push(Arc::new(load(&provider, (&certificate, chain.text()), (&private_key, key.text()))?));
         }
         let certificates = Certificates::new(keys).map(Arc::new).ok_or(TlsError::NoCertificate)?;
         let versions: &[_] = match self.min_version {
@@ -286,7 +286,7 @@ impl TlsBuilder {
             Some((authorities, certificates)) => {
                 let authorities = authorities.read()?;
                 let place = named(&authorities, "the authorities of clients");
-                let roots = Arc::new(roots(&place, &authorities.text)?);
+                let roots = Arc::new(roots(&place, authorities.text())?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 let verifier = match certificates {
                     ClientCertificates::Optional => verifier.allow_unauthenticated(),
