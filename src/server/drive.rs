@@ -90,8 +90,6 @@ struct Running<E> {
     connection: E,
     direction: Direction,
     quick: bool,
-    /// Octets to send, as far as they are known.
-    size: Option<u64>,
     /// What it waits for.
     waiting: Step,
     /// The pump is to go on, ...
@@ -280,7 +278,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 }
             }
             Task::Transfer(transfer) => {
-                let Transferring { pump, quick, size, connection, path, direction } = *transfer;
+                let Transferring { pump, quick, connection, path, direction } = *transfer;
                 let secured = pump.is_secured();
                 self.member.transfer_began(path, direction, now);
                 self.transfer = Some(Box::new(Running {
@@ -290,7 +288,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                     connection,
                     direction,
                     quick,
-                    size,
                     waiting: Step::Until(now),
                     due: true,
                     // A new connection takes octets; but none come before the client has read the reply.
@@ -449,8 +446,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// Whether the transfer that is due is better lent than carried on in place: its file may be slow, or it is so large that
     /// others would wait for it again and again.
     pub(super) fn is_better_lent(&self, bulk: u64) -> bool {
-        let is_large = |transfer: &Running<E>| transfer.bytes().max(transfer.size.unwrap_or(0)) >= bulk;
-        self.transfer.as_ref().is_some_and(|transfer| !transfer.quick || is_large(transfer))
+        self.transfer.as_ref().is_some_and(|transfer| !transfer.quick || transfer.bytes() >= bulk)
     }
 
     /// Lets the transfer go on in place.

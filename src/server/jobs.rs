@@ -97,8 +97,6 @@ pub(super) struct Transferring<E> {
     pub(super) pump: Pump,
     /// The file is one that can be read and written in place.
     pub(super) quick: bool,
-    /// Octets to send, as far as they are known.
-    pub(super) size: Option<u64>,
     pub(super) connection: E,
     pub(super) path: VirtualPath,
     pub(super) direction: Direction,
@@ -319,11 +317,10 @@ impl<E> Jobs<E> {
             size: file.size,
             rate: Rate::new(transfer.rate, shared, now),
         };
-        let size = file.size;
         let pump = Pump::new(file.opened, options, &self.setup.settings);
         // To compress takes longer than to read or write what is in memory.
         let quick = file.quick && transfer.deflate.is_none();
-        Task::Transfer(Box::new(Transferring { pump, quick, size, connection, path: file.path, direction }))
+        Task::Transfer(Box::new(Transferring { pump, quick, connection, path: file.path, direction }))
     }
 
     /// Lets go of whatever the job holds, but for a file that is to be closed where blocking is fine. What still comes of the

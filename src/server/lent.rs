@@ -90,8 +90,8 @@ impl<E: Endpoint> Lent<E> {
             let step = pump.step(&connection, clock.now(), ready);
             progress.note(&pump);
             match step {
-                // Else whoever answers commands waits until the system takes the processor away from this thread. Beside 16
-                // downloads on two processors a NOOP takes 0.06 ms with this, and 1 to 2 without (benches/latency.py).
+                // Else whoever answers commands waits until the system takes the processor away from this thread: that is most of
+                // what a NOOP takes beside 16 downloads (benches/latency.py).
                 Step::Turn(_) if clock.now() < end => thread::yield_now(),
                 Step::Socket(interest) if clock.now() < end => {
                     // The engine is to wait then, and for something new.
