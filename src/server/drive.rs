@@ -588,8 +588,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     /// Takes what has come of [`Drive::wants`]; nothing, if it is only later.
-    pub(super) fn saw(&mut self, seen: Seen) {
-        let now = self.now();
+    pub(super) fn saw(&mut self, seen: Seen, now: Instant) {
         self.arrived = seen.awaited;
         self.seen = Seen { awaited: false, data: false, ..seen };
         self.looked = true;

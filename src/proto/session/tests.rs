@@ -170,6 +170,17 @@ fn the_current_directory_cannot_grow_without_end() {
 }
 
 #[test]
+fn fetching_outputs_makes_room_for_commands_that_wait() {
+    let mut talk = Talk::new(Config { report_dialogue: true, ..Config::default() });
+    talk.session.handle(talk.now, Input::Bytes("NOOP\r\n".repeat(50).as_bytes()));
+    let few = talk.session.outputs.len();
+    assert!((OUTPUTS..OUTPUTS + 8).contains(&few), "{few}");
+    // Nothing is sent meanwhile.
+    let outputs = core::iter::from_fn(|| talk.session.poll()).count();
+    assert_eq!(outputs, 2 * 50);
+}
+
+#[test]
 fn a_password_without_its_verb_is_told_to_nobody() {
     let mut talk = Talk::new(Config { report_dialogue: true, ..Config::default() });
     for line in ["hunter2", "PASShunter2", "pass\thunter2", "PAS hunter2", "PASS hunter2"] {
