@@ -63,7 +63,7 @@ mod interleavings {
         let check = move || {
             let alarms = Arc::new(Alarms::default());
             let counts = [(); 3].map(|()| Arc::new(Count(AtomicUsize::new(0))));
-            let key = |number: usize| (start + Duration::from_secs(number as u64), number);
+            let key = move |number: usize| (start + Duration::from_secs(number as u64), number);
             alarms.set(key(0), counts[0].clone().into());
             let setter = {
                 let (alarms, counts) = (alarms.clone(), counts.clone());
