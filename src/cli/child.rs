@@ -74,13 +74,12 @@ fn take<'b>(brief: &mut &'b [u8]) -> Option<&'b [u8]> {
 /// Serves the session, and ends.
 pub(super) fn run(child: Child) -> ExitCode {
     rename();
-    match serve(child) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("a session could not be served: {error}");
-            ExitCode::from(1)
-        }
+    let served = serve(child);
+    if let Err(error) = &served {
+        error!("a session could not be served: {error}");
     }
+    log::tell_lost();
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn serve(child: Child) -> io::Result<()> {
