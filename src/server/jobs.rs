@@ -74,7 +74,7 @@ pub(super) struct OpenFile {
     path: VirtualPath,
     /// Octets to send, as far as that was known when the file was opened.
     size: Option<u64>,
-    /// As its file system says.
+    /// It may be read, written and closed in place.
     quick: bool,
 }
 
@@ -625,7 +625,8 @@ fn open_file(files: &dyn FileSystem, id: JobId, open: Open) -> (Report, Kept) {
     } else {
         (path, None)
     };
-    (report, Kept::File(id, Box::new(OpenFile { opened, path, size, quick: files.is_quick() })))
+    let quick = files.is_quick() && opened.is_at_hand();
+    (report, Kept::File(id, Box::new(OpenFile { opened, path, size, quick })))
 }
 
 #[cfg(test)]

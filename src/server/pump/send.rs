@@ -135,6 +135,8 @@ impl Sender {
                 }
             }
             Source::Listing { lister, skip } => {
+                // It would grow octet by octet to twice as much. The last line may be longer than what is left.
+                self.chunk.reserve(LISTING + 1024);
                 if lister.fill(&mut self.chunk, LISTING)? {
                     self.sent = skipped(skip, self.chunk.len());
                 } else {
