@@ -102,7 +102,7 @@ class Folder:
 class Server:
     """A running server; `home` is what it serves."""
 
-    def __init__(self, name, command, folder, settings=()):
+    def __init__(self, name, command, folder, settings=(), user_settings=()):
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)[::-1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         self.name, self.home = name, folder.path / "home"
@@ -110,7 +110,7 @@ class Server:
         config.write_text(
             "\n".join(['listen = ["127.0.0.1:0"]', "max_cons = 0", *settings])
             + f'\n[log]\nlevel = "error"\n[[user]]\nname = "{USER}"\npassword = "{PASSWORD}"\n'
-            + f'home = "{self.home}"\nperm = "elradfmwMT"\n'
+            + "\n".join([f'home = "{self.home}"', 'perm = "elradfmwMT"', *user_settings])
         )
         # It holds a password.
         config.chmod(0o600)

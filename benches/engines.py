@@ -26,13 +26,15 @@ import time
 import common
 
 MIB = 1 << 20
-# Names, the settings that make them, and how many idle sessions are asked of them at most.
+# Names, the settings that make them, how many idle sessions are asked of them at most, and which share of the logins.
 ENGINES = {
-    "tokio, 1 thread": (['engine="tokio"', "workers=1"], None),
-    "tokio": (['engine="tokio"'], None),
-    "smol, 1 thread": (['engine="smol"', "workers=1"], None),
-    "smol": (['engine="smol"'], None),
-    "threads": (['engine="threads"'], None),
+    "tokio, 1 thread": (['engine="tokio"', "workers=1"], None, 1),
+    "tokio": (['engine="tokio"'], None, 1),
+    "smol, 1 thread": (['engine="smol"', "workers=1"], None, 1),
+    "smol": (['engine="smol"'], None, 1),
+    "threads": (['engine="threads"'], None, 1),
+    # Each session is a process: many of them tell no more than some do, and take minutes.
+    "processes": (['engine="processes"'], 500, 10),
 }
 # A session of these is a task: it may take so many KiB.
 TASKS, BOUND_KIB = ("tokio", "smol"), 4
@@ -156,7 +158,7 @@ def transfers(server, size, rounds):
     return best["RETR"], best["STOR"]
 
 
-def measure(server, arguments, most):
+def measure(server, arguments, most, share):
     figures = {"alone": latency(server, arguments.commands)}
     # What the first session brings in once is not counted per session.
     first = logged_in(server)
@@ -171,7 +173,7 @@ def measure(server, arguments, most):
     for session in (first, *sessions):
         session.close()
     time.sleep(2)
-    figures["logins"], figures["login_cpu"] = logins(server, arguments.logins, arguments.clients)
+    figures["logins"], figures["login_cpu"] = logins(server, arguments.logins // share, arguments.clients)
     figures["retr"], figures["stor"] = transfers(server, arguments.size * MIB, arguments.rounds)
     return figures
 
@@ -213,33 +215,33 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_arguments(parser)
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only this one (default: all)")
-    parser.add_argument("--sessions", type=int, default=10_000, help="idle sessions (default: 10000)")
+    parser.add_argument("--sessions", type=int, default=10_000, help="idle sessions (default: 10000; of processes 500 at most)")
     parser.add_argument("--commands", type=int, default=20_000, help="NOOPs (default: 20000)")
-    parser.add_argument("--logins", type=int, default=4000, help="logins in a round (default: 4000)")
+    parser.add_argument("--logins", type=int, default=4000, help="logins in a round (default: 4000; of processes a tenth)")
     parser.add_argument("--clients", type=int, default=4, help="clients who log in at once (default: 4)")
     parser.add_argument("--size", type=int, default=512, metavar="MIB", help="size of the file (default: 512)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfers, after one to warm up")
     arguments = parser.parse_args()
     peers = common.commands(arguments)
     binary = next(iter(peers.values()))
-    servers = [(name, binary, [*settings, *arguments.set], most) for name, (settings, most) in ENGINES.items()]
+    servers = [(name, binary, [*settings, *arguments.set], most, share) for name, (settings, most, share) in ENGINES.items()]
     if arguments.engine:
         servers = [server for server in servers if server[0] in arguments.engine]
     if not arguments.no_peer:
-        servers.append(("pyftpdlib", peers["pyftpdlib"], [], None))
+        servers.append(("pyftpdlib", peers["pyftpdlib"], [], None, 1))
     results = {}
     with common.Folder() as folder:
         with open(folder.path / "home/file", "wb") as file:
             for _ in range(arguments.size):
                 file.write(os.urandom(MIB))
-        for name, command, settings, most in servers:
+        for name, command, settings, most, share in servers:
             try:
                 server = common.Server(name, command, folder, settings)
             except RuntimeError as error:
                 print(f"{name}: skipped: {error}", file=sys.stderr)
                 continue
             try:
-                results[name] = measure(server, arguments, most)
+                results[name] = measure(server, arguments, most, share)
             finally:
                 server.stop()
     print(common.command_line())

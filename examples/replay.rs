@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Put your own authorizer in the place of this table, and your dialogues say what your users can do. The ones in `tests/transcripts`
-//! are fitted to other files than these, so that some of them fail here, and show what a mismatch looks like.
+//! are fitted to other files than these, so that some of them fail here on purpose, and show what a mismatch looks like.
 #![allow(clippy::std_instead_of_core, clippy::std_instead_of_alloc, reason = "a program has std")]
 
 use std::{env, error::Error, fs, process::ExitCode, sync::Arc};
@@ -47,6 +47,10 @@ fn main() -> ExitCode {
         eprintln!("usage: replay TRANSCRIPT...");
         return ExitCode::from(2);
     }
+    println!(
+        "The users and files are those of this example. Transcripts that expect others fail, as many of tests/transcripts do: \
+         that shows what a mismatch looks like, and is no fault."
+    );
     let mut failed = 0;
     for path in &paths {
         match play(path) {

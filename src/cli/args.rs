@@ -15,8 +15,8 @@ Signals:
   SIGHUP           read the configuration file again, and drop nobody
 
 Sockets of systemd:
-  Listeners of a socket unit (Accept=no) take the place of those that the configuration names. With Type=notify systemd is told
-  when it listens.
+  Listeners of socket units (Accept=no) take the place of those that the configuration names. With FileDescriptorName=ftps in the
+  unit TLS begins at once (implicit TLS). With Type=notify systemd is told when the server listens.
 
 Exit codes:
   0  stopped as asked

@@ -39,12 +39,17 @@ use wharf::{
 /// What a child is to know.
 pub(super) fn brief(options: &Options, tls: Option<&Opened>) -> Vec<u8> {
     let mut out = Vec::new();
-    put(&mut out, show::settings(options).as_bytes());
+    // Each child reads it: forty keys that say nothing would cost it ten pages.
+    put(&mut out, show::changed_settings(options).as_bytes());
     put(&mut out, options.log.transfers.as_ref().map_or(b"", |transfers| transfers.path.as_os_str().as_bytes()));
     let material = tls.map(|tls| &tls.material);
-    put(&mut out, material.map_or(b"", |material| material.certificate.text()));
-    put(&mut out, material.map_or(b"", |material| material.key.text()));
     put(&mut out, material.and_then(|material| material.client_ca.as_ref()).map_or(b"", Pem::text));
+    for (certificate, key) in material.into_iter().flat_map(|material| &material.certificates) {
+        put(&mut out, certificate.text());
+        put(&mut out, key.text());
+    }
+    // That is all of them.
+    put(&mut out, b"");
     for user in &options.users {
         put(&mut out, user.name.as_bytes());
         put(&mut out, &[u8::from(user.password.is_hashed())]);
@@ -69,13 +74,12 @@ fn take<'b>(brief: &mut &'b [u8]) -> Option<&'b [u8]> {
 /// Serves the session, and ends.
 pub(super) fn run(child: Child) -> ExitCode {
     rename();
-    match serve(child) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("a session could not be served: {error}");
-            ExitCode::from(1)
-        }
+    let served = serve(child);
+    if let Err(error) = &served {
+        error!("a session could not be served: {error}");
     }
+    log::tell_lost();
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn serve(child: Child) -> io::Result<()> {
@@ -119,10 +123,12 @@ impl Users {
         let mut rest = &brief[..];
         let options = read(take(&mut rest)?, Options::default())?;
         let transfers = take(&mut rest).filter(|path| !path.is_empty()).map(|path| TransferLog::here(path_of(path)));
-        let (certificate, key, client_ca) = (take(&mut rest)?, take(&mut rest)?, take(&mut rest)?);
-        let pem = |text: &[u8]| (!text.is_empty()).then(|| Pem::from(text));
-        let tls = pem(certificate).zip(pem(key));
-        let tls = tls.map(|(certificate, key)| Material { certificate, key, client_ca: pem(client_ca) });
+        let client_ca = Some(take(&mut rest)?).filter(|text| !text.is_empty()).map(Pem::from);
+        let mut certificates = Vec::new();
+        while let certificate @ [_, ..] = take(&mut rest)? {
+            certificates.push((Pem::from(certificate), Pem::from(take(&mut rest)?)));
+        }
+        let tls = (!certificates.is_empty()).then_some(Material { certificates, client_ca });
         Some(Self { options, transfers, tls, brief: brief.clone(), at: brief.len() - rest.len() })
     }
 
@@ -187,5 +193,31 @@ impl Authorizer for Users {
             Denied::default()
         })?;
         Ok(account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Options {
+        read(text.as_bytes(), Options::default()).unwrap()
+    }
+
+    #[test]
+    fn children_go_by_all_settings_and_are_told_of_those_that_were_changed() {
+        let user = "[[user]]\nname = \"a\"\npassword = \"1\"\nhome = \"/\"\nperm = \"elr\"\nread_limit = 7\n";
+        let keys = "banner = \"[a]\"\ntimeout = 7\nmax_cons = 0\nuse_gmt_times = false\numask = \"077\"\nhosts = [\"a.b\"]\n";
+        let sections = "[log]\nlevel = \"debug\"\n[tls]\npermit_ccc = true\nmin_version = \"1.3\"\n";
+        for (text, is_default) in [(format!("{keys}{sections}{user}"), false), (user.into(), true)] {
+            let options = document(&text);
+            let changed = show::changed_settings(&options);
+            assert_eq!(changed.lines().all(|line| line.is_empty() || line.starts_with('[')), is_default, "{changed}");
+            let users = Users::read(&brief(&options, None).into()).unwrap();
+            assert_eq!(show::settings(&users.options), show::settings(&options));
+            assert_eq!(users.options.config.report_dialogue, options.config.report_dialogue);
+            let entry = users.entries().next().unwrap();
+            assert_eq!(show::user(&users.user(entry).unwrap(), &options), show::user(&options.users[0], &options));
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     options::{EncodingOptions, LogFormat, Options, RunAs, Sandbox, TransferOptions, UserOptions},
     problem::{Problem, did_you_mean},
     support::{Engine, Missing},
-    tls::FileOption,
+    tls::{CertificateOption, FileOption},
 };
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use encoding_rs::Encoding;
@@ -281,8 +281,8 @@ fn read_log(mut section: Section<'_>, options: &mut Options) -> Result<(), Probl
 
 fn read_tls(mut section: Section<'_>, options: &mut Options) -> Result<(), Problem> {
     let Options { config, tls, .. } = options;
-    for (key, file) in [("certfile", &mut tls.certfile), ("keyfile", &mut tls.keyfile), ("client_ca", &mut tls.client_ca)] {
-        set(&mut section, key, file, |item| Ok(Some(FileOption { path: item.path()?, place: item.place() })))?;
+    for (key, target) in [("certfile", &mut tls.certfile), ("keyfile", &mut tls.keyfile), ("client_ca", &mut tls.client_ca)] {
+        set(&mut section, key, target, |item| file(item).map(Some))?;
     }
     for (key, policy) in [
         ("tls_control_required", &mut config.tls.control_required),
@@ -305,7 +305,28 @@ fn read_tls(mut section: Section<'_>, options: &mut Options) -> Result<(), Probl
     set(&mut section, "min_version", &mut tls.min_version, |item| {
         item.choice(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])
     })?;
+    if let Some(others) = section.take("certificate") {
+        for other in others.array("a section [[tls.certificate]], with two brackets, for each certificate")? {
+            tls.certificates.push(read_certificate(other.table("a section [[tls.certificate]]")?)?);
+        }
+    }
     section.finish()
+}
+
+fn file(item: &Item<'_>) -> Result<FileOption, Problem> {
+    Ok(FileOption { path: item.path()?, place: item.place() })
+}
+
+fn read_certificate(mut section: Section<'_>) -> Result<CertificateOption, Problem> {
+    let Some(certfile) = section.take("certfile") else {
+        return Err(section.problem("certfile is missing: add certfile = \"...\", the certificate"));
+    };
+    let other = CertificateOption {
+        certfile: file(&certfile)?,
+        keyfile: section.take("keyfile").map(|keyfile| file(&keyfile)).transpose()?,
+    };
+    section.finish()?;
+    Ok(other)
 }
 
 fn read_user(mut section: Section<'_>, options: &mut Options) -> Result<UserOptions, Problem> {
@@ -490,6 +511,7 @@ mod tests {
                 let text = match *section {
                     "" => format!("{key} = {value}"),
                     "user" => format!("[[user]]\n{}{key} = {value}", if *key == "name" { "" } else { "name = \"x\"\n" }),
+                    "certificate" => format!("[[tls.certificate]]\n{key} = {value}"),
                     "override_perm" => format!("[anonymous]\nhome = \".\"\noverride_perm = [ {{ {key} = {value} }} ]"),
                     section => format!("[{section}]\n{key} = {value}"),
                 };

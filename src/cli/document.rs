@@ -144,7 +144,9 @@ impl<'d> Section<'d> {
         // What is known elsewhere was put into the wrong place.
         let folded = key.to_lowercase().replace('-', "_");
         let sections = self.known.sections;
-        let elsewhere = |section: &str, keys: &[&str]| section != "override_perm" && keys.contains(&folded.as_str());
+        // They are sections of sections.
+        let inner = |section: &str| matches!(section, "override_perm" | "certificate");
+        let elsewhere = |section: &str, keys: &[&str]| !inner(section) && keys.contains(&folded.as_str());
         let elsewhere: Vec<_> = sections.iter().filter(|(section, keys)| elsewhere(section, keys)).collect();
         let place = match elsewhere[..] {
             _ if self.keys().contains(&folded.as_str()) => None,
@@ -178,7 +180,11 @@ impl<'d> Section<'d> {
 }
 
 fn header(section: &str) -> String {
-    if section == "user" { "[[user]]".into() } else { format!("[{section}]") }
+    match section {
+        "user" => "[[user]]".into(),
+        "certificate" => "[[tls.certificate]]".into(),
+        _ => format!("[{section}]"),
+    }
 }
 
 /// A value, and where it stands.

@@ -5,6 +5,7 @@ use super::{
     log,
     options::Options,
     privileges::Account,
+    problem::Problem,
     process::survive_large_files,
     sandbox::Prepared,
     serve::{assume, describe},
@@ -17,7 +18,7 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
 };
 use std::{
-    io,
+    env, io,
     net::{TcpListener, TcpStream},
     os::fd::AsFd,
     sync::Arc,
@@ -28,10 +29,40 @@ use wharf::server::{
     auth::table::{User, UserTable},
 };
 
-/// The listeners of a socket unit (`LISTEN_FDS`, sd_listen_fds(3)); none, if the daemon was not started for one.
-pub(super) fn listeners() -> Result<Vec<TcpListener>, BindError> {
+/// What a socket unit calls listeners where TLS begins with the first octet (`FileDescriptorName=`).
+const IMPLICIT: &str = "ftps";
+
+/// The listeners of socket units.
+#[derive(Default)]
+pub(super) struct Listeners {
+    pub(super) explicit: Vec<TcpListener>,
+    /// Those with implicit TLS.
+    pub(super) implicit: Vec<TcpListener>,
+}
+
+impl Listeners {
+    pub(super) fn is_empty(&self) -> bool {
+        self.explicit.is_empty() && self.implicit.is_empty()
+    }
+
+    /// Without a certificate there can be no implicit TLS.
+    pub(super) fn check(&self, tls: Option<&Opened>) -> Result<(), Problem> {
+        if tls.is_some() || self.implicit.is_empty() {
+            return Ok(());
+        }
+        let message =
+            format!("a socket called {IMPLICIT} needs a certificate: name one by certfile in [tls], or start with --tls");
+        Err(Problem::new("LISTEN_FDNAMES", message))
+    }
+}
+
+/// The listeners of socket units (`LISTEN_FDS`, sd_listen_fds(3)); none, if the daemon was not started for one.
+pub(super) fn listeners() -> Result<Listeners, BindError> {
     let mut descriptors = ListenFd::from_env();
-    let mut listeners = Vec::new();
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    // Whoever gives no names leaves the variable out.
+    let mut names = names.split(':');
+    let mut listeners = Listeners::default();
     for index in 0..descriptors.len() {
         let listener = descriptors.take_tcp_listener(index).map_err(BindError::Listener)?;
         // No process of a session is to have it.
@@ -40,7 +71,8 @@ pub(super) fn listeners() -> Result<Vec<TcpListener>, BindError> {
             .try_for_each(|listener| fcntl_setfd(listener, FdFlags::CLOEXEC))
             .map_err(io::Error::from)
             .map_err(BindError::System)?;
-        listeners.extend(listener);
+        let kind = if names.next() == Some(IMPLICIT) { &mut listeners.implicit } else { &mut listeners.explicit };
+        kind.extend(listener);
     }
     Ok(listeners)
 }

@@ -72,8 +72,10 @@ pub(super) const SECTIONS: &Sections = &[
             "client_ca",
             "client_cert_required",
             "min_version",
+            "certificate",
         ],
     ),
+    ("certificate", &["certfile", "keyfile"]),
     (
         "user",
         &[
@@ -182,8 +184,9 @@ mod tests {
         for line in include_str!("../../examples/wharf.toml").lines() {
             let line = line.trim_start_matches(['#', ' ']);
             if let Some(header) = header(line) {
-                section = header;
-                found.push(("", header));
+                let (parent, name) = header.rsplit_once('.').unwrap_or(("", header));
+                section = name;
+                found.push((parent, name));
             } else if line.contains("{ path = ") {
                 let parts = line.split(['{', ',']).filter_map(|part| part.split_once(" = "));
                 found.extend(parts.map(|(key, _)| ("override_perm", key.trim())));

@@ -4,9 +4,16 @@ use super::{
     local_time::LocalTime,
     options::{LogFormat, LogOptions},
 };
-use core::{fmt, net::SocketAddr};
+use core::{
+    fmt,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    os::fd::AsFd,
+};
 use tracing::{
     Level, Subscriber, debug,
     field::{Field, Visit},
@@ -37,7 +44,40 @@ pub(super) fn init(options: &LogOptions) -> Background {
 
 /// The same in the process of one session, which has no thread for it: it waits a moment, if need be.
 pub(super) fn init_here(options: &LogOptions) {
-    subscribe(options, Lines::Here);
+    subscribe(options, Lines::Here(lost()));
+}
+
+/// Says how many lines of this process were lost, if there were any and that can be said now.
+pub(super) fn tell_lost() {
+    lost().tell();
+}
+
+/// The lines that were lost in the process of a session.
+fn lost() -> &'static Lost {
+    static LOST: Lost = Lost(AtomicU64::new(0));
+    &LOST
+}
+
+/// Lines that were lost, and not told of yet.
+struct Lost(AtomicU64);
+
+impl Lost {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn tell(&self) {
+        let lost = self.0.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return;
+        }
+        // It comes back here, as a line.
+        warn!("{lost} lines of the {} were lost", StandardError::NAME);
+        if self.0.swap(0, Ordering::Relaxed) > 0 {
+            // Which was lost as well, and is not to be counted as one of those.
+            self.0.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
 }
 
 fn subscribe(options: &LogOptions, lines: Lines) {
@@ -73,18 +113,18 @@ const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 #[derive(Clone)]
 enum Lines {
     Behind(Background),
-    Here,
+    Here(&'static Lost),
 }
 
 impl io::Write for Lines {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         match self {
             Self::Behind(background) => background.write(octets),
-            Self::Here => {
-                let stderr = rustix::stdio::stderr();
-                // A pipe that is ready takes 4096 octets at least, which is more than most lines, and does not cut them.
-                if poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE)).is_ok_and(|ready| ready > 0) {
-                    let _ = rustix::io::write(stderr, octets);
+            Self::Here(lost) => {
+                if write_soon(rustix::stdio::stderr(), octets) {
+                    lost.tell();
+                } else {
+                    lost.count();
                 }
             }
         }
@@ -94,6 +134,13 @@ impl io::Write for Lines {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Writes a line if it can be written within a moment.
+fn write_soon(file: impl AsFd, line: &[u8]) -> bool {
+    // A pipe that is ready takes 4096 octets at least, which is more than most lines, and does not cut them.
+    let is_ready = poll(&mut [PollFd::new(&file, PollFlags::OUT)], Some(&PATIENCE)).is_ok_and(|ready| ready > 0);
+    is_ready && rustix::io::write(&file, line).is_ok_and(|written| written == line.len())
 }
 
 /// Logs what happened in a session, as pyftpdlib does. Whatever comes from the client is escaped.

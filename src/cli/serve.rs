@@ -3,7 +3,9 @@ use super::{
     Failure,
     args::Args,
     background::Background,
-    child, inherited, log,
+    child,
+    inherited::{self, Listeners},
+    log,
     options::{LogOptions, Options, Sandbox},
     privileges::{self, Account},
     problem::Problem,
@@ -93,15 +95,17 @@ impl Start {
 
         let table = Arc::new(UserTable::new());
         table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
-        let server =
-            bind(&options, &table, tls.as_ref(), transfers.as_ref()).map_err(|error| Failure::Running(error.to_string()))?;
+        let cannot_bind = |error: BindError| Failure::Running(error.to_string());
+        let inherited = inherited::listeners().map_err(cannot_bind)?;
+        inherited.check(tls.as_ref())?;
+        let (server, explicit) = bind(&options, inherited, &table, tls.as_ref(), transfers.as_ref()).map_err(cannot_bind)?;
 
         // All is bound and opened: less will do from here on. No thread was started before, since it would be left out.
         assume(account.as_ref(), &options)?;
         let confined = sandbox.enter()?;
         log.start().map_err(cannot_start)?;
         transfers.as_ref().map_or(Ok(()), TransferLog::start).map_err(cannot_start)?;
-        announce(&options, server.addresses(), tls.as_ref());
+        announce(&options, server.addresses().split_at(explicit), tls.as_ref());
         inherited::tell_ready();
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
@@ -157,30 +161,36 @@ pub(super) fn describe(
     Server::builder().config(config).settings(settings).authorizer(users).on_event(hook)
 }
 
-/// Binds all addresses, or all but those that may be missing.
+/// Binds all addresses, or all but those that may be missing. Also says how many are for explicit TLS: they come first.
 fn bind(
     options: &Options,
+    mut inherited: Listeners,
     table: &Arc<UserTable>,
     tls: Option<&Opened>,
     transfers: Option<&TransferLog>,
-) -> Result<Server, BindError> {
+) -> Result<(Server, usize), BindError> {
     let mut settings = options.settings.clone();
     if settings.workers == 0 {
         // Within the sandbox it could not be found out how much of the processor this process may have.
         settings.workers = thread::available_parallelism().map_or(1, NonZero::get);
     }
-    let mut inherited = inherited::listeners()?;
     let mut build = |without: Option<SocketAddr>| {
         let refusals = Refusals::default();
         let builder = describe(options.config.clone(), settings.clone(), table.clone(), transfers.cloned())
             .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
         let builder = tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings.clone()));
         if !inherited.is_empty() {
-            return inherited.drain(..).fold(builder, Builder::listener).build();
+            let explicit = inherited.explicit.len();
+            let builder = inherited.explicit.drain(..).fold(builder, Builder::listener);
+            let builder = inherited.implicit.drain(..).fold(builder, Builder::listener_ftps);
+            return Ok((builder.build()?, explicit));
         }
         let present = |address: &&SocketAddr| without.is_none() || !options.is_optional(**address);
+        let explicit = options.listen.iter().filter(present).count();
         let builder = options.listen.iter().filter(present).fold(builder, |builder, address| builder.bind(*address));
-        options.listen_ftps.iter().filter(present).fold(builder, |builder, address| builder.bind_ftps(*address)).build()
+        let implicit = options.listen_ftps.iter().filter(present);
+        let builder = implicit.fold(builder, |builder, address| builder.bind_ftps(*address));
+        Ok((builder.build()?, explicit))
     };
     match build(None) {
         Err(BindError::Address { address, source }) if options.is_optional(address) => {
@@ -192,16 +202,10 @@ fn bind(
 }
 
 /// Says on standard output that the server listens, and in the log how it will behave.
-fn announce(options: &Options, addresses: &[SocketAddr], tls: Option<&Opened>) {
-    let mut lines = String::new();
-    let explicit = options.listen.iter().filter(|address| !options.is_optional(**address)).count();
-    let implicit = options.listen_ftps.iter().filter(|address| !options.is_optional(**address)).count();
-    // Of those that may be missing all are, or none.
-    let explicit = if addresses.len() == explicit + implicit { explicit } else { options.listen.len() };
-    for (index, address) in addresses.iter().enumerate() {
-        let kind = if index < explicit { "" } else { " (implicit TLS)" };
-        lines.push_str(&format!("listening on {address}{kind}\n"));
-    }
+fn announce(options: &Options, (explicit, implicit): (&[SocketAddr], &[SocketAddr]), tls: Option<&Opened>) {
+    let explicit = explicit.iter().map(SocketAddr::to_string);
+    let addresses: Vec<_> = explicit.chain(implicit.iter().map(|address| format!("{address} (implicit TLS)"))).collect();
+    let lines: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
     let mut out = io::stdout();
     // Whoever closed it does not want to know.
     let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());

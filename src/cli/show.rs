@@ -1,6 +1,7 @@
 //! The effective configuration as TOML, for `--check`.
 use super::options::{LogFormat, Options, Sandbox, UserOptions};
 use core::{fmt, fmt::Write as _, time::Duration};
+use std::collections::BTreeSet;
 use wharf::server::{TlsVersion, fs::Symlinks};
 
 /// All keys that count in this build, with the values that they have; reading it again gives the same. Passwords are not in it:
@@ -16,6 +17,26 @@ pub(super) fn settings(options: &Options) -> String {
     // Writing to a string cannot fail.
     let _ = top(&mut out, options).and_then(|()| log(&mut out, options)).and_then(|()| tls(&mut out, options));
     out
+}
+
+/// Those of them that are not as they are by default.
+pub(super) fn changed_settings(options: &Options) -> String {
+    let usual = settings(&Options::default());
+    let usual: BTreeSet<_> = by_section(&usual).collect();
+    let own = settings(options);
+    let changed = by_section(&own).filter(|(section, line)| section == line || !usual.contains(&(*section, *line)));
+    changed.flat_map(|(_, line)| [line, "\n"]).collect()
+}
+
+/// Each line with that of its section.
+fn by_section(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut section = "";
+    text.lines().map(move |line| {
+        if line.starts_with('[') {
+            section = line;
+        }
+        (section, line)
+    })
 }
 
 /// Those of one user.
@@ -143,7 +164,14 @@ fn tls(out: &mut String, options: &Options) -> fmt::Result {
         TlsVersion::V1_2 => "1.2",
         TlsVersion::V1_3 => "1.3",
     };
-    writeln!(out, "min_version = \"{version}\"")
+    writeln!(out, "min_version = \"{version}\"")?;
+    for other in &tls.certificates {
+        writeln!(out, "\n[[tls.certificate]]\ncertfile = {}", quoted(&other.certfile.path.to_string_lossy()))?;
+        if let Some(keyfile) = &other.keyfile {
+            writeln!(out, "keyfile = {}", quoted(&keyfile.path.to_string_lossy()))?;
+        }
+    }
+    Ok(())
 }
 
 fn section(out: &mut String, user: &UserOptions, options: &Options) -> fmt::Result {

@@ -12,6 +12,8 @@ pub(super) struct TlsOptions {
     pub(super) wanted: bool,
     pub(super) certfile: Option<FileOption>,
     pub(super) keyfile: Option<FileOption>,
+    /// Further ones, for other names.
+    pub(super) certificates: Vec<CertificateOption>,
     pub(super) client_ca: Option<FileOption>,
     pub(super) client_cert_required: bool,
     pub(super) session_reuse_required: bool,
@@ -19,6 +21,13 @@ pub(super) struct TlsOptions {
     pub(super) min_version: TlsVersion,
     /// What needs TLS, if something does.
     pub(super) needed_by: Option<String>,
+}
+
+/// A certificate, and its key, if that is in a file of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CertificateOption {
+    pub(super) certfile: FileOption,
+    pub(super) keyfile: Option<FileOption>,
 }
 
 /// A file, and what named it.
@@ -34,6 +43,7 @@ impl Default for TlsOptions {
             wanted: false,
             certfile: None,
             keyfile: None,
+            certificates: Vec::new(),
             client_ca: None,
             client_cert_required: false,
             session_reuse_required: false,
@@ -47,12 +57,14 @@ impl Default for TlsOptions {
 impl TlsOptions {
     /// The files that it names.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.certfile, &self.keyfile, &self.client_ca].into_iter().flatten().map(|file| &file.path)
+        let others = self.certificates.iter().flat_map(|other| [Some(&other.certfile), other.keyfile.as_ref()]);
+        let first = [&self.certfile, &self.keyfile, &self.client_ca].map(Option::as_ref);
+        first.into_iter().chain(others).flatten().map(|file| &file.path)
     }
 
     /// Whether a certificate is made for this run.
     pub(super) fn is_self_signed(&self) -> bool {
-        self.wanted && self.certfile.is_none()
+        self.wanted && self.certfile.is_none() && self.certificates.is_empty()
     }
 }
 
@@ -69,8 +81,8 @@ pub(super) struct Opened {
 /// Certificates and keys as they were read, or made.
 #[derive(Clone)]
 pub(super) struct Material {
-    pub(super) certificate: Pem,
-    pub(super) key: Pem,
+    /// With their keys: one at least.
+    pub(super) certificates: Vec<(Pem, Pem)>,
     pub(super) client_ca: Option<Pem>,
 }
 
@@ -78,24 +90,18 @@ pub(super) struct Material {
 /// this run, stays.
 pub(super) fn open(options: &Options, before: Option<&Opened>) -> Result<Option<Opened>, Problem> {
     let tls = &options.tls;
-    let (place, certificate, key, fingerprint) = match (&tls.certfile, &tls.keyfile) {
-        (Some(FileOption { path, place }), keyfile) => {
-            let certificate = read(place, path)?;
-            let key = keyfile.as_ref().map_or_else(|| Ok(certificate.clone()), |file| read(place, &file.path))?;
-            (place.as_str(), certificate, key, None)
-        }
-        (None, Some(keyfile)) => {
-            let place = keyfile.place.clone();
-            return Err(Problem::new(place, "this is the key of no certificate: name that by certfile as well"));
-        }
-        (None, None) if tls.wanted => {
-            let made = before.and_then(|Opened { material, fingerprint, .. }| {
-                Some((material.certificate.clone(), material.key.clone(), fingerprint.clone()?))
-            });
-            let (certificate, key, fingerprint) = made.map_or_else(make, Ok)?;
-            ("--tls", certificate, key, Some(fingerprint))
-        }
-        (None, None) => {
+    if let (None, Some(keyfile)) = (&tls.certfile, &tls.keyfile) {
+        return Err(Problem::new(&keyfile.place, "this is the key of no certificate: name that by certfile as well"));
+    }
+    let first = tls.certfile.iter().map(|certfile| (certfile, tls.keyfile.as_ref()));
+    let others = tls.certificates.iter().map(|other| (&other.certfile, other.keyfile.as_ref()));
+    // What is wrong with a certificate is told before.
+    let place = tls.client_ca.as_ref().map_or("--tls", |file| &file.place);
+    let mut fingerprint = None;
+    let mut certificates =
+        first.chain(others).map(|(certfile, keyfile)| read_pair(certfile, keyfile)).collect::<Result<Vec<_>, _>>()?;
+    if certificates.is_empty() {
+        if !tls.wanted {
             return match &tls.needed_by {
                 Some(place) => {
                     Err(Problem::new(place, "this needs a certificate: name one by certfile in [tls], or start with --tls"))
@@ -103,11 +109,27 @@ pub(super) fn open(options: &Options, before: Option<&Opened>) -> Result<Option<
                 None => Ok(None),
             };
         }
-    };
+        let made = before.and_then(|Opened { material, fingerprint, .. }| {
+            Some((material.certificates.first()?.clone(), fingerprint.clone()?))
+        });
+        let (pair, known_by) = made.map_or_else(make, Ok)?;
+        certificates.push(pair);
+        fingerprint = Some(known_by);
+    }
     let client_ca = tls.client_ca.as_ref().map(|file| read(place, &file.path)).transpose()?;
-    let material = Material { certificate, key, client_ca };
+    let material = Material { certificates, client_ca };
     let settings = material.settings(tls).map_err(|error| Problem::new(place, error.to_string()))?;
     Ok(Some(Opened { settings, material, fingerprint }))
+}
+
+/// A certificate and its key, which belong together.
+fn read_pair(certfile: &FileOption, keyfile: Option<&FileOption>) -> Result<(Pem, Pem), Problem> {
+    let place = &certfile.place;
+    let certificate = read(place, &certfile.path)?;
+    let key = keyfile.map_or_else(|| Ok(certificate.clone()), |file| read(&file.place, &file.path))?;
+    let alone = TlsSettings::builder().certificate_pem(certificate.clone(), key.clone());
+    alone.build().map_err(|error| Problem::new(place, error.to_string()))?;
+    Ok((certificate, key))
 }
 
 fn read(place: &str, path: &Path) -> Result<Pem, Problem> {
@@ -118,7 +140,9 @@ impl Material {
     /// What the options say about these.
     pub(super) fn settings(&self, tls: &TlsOptions) -> Result<TlsSettings, TlsError> {
         let certificates = if tls.client_cert_required { ClientCertificates::Required } else { ClientCertificates::Optional };
-        let builder = TlsSettings::builder().certificate_pem(self.certificate.clone(), self.key.clone());
+        let pairs = self.certificates.iter().cloned();
+        let builder =
+            pairs.fold(TlsSettings::builder(), |builder, (certificate, key)| builder.certificate_pem(certificate, key));
         let builder = self.client_ca.iter().fold(builder, |builder, pem| builder.client_ca_pem(pem.clone(), certificates));
         let built = builder.min_version(tls.min_version).build()?;
         Ok(built.with_session_reuse_required(tls.session_reuse_required).with_strict_close(tls.strict_close))
@@ -135,9 +159,9 @@ pub(super) fn announce(tls: &Opened, before: Option<&Opened>) {
 }
 
 /// A certificate, its key, and what it can be known by.
-fn make() -> Result<(Pem, Pem, String), Problem> {
+fn make() -> Result<((Pem, Pem), String), Problem> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
         .map_err(|error| Problem::new("--tls", format!("cannot make a certificate: {error}; name one by --certfile")))?;
     let digest: Vec<_> = Sha256::digest(made.cert.der()).iter().map(|octet| format!("{octet:02X}")).collect();
-    Ok((made.cert.pem().into(), made.signing_key.serialize_pem().into(), digest.join(":")))
+    Ok(((made.cert.pem().into(), made.signing_key.serialize_pem().into()), digest.join(":")))
 }

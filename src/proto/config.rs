@@ -81,7 +81,7 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// What TLS may and must do. It counts only where the connection says that TLS can be had at all.
+/// What TLS may and must do. What must be under TLS is refused also where there is none to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsPolicy {

@@ -47,6 +47,11 @@ struct Text<'a> {
 
 impl Write for Text<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_plain = !text.bytes().any(|octet| matches!(octet, b'\n' | b'\r' | 0));
+        if is_plain && self.end.saturating_sub(self.output.len()) >= text.len() {
+            self.output.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
         for (index, octet) in text.bytes().enumerate() {
             // Between characters: a half of one would be no UTF-8.
             if self.output.len() >= self.end && text.is_char_boundary(index) {

@@ -248,7 +248,7 @@ impl<E: Endpoint> Arrival<E> {
             Ok(origin) => origin,
             Err(_) => None,
         };
-        let Self { control, own, proxy, implicit_tls, mut slot, .. } = self;
+        let Self { mut control, own, proxy, implicit_tls, mut slot, .. } = self;
         let (local, peer) = match origin {
             None => return Err(refuse(shared, &control, proxy, implicit_tls, Refusal::ProxyHeader)),
             Some(Origin::Proxy) => (own, proxy),
@@ -257,6 +257,11 @@ impl<E: Endpoint> Arrival<E> {
         permit(shared, &control, local, peer, implicit_tls)?;
         slot.identify(peer.ip(), &setup.settings, now)
             .map_err(|refusal| refuse(shared, &control, peer, implicit_tls, refusal))?;
+        // It may have been waited for here, and is now another thread's.
+        control.unwatch().map_err(|_| {
+            shared.tell_refusal(peer, Refusal::Resources);
+            Refusal::Resources
+        })?;
         Ok(Admitted::Guest(Guest { control, ends: Ends { local, peer, own, implicit_tls }, setup, slot, implicit_tls }))
     }
 
@@ -315,5 +320,64 @@ impl Reserve {
             refuse(shared, &control, peer, listening.implicit_tls, Refusal::Resources);
         }
         *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::handle::Handle, *};
+    use crate::proto::config::Config;
+    use core::cell::Cell;
+    use std::{io::Write, net::TcpListener, os::fd::BorrowedFd};
+
+    /// A socket that its engine watches from when it was first found not ready on.
+    struct Watched(OwnedFd, Cell<bool>);
+
+    impl From<OwnedFd> for Watched {
+        fn from(socket: OwnedFd) -> Self {
+            Self(socket, Cell::new(false))
+        }
+    }
+
+    impl AsFd for Watched {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+
+    impl Endpoint for Watched {
+        fn attempt<T>(&self, _: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T {
+            let (made, blocked) = calls(self.as_fd());
+            self.1.set(self.1.get() || blocked);
+            made
+        }
+
+        fn unwatch(&mut self) -> io::Result<()> {
+            self.1.set(false);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_identified_a_connection_does_not_watch_it_any_longer() {
+        let shared = Shared::without_listener();
+        let setup = shared.setup();
+        let mut settings = setup.settings.clone();
+        settings.proxy_protocol_from = alloc::vec!["127.0.0.0/8".parse().unwrap()];
+        Handle(shared.clone()).reload(Config::clone(&setup.config), settings, setup.authorizer.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let connection = listener.accept().unwrap().0;
+        let Ok(Admitted::Arrival(mut arrival)) = adopt::<Watched>(&shared, connection) else { panic!("nothing was said") };
+        assert!(arrival.socket_mut().1.get());
+        client.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 21\r\n").unwrap();
+        let guest = loop {
+            match arrival.identify(&shared) {
+                Ok(Admitted::Guest(guest)) => break guest,
+                Ok(Admitted::Arrival(same)) => arrival = same,
+                Err(refusal) => panic!("{refusal}"),
+            }
+        };
+        assert!(!guest.control.1.get());
     }
 }

@@ -237,7 +237,8 @@ impl Builder {
     /// The handler may block and take its time; meanwhile the session waits, and no timer runs but
     /// [`Config::login_timeout`](crate::proto::config::Config::login_timeout) before the login. It is called in the pool of threads
     /// of a runtime, or in a thread of its own beside that of the session. The session may end before: see
-    /// [`Request::is_cancelled`]. A panic in it ends that session alone.
+    /// [`Request::is_cancelled`]. So many may be carried out at a time: [`Settings::max_running_verbs`]. A panic in it ends that
+    /// session alone.
     ///
     /// ```
     /// use wharf::{proto::custom::{Access, Answer, Argument, CustomVerb}, server::Server};

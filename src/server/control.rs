@@ -44,8 +44,6 @@ struct Wrapping {
 struct Tls {
     codec: Codec,
     stage: Stage,
-    /// Where records end: what comes behind the last one is clear text.
-    records: Records,
     /// Octets of replies that are sealed, and not on the wire yet.
     sealed: usize,
     binding: Arc<Binding>,
@@ -223,16 +221,23 @@ impl<E: Endpoint> Control<E> {
     ///
     /// Whatever is on its way to here counts as TLS from now on: a command that was sent in clear behind AUTH breaks the handshake.
     pub(super) fn start_tls(&mut self, binding: &Arc<Binding>) -> bool {
+        // A client that has closed its half has no part in a handshake.
+        if self.ended {
+            return false;
+        }
         let Ok(codec) = binding.control() else { return false };
-        let (records, binding) = (Records::default(), binding.clone());
-        let tls = Some(Tls { codec, stage: Stage::Handshake, records, sealed: 0, binding });
+        let tls = Some(Tls { codec, stage: Stage::Handshake, sealed: 0, binding: binding.clone() });
         self.wrapping = Some(Box::new(Wrapping { tls, rest: Vec::new() }));
         true
     }
 
-    /// Ends TLS: says so, and waits until the peer has said it. `false`: that cannot be.
+    /// Ends TLS: says so, and waits until the peer has said it, or goes on in clear text. `false`: that cannot be.
     pub(super) fn stop_tls(&mut self) -> bool {
+        let ended = self.ended;
         let Some(tls) = self.tls_mut() else { return false };
+        if ended && !tls.codec.peer_has_closed() {
+            return false;
+        }
         tls.codec.close();
         tls.stage = Stage::Unwrapping;
         true
@@ -245,8 +250,8 @@ impl<E: Endpoint> Control<E> {
         match tls.stage {
             Stage::Handshake => false,
             Stage::Open => session.capacity() > 0 && (tls.codec.has_plain() || !rest.is_empty()),
-            Stage::Unwrapping if tls.codec.peer_has_closed() => !tls.codec.wants_write(),
-            Stage::Unwrapping => !rest.is_empty() && !self.ended,
+            Stage::Unwrapping if tls.codec.wants_write() => false,
+            Stage::Unwrapping => tls.codec.peer_has_closed() || (!rest.is_empty() && !self.ended),
         }
     }
 
@@ -282,7 +287,9 @@ impl<E: Endpoint> Control<E> {
             }
             return octets > 0;
         }
-        if tls.codec.peer_has_closed() {
+        // Some clients, curl for one, wait for the server's close_notify and say nothing in return.
+        let is_clear = tls.stage == Stage::Unwrapping && tls.codec.is_clear(&rest[*used..]);
+        if tls.codec.peer_has_closed() || is_clear {
             match tls.stage {
                 Stage::Handshake => self.fail(session, now),
                 Stage::Open => self.end(session, now),
@@ -298,7 +305,7 @@ impl<E: Endpoint> Control<E> {
         if *used == rest.len() {
             return false;
         }
-        let record = tls.records.next(&rest[*used..]);
+        let record = tls.codec.next_record(&rest[*used..]);
         *used += record.len();
         match tls.codec.feed(record) {
             // What was sent under TLS after its end was agreed on belongs nowhere.
@@ -307,6 +314,9 @@ impl<E: Endpoint> Control<E> {
                 if tls.stage == Stage::Handshake && !tls.codec.is_handshaking() {
                     tls.stage = Stage::Open;
                     tls.binding.bind(&tls.codec);
+                    if let Some(name) = tls.codec.server_name() {
+                        session.handle(now, Input::ServerName(name));
+                    }
                     session.handle(now, Input::Tls(true));
                 }
                 return true;
@@ -334,7 +344,13 @@ impl<E: Endpoint> Control<E> {
         let Some(tls) = self.wrapping.as_mut().and_then(|wrapping| wrapping.tls.as_mut()) else { return true };
         if tls.sealed == 0 && tls.stage == Stage::Open {
             let unsent = session.unsent();
-            tls.sealed = tls.codec.seal(&unsent[..unsent.len().min(SEALED)]);
+            match tls.codec.seal(&unsent[..unsent.len().min(SEALED)]) {
+                Ok(sealed) => tls.sealed = sealed,
+                Err(Broken) => {
+                    self.lose(session, now);
+                    return true;
+                }
+            }
         }
         let codec = &mut tls.codec;
         let sent = self.socket.attempt(Interest::Writable, |socket| {
@@ -353,69 +369,5 @@ impl<E: Endpoint> Control<E> {
             Err(_) => self.lose(session, now),
         }
         true
-    }
-}
-
-/// Finds the ends of TLS records (RFC 8446 section 5.1) in octets that come in pieces.
-#[derive(Default)]
-struct Records {
-    /// Octets of the header that have come, and the length it tells so far.
-    header: usize,
-    length: usize,
-    /// Octets of the record that are still to come.
-    left: usize,
-}
-
-impl Records {
-    /// The beginning of `octets` that belongs to one record. `octets` must not be empty.
-    fn next<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
-        let mut taken = 0;
-        while self.left == 0 {
-            let Some(octet) = octets.get(taken) else { return octets };
-            taken += 1;
-            self.header += 1;
-            match self.header {
-                4 => self.length = usize::from(*octet) << 8,
-                5 => {
-                    self.length |= usize::from(*octet);
-                    (self.header, self.left) = (0, self.length);
-                    break;
-                }
-                _ => {}
-            }
-        }
-        let rest = (octets.len() - taken).min(self.left);
-        self.left -= rest;
-        &octets[..taken + rest]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_end_where_their_headers_say() {
-        let mut stream = Vec::new();
-        for length in [0_u16, 1, 5, 300, 0, 16384] {
-            stream.extend([22, 3, 3]);
-            stream.extend(length.to_be_bytes());
-            stream.extend((0..length).map(|_| 23));
-        }
-        let ends = [5, 11, 21, 326, 331, 16720];
-        for pieces in [1, 2, 3, 7, 100, 4096, stream.len()] {
-            let mut records = Records::default();
-            let (mut at, mut passed) = (0, Vec::new());
-            while at < stream.len() {
-                let piece = &stream[at..(at + pieces).min(stream.len())];
-                let taken = records.next(piece).len();
-                assert!(taken > 0);
-                at += taken;
-                if records.header == 0 && records.left == 0 {
-                    passed.push(at);
-                }
-            }
-            assert_eq!(passed, ends, "in pieces of {pieces}");
-        }
     }
 }

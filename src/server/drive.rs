@@ -132,6 +132,8 @@ pub(super) struct Wants<'a, E> {
     pub(super) deaf: bool,
     /// A transfer is under way, or nothing more is read.
     pub(super) busy: bool,
+    /// The control connection is under TLS: a client may wait for the handshake of a data connection before it says more.
+    pub(super) protected: bool,
     /// The socket of a job.
     pub(super) awaited: Option<(&'a mut E, Interest)>,
     /// The data connection.
@@ -234,8 +236,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Output::Cancel(id) => return self.cancel(id),
             Output::Accept { listener, protect } => self.jobs.accept(listener, protect),
             Output::Refuse(listener) => self.jobs.refuse(listener),
-            Output::StartTls => {
-                let binding = self.setup.tls.as_ref().map(Binding::new);
+            Output::StartTls { host } => {
+                let binding = self.setup.tls.as_ref().map(|settings| Binding::new(settings, host.as_deref()));
                 if !binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
                     self.news.push_back(Input::Tls(false));
                 }
@@ -423,6 +425,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 // The rest follows, since it is still awaited then.
                 let handshake = socket.attempt(interest, |socket| {
                     let handshake = protection.handshake(socket);
+                    if matches!(handshake, Handshake::Done) {
+                        // The command that is still to come may be an upload.
+                        protection.hurry(socket);
+                    }
                     let blocked = matches!(handshake, Handshake::Blocked);
                     (handshake, blocked)
                 });
@@ -469,7 +475,17 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     pub(super) fn lend(&mut self) -> Option<Lent<E>> {
         let transfer = self.transfer.as_mut()?;
         let pump = transfer.pump.take()?;
-        transfer.connection.unwatch();
+        if transfer.connection.unwatch().is_err() {
+            let transfer = self.transfer.take()?;
+            self.transferred(
+                transfer.id,
+                transfer.direction,
+                &transfer.connection,
+                pump.bytes(),
+                Err(FailureKind::Local.into()),
+            );
+            return None;
+        }
         let (lent, progress) = Lent::new(transfer.id, pump, transfer.connection.clone(), transfer.ready);
         transfer.due = false;
         transfer.progress = Some(progress);
@@ -557,6 +573,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
         }
         Wants {
+            protected: self.jobs.is_bound(),
             read,
             write,
             urgent,
@@ -571,8 +588,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     /// Takes what has come of [`Drive::wants`]; nothing, if it is only later.
-    pub(super) fn saw(&mut self, seen: Seen) {
-        let now = self.now();
+    pub(super) fn saw(&mut self, seen: Seen, now: Instant) {
         self.arrived = seen.awaited;
         self.seen = Seen { awaited: false, data: false, ..seen };
         self.looked = true;

@@ -5,7 +5,7 @@ use super::{
         FileSystem,
         perform::{self, Opened},
     },
-    limits::{Flow, Rate},
+    limits::{Flow, Rate, RunningVerb},
     proxy::Header,
     pump::{self, Pump},
     registry::{Direction, SessionId, Setup, Shared},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::proto::{
     custom::CustomCommand,
-    failure::FailureKind,
+    failure::{Failure, FailureKind},
     job::{Connect, FsOp, Job, JobId, Listen, Login, Open, Report, Transfer},
     path::VirtualPath,
     proxy::Origin,
@@ -74,7 +74,7 @@ pub(super) struct OpenFile {
     path: VirtualPath,
     /// Octets to send, as far as that was known when the file was opened.
     size: Option<u64>,
-    /// As its file system says.
+    /// It may be read, written and closed in place.
     quick: bool,
 }
 
@@ -140,13 +140,41 @@ pub(super) struct Blocking {
 }
 
 enum Work {
-    Login { shared: Arc<Shared>, setup: Arc<Setup>, session: SessionId, login: Login },
-    Identify { shared: Arc<Shared>, setup: Arc<Setup>, session: SessionId, login: Login },
-    Fs { files: Arc<dyn FileSystem>, op: FsOp },
-    Open { files: Arc<dyn FileSystem>, open: Open },
-    Read { list: JobId, file: Box<OpenFile>, limit: usize },
-    Custom { handler: Handler, request: Box<Request>, is_quick: bool },
-    Digest { holder: JobId, file: Box<OpenFile> },
+    Login {
+        shared: Arc<Shared>,
+        setup: Arc<Setup>,
+        session: SessionId,
+        login: Login,
+    },
+    Identify {
+        shared: Arc<Shared>,
+        setup: Arc<Setup>,
+        session: SessionId,
+        login: Login,
+    },
+    Fs {
+        files: Arc<dyn FileSystem>,
+        op: FsOp,
+    },
+    Open {
+        files: Arc<dyn FileSystem>,
+        open: Open,
+    },
+    Read {
+        list: JobId,
+        file: Box<OpenFile>,
+        limit: usize,
+    },
+    /// A place unless it is quick: it is taken as long as the work is there.
+    Custom {
+        handler: Handler,
+        request: Box<Request>,
+        place: Option<RunningVerb>,
+    },
+    Digest {
+        holder: JobId,
+        file: Box<OpenFile>,
+    },
 }
 
 /// What came of [`Blocking::run`].
@@ -205,8 +233,8 @@ impl<E> Jobs<E> {
                 Work::Login { shared: self.shared.clone(), setup: self.setup.clone(), session: self.session, login }
             }
             Job::Custom(command) => match self.custom(id, command) {
-                Some(work) => work,
-                None => return nothing_held(),
+                Ok(work) => work,
+                Err(failure) => return Task::Report(Report::Failed(failure)),
             },
             Job::Fs { login, op } => match self.files(login) {
                 Some(files) => Work::Fs { files, op },
@@ -231,14 +259,20 @@ impl<E> Jobs<E> {
         Task::Block(Box::new(Blocking { id, work }))
     }
 
-    fn custom(&mut self, id: JobId, command: CustomCommand) -> Option<Work> {
-        let (handler, is_quick) = self.shared.hooks.verbs.handler(&command.verb)?;
-        let session = self.shared.info(self.session)?;
+    fn custom(&mut self, id: JobId, command: CustomCommand) -> Result<Work, Failure> {
+        let (handler, is_quick) = self.shared.hooks.verbs.handler(&command.verb).ok_or(FailureKind::Local)?;
+        let session = self.shared.info(self.session).ok_or(FailureKind::Local)?;
+        let place = if is_quick {
+            None
+        } else {
+            let busy = || Failure::new(FailureKind::Busy).with_text("Too many commands of this kind at once. Try again later.");
+            Some(self.shared.limits.begin_verb(&self.setup.settings).ok_or_else(busy)?)
+        };
         let files = command.login.and_then(|login| self.files(login));
         let (cancel, cancelled) = Cancel::new();
         self.table.push((id, Held::Custom(cancel)));
         let request = Box::new(Request::new(session, command, files, cancelled));
-        Some(Work::Custom { handler, request, is_quick })
+        Ok(Work::Custom { handler, request, place })
     }
 
     fn is_shut_out(&self, login: &Login, now: Instant) -> bool {
@@ -322,6 +356,11 @@ impl<E> Jobs<E> {
     /// The connection is on its way.
     pub(super) fn connecting(&mut self, id: JobId, connection: E) {
         self.hold(id, Held::Connecting(connection));
+    }
+
+    /// Whether there is what protects data connections.
+    pub(super) fn is_bound(&self) -> bool {
+        self.binding.is_some()
     }
 
     /// What to wait for, and at which socket: a session never waits for two data connections at a time.
@@ -474,7 +513,7 @@ impl Blocking {
             // What decides after it may take its time.
             Work::Login { shared, setup, .. } => setup.authorizer.is_quick() && shared.hooks.permit_login.is_none(),
             Work::Identify { .. } | Work::Read { .. } | Work::Digest { .. } => false,
-            Work::Custom { is_quick, .. } => *is_quick,
+            Work::Custom { place, .. } => place.is_none(),
             Work::Fs { files, op } => match op {
                 FsOp::ChangeDirectory(_) | FsOp::Exists(_) => files.is_quick(),
                 FsOp::Metadata(_) | FsOp::Facts(_) | FsOp::Size { ascii: None, .. } => files.is_quick(),
@@ -526,8 +565,9 @@ impl Blocking {
                 let report = file.opened.read(limit);
                 (report, Kept::File(list, file))
             }
-            Work::Custom { handler, request, .. } => {
+            Work::Custom { handler, request, place } => {
                 let answered = handler(&request);
+                drop(place);
                 (answered.map_or_else(Report::Failed, |answer| Report::Answered(Box::new(answer))), Kept::Nothing)
             }
             Work::Digest { holder, mut file } => {
@@ -585,7 +625,8 @@ fn open_file(files: &dyn FileSystem, id: JobId, open: Open) -> (Report, Kept) {
     } else {
         (path, None)
     };
-    (report, Kept::File(id, Box::new(OpenFile { opened, path, size, quick: files.is_quick() })))
+    let quick = files.is_quick() && opened.is_at_hand();
+    (report, Kept::File(id, Box::new(OpenFile { opened, path, size, quick })))
 }
 
 #[cfg(test)]

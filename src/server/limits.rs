@@ -26,6 +26,8 @@ pub(super) struct Limits {
     failures: Mutex<BTreeMap<IpAddr, Failures>>,
     buckets: Mutex<Buckets>,
     lingering: AtomicUsize,
+    /// Verbs of the embedder's that are carried out.
+    verbs: AtomicUsize,
     superior: Option<Arc<dyn Superior>>,
 }
 
@@ -164,6 +166,13 @@ impl Limits {
         }
     }
 
+    /// Lets a verb of the embedder's be carried out, if there is room.
+    pub(super) fn begin_verb(self: &Arc<Self>, settings: &Settings) -> Option<RunningVerb> {
+        let place = RunningVerb { limits: self.clone() };
+        let before = self.verbs.fetch_add(1, Ordering::Relaxed);
+        (settings.max_running_verbs == 0 || before < settings.max_running_verbs).then_some(place)
+    }
+
     /// The bucket that all transfers of `user` in this direction share.
     pub(super) fn bucket(&self, user: &Arc<str>, flow: Flow, rate: NonZeroU64, now: Instant) -> Arc<SharedBucket> {
         let mut buckets = lock(&self.buckets);
@@ -229,6 +238,17 @@ pub(super) struct Lingering {
 impl Drop for Lingering {
     fn drop(&mut self) {
         self.limits.lingering.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A verb that is carried out; makes room again when dropped.
+pub(super) struct RunningVerb {
+    limits: Arc<Limits>,
+}
+
+impl Drop for RunningVerb {
+    fn drop(&mut self) {
+        self.limits.verbs.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -720,7 +720,7 @@ mod interleavings;
 
 #[cfg(test)]
 impl Shared {
-    fn without_listener() -> Arc<Self> {
+    pub(super) fn without_listener() -> Arc<Self> {
         let setup = Setup {
             config: Arc::new(Config::default()),
             settings: Settings::default(),

@@ -37,6 +37,11 @@ pub struct Settings {
     /// Failed logins from one client address within 10 minutes, after which its connections are answered 421 for 10 minutes.
     /// An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.
     pub max_login_failures_per_ip: u32,
+    /// Verbs added by [`Builder::verb`](super::Builder::verb) that are carried out at a time; more are answered 450. One counts until
+    /// its handler returns, whether or not its session has ended before: clients who come, ask and go take up no more threads than
+    /// these. With a process for each session, where all ends with the session, it counts for each by itself. 0 = no limit.
+    /// Default: 128.
+    pub max_running_verbs: usize,
     /// The proxies in front of this server, which begin every connection with the PROXY protocol, version 1 or 2: each connection
     /// from these addresses, for control or for passive data, is the client's that its header names, and is closed without one.
     /// Replies to PASV show the address that the client connected to. No other connection may have a header. Default: none.
@@ -60,6 +65,7 @@ impl Default for Settings {
             ac_in_buffer_size: 65536,
             ac_out_buffer_size: 65536,
             max_login_failures_per_ip: 20,
+            max_running_verbs: 128,
             proxy_protocol_from: Vec::new(),
             workers: 0,
             shutdown_timeout: Duration::from_secs(10),

@@ -1,6 +1,8 @@
 //! The asynchronous engine on the parts of smol: in a program of one's own, and alone in the process.
+mod alarms;
 mod reactor;
 mod sleep;
+mod source;
 mod workers;
 
 pub(super) use workers::serve;

@@ -35,8 +35,13 @@ pub(super) trait Endpoint: AsFd {
     /// then, and only then, whoever waits for `interest` must wait for something new.
     fn attempt<T>(&self, interest: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T;
 
-    /// Nobody waits for it for a while by means of the engine.
-    fn unwatch(&mut self) {}
+    /// Nobody waits for it for a while by means of the engine; or somebody else does from now on.
+    ///
+    /// # Errors
+    /// Of the system. The socket is closed then, and must not be touched again.
+    fn unwatch(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Binds a listener for control connections.

@@ -49,7 +49,7 @@ impl Request {
 
     /// Whether nobody waits for the answer any more: the session was ended, or its connection broke. (A client that only says
     /// that it will send no more may still wait.) What takes long should ask now and then, since a thread is taken up as long as
-    /// it goes on.
+    /// it goes on, and a place among [`Settings::max_running_verbs`](super::Settings::max_running_verbs).
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)

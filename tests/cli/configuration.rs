@@ -38,7 +38,7 @@ fn without_flags_anybody_may_read_the_current_folder() {
 #[test]
 fn what_check_prints_is_a_configuration_and_gives_the_same() {
     let folder = Folder::new();
-    for name in ["server.pem", "server.key", "authority.pem"] {
+    for name in ["server.pem", "server.key", "other.pem", "other.key", "authority.pem"] {
         let certificates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls");
         std::fs::copy(certificates.join(name), folder.path().join(name)).unwrap();
     }
@@ -135,6 +135,10 @@ permit_ccc = true
 strict_close = false
 min_version = "1.3"
 
+[[tls.certificate]]
+certfile = "other.pem"
+keyfile = "other.key"
+
 [[user]]
 name = "user"
 password_hash = "$6$saltstring$SqyhDWidy1FyYQvxJS0mCfscyB71Ni5Yi9UsukwaGkrvtN5uj8uxcQrCB9XRTz8SWHp08vMi14NTi36I1YPJR."
@@ -194,6 +198,10 @@ fn a_key_in_the_wrong_place_is_told_where_it_belongs() {
     refused_line(
         "tls-data-required = true",
         "tls-data-required: unknown key; did you mean \"tls_data_required\"? It belongs into [tls]",
+    );
+    refused(
+        &format!("{USER}[tls]\ncertificats = 1"),
+        "wharf.toml:6: tls.certificats: unknown key; did you mean [[tls.certificate]]?",
     );
     refused_line("home = \"x\"", "home: unknown key here: it belongs into [[user]] or [anonymous]");
 }
@@ -336,6 +344,26 @@ fn what_is_wrong_with_tls_is_told_before_anything_is_bound() {
         let outcome = folder.run(&[flags, &["--check"]].concat());
         assert_eq!(outcome.code, Some(2), "{flags:?}");
         assert!(outcome.stderr.contains(expected) && outcome.stderr.lines().count() == 1, "{}", outcome.stderr);
+    }
+    let others = format!("{USER}[tls]\ncertfile = {server:?}\nkeyfile = {key:?}\n[[tls.certificate]]\n");
+    for (text, expected) in [
+        (
+            format!("{USER}[tls]\n[tls.certificate]"),
+            "wharf.toml:6: tls.certificate: this is a table, but should be a section \
+            [[tls.certificate]], with two brackets, for each certificate",
+        ),
+        (others.clone(), "wharf.toml:8: tls.certificate[1]: certfile is missing"),
+        (format!("{others}certfile = {server:?}"), "wharf.toml:9: tls.certificate[1].certfile: "),
+        (format!("{others}certfile = {server:?}\nkeyfile = {other:?}"), "wharf.toml:9: tls.certificate[1].certfile: "),
+        (
+            format!("{others}certfile = {server:?}\nkeyfil = {key:?}"),
+            "wharf.toml:10: tls.certificate[1].keyfil: unknown key; \
+            did you mean \"keyfile\"?",
+        ),
+    ] {
+        let outcome = check(&folder, &text);
+        assert_eq!(outcome.code, Some(2), "{text}");
+        assert!(outcome.stderr.contains(expected) && outcome.stderr.lines().count() == 1, "{expected}: {}", outcome.stderr);
     }
     let fine =
         folder.run(&["--tls", "--cert", &server, "--key", &key, "--tls-data-required", "--implicit-tls", "990", "--check"]);

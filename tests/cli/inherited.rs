@@ -1,5 +1,9 @@
 //! Sockets that whoever starts the daemon hands over.
-use super::support::{Client, Daemon, Folder};
+use super::{
+    client::PATIENCE,
+    support::{Client, Daemon, Folder},
+    tls::{self, Mode},
+};
 use core::time::Duration;
 use rustix::process::Signal;
 use std::{
@@ -7,7 +11,7 @@ use std::{
     io::Read,
     net::{TcpListener, TcpStream},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::net::UnixDatagram,
     },
     process::{Command, Stdio},
@@ -104,4 +108,61 @@ fn listeners_of_a_socket_unit_are_served_by_every_engine() {
         let outcome = daemon.stop(Signal::TERM);
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
     }
+}
+
+/// The same with one more listener, and names for both.
+fn activated_twice(folder: &Folder, one: &TcpListener, other: BorrowedFd<'_>, names: &str) -> Command {
+    let script =
+        format!("export LISTEN_PID=$$ LISTEN_FDS=2; exec 3<&0 4<&{} </dev/null; exec \"$0\" \"$@\"", other.as_raw_fd());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_wharf"), "--config", "wharf.toml"]).env("LISTEN_FDNAMES", names);
+    command.current_dir(folder.path()).stdin(Stdio::from(one.as_fd().try_clone_to_owned().unwrap()));
+    command
+}
+
+#[test]
+fn a_socket_unit_may_ask_for_implicit_tls() {
+    let folder = Folder::new();
+    for (name, contents) in [("cert.pem", tls::SERVER.0), ("key.pem", tls::SERVER.1)] {
+        fs::write(folder.path().join(name), contents).unwrap();
+    }
+    for (names, implicit) in [("wharf.socket:ftps", 1), ("ftps:wharf.socket", 0), ("ftp:ftp", 2)] {
+        folder.write(&format!("{ANYBODY}[tls]\ncertfile = \"cert.pem\"\nkeyfile = \"key.pem\"\n"));
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        // Without close-on-exec, that is, until the daemon has it.
+        let other = rustix::io::dup(&listeners[1]).unwrap();
+        let daemon = Daemon::spawn_with_input(activated_twice(&folder, &listeners[0], other.as_fd(), names), 2);
+        drop(other);
+        for (index, listener) in listeners.iter().enumerate() {
+            let address = listener.local_addr().unwrap();
+            assert!(daemon.addresses.contains(&address));
+            let stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut greeting = [0; 4];
+            if index == implicit {
+                let mode = Mode { new: true, resume: false, implicit: true };
+                tls::client(&tls::client_config(mode, b"ftp"), stream).read_exact(&mut greeting).expect("TLS at once");
+            } else {
+                (&stream).read_exact(&mut greeting).unwrap();
+            }
+            assert_eq!(&greeting, b"220 ", "{names}");
+        }
+        let outcome = daemon.stop(Signal::TERM);
+        for (index, listener) in listeners.iter().enumerate() {
+            let kind = if index == implicit { " (implicit TLS)" } else { "" };
+            let address = listener.local_addr().unwrap();
+            let printed = outcome.stdout.lines().any(|line| line == format!("listening on {address}{kind}"));
+            assert!(printed, "{names}: {}", outcome.stdout);
+            let line = format!(">>> starting FTP server on {address}{kind}, pid=");
+            assert!(outcome.stderr.contains(&line), "{line} is missing in\n{}", outcome.stderr);
+        }
+    }
+    folder.write(ANYBODY);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = activated(&folder, &listener, "tokio").env("LISTEN_FDNAMES", "ftps").output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    let expected =
+        "wharf: LISTEN_FDNAMES: a socket called ftps needs a certificate: name one by certfile in [tls], or start with --tls\n";
+    assert!(message.ends_with(expected), "{message}");
 }

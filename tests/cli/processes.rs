@@ -2,7 +2,14 @@
 use super::support::{Client, Daemon, Folder};
 use core::time::Duration;
 use rustix::process::{Pid, Signal, test_kill_process};
-use std::{fs, io::Read, thread, time::Instant};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    process::Stdio,
+    sync::mpsc::channel,
+    thread,
+    time::Instant,
+};
 
 const LISTEN: &str = "listen = [\"127.0.0.1:0\"]\nengine = \"processes\"\nauth_failed_timeout = 0\n";
 
@@ -125,4 +132,35 @@ fn guesses_are_counted_across_children() {
         assert_eq!(Client::try_log_in(daemon.addresses[0], "user", "wrong").1.get(..3), Some("530"));
     }
     assert_eq!(Client::connect(daemon.addresses[0]).reply().get(..3), Some("421"));
+}
+
+#[test]
+fn lines_that_a_process_cannot_log_are_counted() {
+    let folder = Folder::new();
+    configure(&folder, "", "12345");
+    // Nobody reads the log, and there is no room in it.
+    let (log, mut end) = io::pipe().unwrap();
+    let room = rustix::pipe::fcntl_getpipe_size(&end).unwrap();
+    end.write_all(&vec![b'\n'; room]).unwrap();
+    let mut command = folder.command(&["--config", "wharf.toml"]);
+    let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(end).spawn().unwrap();
+    drop(command);
+    let mut listening = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut listening).unwrap();
+    let address = listening.trim_end().strip_prefix("listening on ").unwrap().parse().unwrap();
+    let mut client = Client::log_in(address, "user", "12345");
+    // Somebody reads it again.
+    let (send, lines) = channel();
+    thread::spawn(move || BufReader::new(log).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    assert_eq!(client.command("QUIT").get(..3), Some("221"));
+    let lost = loop {
+        let line = lines.recv_timeout(Duration::from_secs(30)).expect("a line that says how many were lost");
+        if line.contains("lines of the log were lost") {
+            break line;
+        }
+    };
+    // That it connected, and that it logged in.
+    assert!(lost.contains(" 2 lines"), "{lost}");
+    rustix::process::kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+    assert!(process.wait().unwrap().success());
 }

@@ -65,12 +65,16 @@ struct Secure(BufReader<Stream>);
 
 impl Secure {
     fn connect(address: SocketAddr) -> Self {
+        Self::connect_to("localhost", address)
+    }
+
+    fn connect_to(name: &'static str, address: SocketAddr) -> Self {
         let mode = Mode { new: true, resume: false, implicit: false };
         let mut config = ClientConfig::clone(&tls::client_config(mode, b"ftp"));
         config.dangerous().set_certificate_verifier(Arc::new(Curious));
         let mut clear = Client::connect(address);
         clear.say("AUTH TLS", 234);
-        let mut stream: Stream = tls::client(&Arc::new(config), clear.stream);
+        let mut stream: Stream = tls::client_for(name, &Arc::new(config), clear.stream);
         let socket: &TcpStream = &stream.sock;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         shake_hands(&mut stream).expect("a handshake");
@@ -120,6 +124,39 @@ fn a_certificate_that_was_made_has_the_fingerprint_that_is_told_and_stays() {
         daemon.wait_for_log("the configuration was read again");
         assert_eq!(fingerprint(&Secure::connect(daemon.addresses[0])), told, "{engine}");
         before.say("NOOP", "200");
+        assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+    }
+}
+
+#[test]
+fn each_name_has_its_certificate() {
+    for engine in ENGINES {
+        let folder = Folder::new();
+        let put = |name: &str, certificate: (&[u8], &[u8])| {
+            fs::write(folder.path().join(name), [certificate.0, b"\n", certificate.1].concat()).unwrap();
+        };
+        let others = "[tls]\ncertfile = \"first.pem\"\n[[tls.certificate]]\ncertfile = \"second.pem\"";
+        configure(&folder, engine, others);
+        put("first.pem", tls::SERVER);
+        put("second.pem", tls::OTHER);
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+        let shown = |name| Secure::connect_to(name, daemon.addresses[0]).certificate();
+        for (name, certificate) in [("localhost", tls::SERVER), ("other.test", tls::OTHER), ("third.test", tls::SERVER)] {
+            assert_eq!(shown(name), der(certificate), "{engine}: {name}");
+        }
+        // All are read again; what is wrong with one is told, and the others stay too.
+        put("first.pem", tls::OTHER);
+        put("second.pem", (tls::SERVER.0, tls::OTHER.1));
+        daemon.signal(Signal::HUP);
+        let line = daemon.wait_for_log("the old settings stay: ");
+        assert!(line.contains("tls.certificate[1].certfile: ") && line.contains("second.pem: this private key"), "{line}");
+        assert_eq!(shown("third.test"), der(tls::SERVER), "{engine}");
+        put("second.pem", tls::SERVER);
+        daemon.signal(Signal::HUP);
+        daemon.wait_for_log("the configuration was read again");
+        for (name, certificate) in [("localhost", tls::SERVER), ("other.test", tls::OTHER), ("third.test", tls::OTHER)] {
+            assert_eq!(shown(name), der(certificate), "{engine}: {name}");
+        }
         assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
     }
 }

@@ -52,6 +52,65 @@ fn curl_under_tls() {
     assert_eq!(clear.status, Some(67), "{clear}");
 }
 
+/// Browsers and the like that are led here get no more than the greeting, and nothing of what they said back.
+#[test]
+fn clients_of_other_protocols_are_cut_off() {
+    let daemon = start("clients_of_other_protocols_are_cut_off", "");
+    let greeting = b"220 wharf ready.\r\n";
+    let explicit = format!("127.0.0.1:{}", daemon.port());
+    let implicit = daemon.implicit_url("").trim_end_matches('/').rsplit('@').next().expect("an address").to_owned();
+    if let Some(curl) = Program::find("curl") {
+        let run = |args: &[&str]| {
+            let authority = file("authority.pem");
+            let common = ["--silent", "--show-error", "--max-time", "50", "--http0.9", "--cacert", &authority];
+            curl.run(&daemon).args(common).args(args).outcome()
+        };
+        for more in [&[][..], &["--data", "USER user\r\nPASS x\r\n"], &["--upload-file", "-"], &["--http2-prior-knowledge"]] {
+            let outcome = run(&[&[&*format!("http://{explicit}/x")], more].concat());
+            // It takes the greeting for an answer; 28 is a timeout.
+            assert!(outcome.stdout.is_empty() || outcome.stdout == greeting, "{outcome}");
+            assert_ne!(outcome.status, Some(28), "{outcome}");
+        }
+        let clear = run(&[&format!("https://{explicit}/x")]);
+        assert!(clear.stdout.is_empty() && clear.status == Some(35), "{clear}");
+        for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+            // By ALPN they say what they want, and are turned away in the handshake.
+            for protocol in ["--http1.1", "--http2"] {
+                let outcome = run(&[&[protocol, &*format!("https://{implicit}/x")], version].concat());
+                assert!(outcome.stdout.is_empty() && outcome.status == Some(35), "{outcome}");
+            }
+            let outcome = run(&[&["--no-alpn", &*format!("https://{implicit}/x")], version].concat());
+            assert!(outcome.stdout == greeting, "{outcome}");
+        }
+    }
+    if let Some(ssh) = Program::find("ssh") {
+        let port = daemon.port().to_string();
+        let outcome = ssh.run(&daemon).args(["-v", "-F", "none", "-o", "BatchMode=yes", "-p", &port, "127.0.0.1"]).outcome();
+        assert_eq!(outcome.status, Some(255), "{outcome}");
+        let log = outcome.all();
+        assert!(log.contains("220 wharf ready.") && !log.contains("500 "), "{outcome}");
+    }
+}
+
+/// curl says a close_notify before it goes on in clear text, or waits for the server's and says none.
+#[test]
+fn curl_goes_back_to_clear_text() {
+    let certificates =
+        format!("[tls]\ncertfile = {:?}\nkeyfile = {:?}\npermit_ccc = true\n", file("server.pem"), file("server.key"));
+    let daemon = Daemon::start_with("curl_goes_back_to_clear_text", &["127.0.0.1:0"], &certificates);
+    let Some(curl) = Program::find("curl") else { return };
+    daemon.serve("down", "content");
+    let authority = file("authority.pem");
+    for version in [&["--tlsv1.2", "--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+        for mode in ["active", "passive"] {
+            let run =
+                curl.run(&daemon).args(["--silent", "--show-error", "--max-time", "50", "--ssl-reqd", "--cacert", &authority]);
+            let run = run.args(version).args(["--ftp-ssl-ccc", "--ftp-ssl-ccc-mode", mode]).args([daemon.url("down")]);
+            assert_eq!(run.ok().stdout, b"content", "{mode}");
+        }
+    }
+}
+
 /// Data connections that resume nothing are refused: these clients resume.
 #[test]
 fn clients_resume_where_they_must() {
@@ -115,16 +174,16 @@ fn basic_ftp_under_tls() {
     };
     let Some(node) = Program::find("node") else { return };
     let module = Path::new(&modules).join("basic-ftp");
-    for version in ["1.2", "1.3"] {
-        let daemon = start(&format!("basic_ftp_under_tls_{version}"), &format!("min_version = \"{version}\"\n"));
-        daemon.prepare("local.bin", octets(2_000_000, 5));
-        daemon.prepare("small", octets(1000, 6));
-        daemon.prepare("empty", "");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/basic_ftp_checks.js");
+    let daemon = start("basic_ftp_under_tls", "");
+    daemon.prepare("local.bin", octets(2_000_000, 5));
+    daemon.prepare("small", octets(1000, 6));
+    daemon.prepare("empty", "");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/basic_ftp_checks.js");
+    for version in ["TLSv1.2", "TLSv1.3"] {
         for (mode, url) in [("explicit", daemon.url("")), ("implicit", daemon.implicit_url(""))] {
             let port = url.trim_end_matches('/').rsplit(':').next().expect("a port").to_owned();
             let run = node.run(&daemon).args([script.as_os_str(), module.as_os_str()]);
-            run.args(["127.0.0.1", &port, mode, &file("authority.pem"), USER, PASSWORD]).ok();
+            run.args(["127.0.0.1", &port, mode, version, &file("authority.pem"), USER, PASSWORD]).ok();
         }
     }
 }

@@ -85,7 +85,7 @@ pub fn alone(module: &str, engine: Engine, test: &str) -> bool {
 }
 
 /// What all threads of this process have used of processors, in ticks of a hundredth of a second (proc_pid_stat(5)).
-fn cpu_time(stat: &mut fs::File) -> Duration {
+pub fn cpu_time(stat: &mut fs::File) -> Duration {
     let mut text = String::new();
     stat.rewind().and_then(|()| stat.read_to_string(&mut text)).unwrap();
     let fields: Vec<_> = text.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
@@ -95,7 +95,7 @@ fn cpu_time(stat: &mut fs::File) -> Duration {
 
 fn a_lack_of_descriptors_is_survived(engine: Engine) {
     if engine.is_processes() {
-        // Each has its own: see `processes.rs`.
+        // Sessions have their own, and the server needs others: see `processes.rs`.
         return;
     }
     if !fs::exists("/proc/self/fd").unwrap() {

@@ -1,9 +1,9 @@
 //! What an embedder adds to a server: verbs, decisions, a look at what goes on; and several servers at once.
 use crate::{
-    client::{Client, PATIENCE, Via, protection},
+    client::{Client, PATIENCE, Via, protection, reset},
     limits::TOO_MANY,
-    server::{Engine, Options, TestServer, eventually, tree, users},
-    with_engines_of_one_process,
+    server::{Engine, Gate, Opener, Options, TestServer, eventually, tag_of_child, tree, users},
+    with_each_engine,
 };
 use std::{
     io::Write,
@@ -27,22 +27,32 @@ use wharf::{
     server::{Admission, Builder, Request, auth::Denied, fs::Memory},
 };
 
-// What an embedder adds shares the memory of these tests.
-with_engines_of_one_process! {
+with_each_engine! {
     a_verb_is_checked_and_answered
     a_verb_knows_its_session_and_files
     a_verb_takes_the_place_of_a_disabled_one
     a_verb_may_take_long_and_others_go_on
-    a_verb_is_cancelled_by_the_end_of_its_session
     a_verb_that_panics_harms_its_session_alone
     a_verb_may_end_the_session
     verbs_outlast_a_reload
     clients_are_permitted_by_their_address
     whoever_cannot_decide_lets_nobody_in
-    users_are_permitted_after_their_password
-    a_decision_that_panics_harms_its_session_alone
-    what_sessions_do_can_be_seen
     servers_in_one_process_have_settings_of_their_own
+}
+
+mod in_one_process {
+    use super::*;
+
+    crate::with_engines_of_one_process! {
+        // What ends with its session, ends with its process.
+        a_verb_is_cancelled_by_the_end_of_its_session
+        verbs_that_nobody_waits_for_are_bounded
+        // How often it was asked before, each process would have to be told by somebody.
+        users_are_permitted_after_their_password
+        a_decision_that_panics_harms_its_session_alone
+        // The server learns of it a moment later: see `processes.rs`.
+        what_sessions_do_can_be_seen
+    }
 }
 
 fn verb(name: &str) -> CustomVerb {
@@ -92,32 +102,24 @@ fn a_verb_is_checked_and_answered(engine: Engine) {
     for code in [213, 257, 200, 200] {
         client.expect(code);
     }
-    let events = server.events();
-    let signed = events.iter().find(|event| matches!(event, Event::Custom { verb, .. } if &**verb == "SITE SIGN")).unwrap();
-    let Event::Custom { path, code, note, .. } = signed else { unreachable!() };
-    assert_eq!((path.as_ref().unwrap().as_bytes(), *code, note.as_deref()), (&b"/text"[..], 213, Some("signed")));
+    let event = r#"Custom { verb: "SITE SIGN", path: Some("/text"), code: 213, note: Some("signed") }"#;
+    assert!(server.told().iter().any(|told| told == event), "{:?}", server.told());
 }
 
 fn a_verb_knows_its_session_and_files(engine: Engine) {
-    let known = Arc::new(Mutex::new(Vec::new()));
-    let told = known.clone();
-    let server = with_verb(engine, verb("XKNOW").before_login(), move |request| {
-        let (user, directory) = (request.session.user.clone(), request.directory.to_string());
-        let argument = String::from_utf8_lossy(request.argument()).into_owned();
-        told.lock().unwrap().push((request.session.peer, user, directory, request.files.is_some(), argument));
-        Ok(Answer::new(200, ""))
+    let server = with_verb(engine, verb("XKNOW").before_login(), |request| {
+        let (session, argument) = (&request.session, String::from_utf8_lossy(request.argument()));
+        let (user, directory, files) = (&session.user, &request.directory, request.files.is_some());
+        Ok(Answer::new(200, format!("{} {user:?} {directory} {files} {argument:?}", session.peer)))
     });
     let mut client = Client::connect(server.address());
-    client.say("XKNOW  a ", 200);
+    let peer = client.stream.local_addr().unwrap();
+    assert_eq!(client.say("XKNOW  a ", 200).text, format!("{peer} None / false \" a \""));
     client.say("USER user", 331);
     client.say("PASS 12345", 230);
     client.say("MKD d", 257);
     client.say("CWD d", 250);
-    client.say("XKNOW", 200);
-    let peer = client.local;
-    let expected =
-        [(peer, None, "/".into(), false, " a ".into()), (peer, Some("user".into()), "/d".into(), true, String::new())];
-    assert_eq!(*known.lock().unwrap(), expected);
+    assert_eq!(client.say("XKNOW", 200).text, format!("{peer} Some(\"user\") /d true \"\""));
 }
 
 fn a_verb_takes_the_place_of_a_disabled_one(engine: Engine) {
@@ -140,12 +142,19 @@ fn a_verb_takes_the_place_of_a_disabled_one(engine: Engine) {
 }
 
 fn a_verb_may_take_long_and_others_go_on(engine: Engine) {
-    let (go, gone) = mpsc::channel::<()>();
-    let gone = Mutex::new(gone);
-    let server = with_verb(engine, verb("XWAIT"), move |_| {
-        let _ = gone.lock().unwrap().recv_timeout(PATIENCE);
-        Ok(Answer::new(200, "At last."))
-    });
+    let gate = Gate::new();
+    let (server, _opener) = {
+        let (passed, tag, opener) = (gate.clone(), gate.tag(), Opener(gate.clone()));
+        let waits = move |_: &Request| {
+            passed.pass();
+            Ok(Answer::new(200, "At last."))
+        };
+        let change = |options: &mut Options| {
+            options.tag = tag;
+            options.build = Box::new(move |builder| builder.verb(verb("XWAIT"), waits));
+        };
+        (TestServer::with(engine, change), opener)
+    };
     let mut client = Client::login(server.address());
     client.stream.write_all(b"XWAIT\r\nNOOP\r\n").unwrap();
     let mut other = Client::login(server.address());
@@ -155,8 +164,8 @@ fn a_verb_may_take_long_and_others_go_on(engine: Engine) {
     let data = other.prepare(Via::Epsv);
     other.send("XWAIT");
     other.send("RETR text");
-    go.send(()).unwrap();
-    go.send(()).unwrap();
+    gate.expect_waiting(2);
+    gate.open();
     assert_eq!(client.expect(200).text, "At last.");
     client.expect(200);
     other.expect(200);
@@ -195,6 +204,41 @@ fn a_verb_is_cancelled_by_the_end_of_its_session(engine: Engine) {
     eventually("both are cancelled", || cancelled.load(Ordering::SeqCst) == 2);
 }
 
+fn verbs_that_nobody_waits_for_are_bounded(engine: Engine) {
+    let (go, gone) = mpsc::channel::<()>();
+    let (gone, running) = (Mutex::new(gone), Arc::new(AtomicUsize::new(0)));
+    let begun = running.clone();
+    let server = TestServer::with(engine, |options| {
+        options.settings.max_running_verbs = 2;
+        // It never asks whether anybody waits.
+        let slow = move |_: &Request| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let _ = gone.lock().unwrap().recv_timeout(PATIENCE);
+            Ok(Answer::new(200, ""))
+        };
+        let build = |builder: Builder| builder.verb(verb("XSLOW").before_login(), slow).quick_verb(verb("XQUICK"), done);
+        options.build = Box::new(build);
+    });
+    for count in 1..=2 {
+        let mut client = Client::connect(server.address());
+        client.send("XSLOW");
+        eventually("it runs", || running.load(Ordering::SeqCst) == count);
+        reset(client.stream);
+        server.until("the end", |server| server.handle.is_empty());
+    }
+    let mut client = Client::login(server.address());
+    for _ in 0..3 {
+        assert_eq!(client.say("XSLOW", 450).text, "Too many commands of this kind at once. Try again later.");
+    }
+    client.say("XQUICK", 200);
+    assert_eq!(running.load(Ordering::SeqCst), 2);
+    drop(go);
+    eventually("a place", || {
+        client.send("XSLOW");
+        client.reply().unwrap().code == 200
+    });
+}
+
 fn a_verb_that_panics_harms_its_session_alone(engine: Engine) {
     let server = TestServer::with(engine, |options| {
         let panics = |_: &Request| panic!("on purpose");
@@ -208,7 +252,8 @@ fn a_verb_that_panics_harms_its_session_alone(engine: Engine) {
     }
     other.say("NOOP", 200);
     server.until("the end", |server| server.handle.len() == 1);
-    assert_eq!(server.events().iter().filter(|event| **event == Event::Disconnected(Reason::Failed)).count(), 2);
+    let end = format!("{:?}", Event::Disconnected(Reason::Failed));
+    assert_eq!(server.told().iter().filter(|told| **told == end).count(), 2);
 }
 
 fn a_verb_may_end_the_session(engine: Engine) {
@@ -217,7 +262,8 @@ fn a_verb_may_end_the_session(engine: Engine) {
     client.stream.write_all(b"XBYE\r\nNOOP\r\n").unwrap();
     client.expect(221);
     client.expect_end();
-    server.until("the end", |server| server.events().contains(&Event::Disconnected(Reason::CustomVerb)));
+    let end = format!("{:?}", Event::Disconnected(Reason::CustomVerb));
+    server.until("the end", |server| server.told().contains(&end));
 }
 
 fn verbs_outlast_a_reload(engine: Engine) {
@@ -367,12 +413,16 @@ fn what_sessions_do_can_be_seen(engine: Engine) {
 fn servers_in_one_process_have_settings_of_their_own(engine: Engine) {
     let start = |name: &'static str, max_cons: usize| {
         TestServer::with(engine, move |options| {
+            options.tag = name.into();
             options.config.banner = format!("This is {name}.");
             options.settings.max_cons = max_cons;
             let answer = move |_: &Request| Ok(Answer::new(200, name));
             options.build = Box::new(move |builder| builder.verb(verb("XNAME"), answer));
         })
     };
+    if tag_of_child().is_some_and(|tag| tag == "two") {
+        start("two", 2);
+    }
     let (one, two) = (start("one", 1), start("two", 2));
     for (server, name, max_cons) in [(&one, "one", 1), (&two, "two", 2)] {
         let mut clients: Vec<_> = (0..max_cons).map(|_| Client::login(server.address())).collect();

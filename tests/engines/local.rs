@@ -1,57 +1,35 @@
 //! Real files: what the system copies by itself arrives as whole as what passes through memory.
 use crate::{
     client::{Client, Via},
-    server::{Engine, Options, TestServer, noise},
-    with_engines_of_one_process,
+    server::{Engine, Options, Scratch, TestServer, is_meant, noise},
+    with_each_engine,
 };
-use std::{
-    env, fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{fs, sync::Arc};
 use wharf::server::fs::Local;
 
-// With processes all files are real.
-with_engines_of_one_process! {
+with_each_engine! {
     real_files_go_both_ways
     real_files_are_resumed
 }
 
-/// A folder of its own, removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("wharf-engines-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn server(&self, engine: Engine, change: impl FnOnce(&mut Options)) -> TestServer {
-        let files = Local::open(&self.0).unwrap();
-        TestServer::with(engine, |options| {
-            options.wrap = Box::new(|_| Arc::new(files));
-            change(options);
-        })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A server with the files of this folder.
+fn server(engine: Engine, folder: &Scratch, name: &str, change: impl FnOnce(&mut Options)) -> TestServer {
+    let files = Local::open(&folder.0).unwrap();
+    TestServer::with(engine, |options| {
+        options.tag = folder.tag(name);
+        options.wrap = Box::new(|_| Arc::new(files));
+        change(options);
+    })
 }
 
 fn real_files_go_both_ways(engine: Engine) {
-    let folder = Folder::new();
+    let folder = Scratch::new();
     let content = noise(10_000_000);
-    for (use_sendfile, limit) in [(true, 0), (false, 0), (true, 100_000_000)] {
-        let server = folder.server(engine, |options| {
+    for (name, use_sendfile, limit) in [("plain", true, 0), ("in-memory", false, 0), ("limited", true, 100_000_000)] {
+        if !is_meant(&folder.tag(name)) {
+            continue;
+        }
+        let server = server(engine, &folder, name, |options| {
             options.settings.use_sendfile = use_sendfile;
             options.config.read_limit = limit;
             options.config.write_limit = limit;
@@ -69,8 +47,8 @@ fn real_files_go_both_ways(engine: Engine) {
 }
 
 fn real_files_are_resumed(engine: Engine) {
-    let folder = Folder::new();
-    let server = folder.server(engine, |_| {});
+    let folder = Scratch::new();
+    let server = server(engine, &folder, "plain", |_| {});
     let content = noise(3_000_000);
     fs::write(folder.0.join("file"), &content[..1_000_000]).unwrap();
     let mut client = Client::login(server.address());

@@ -4,10 +4,11 @@
 //! | --- | --- | --- |
 //! | `abort`, `control`, `crowd`, `data`, `digests`, `faults`, `limits`, `slow`, `stop`, `transfer` | all | all, but for what stands behind `[in clear]`, with its reason |
 //! | `transcripts` | all | all that a socket can play, but for those that are listed there, with their reasons |
-//! | `embed`, `local`, `proxy` | all but processes, whose sessions do not see what a test does, or have real files anyway | all |
+//! | `local`, `proxy` | all | all |
+//! | `embed` | all, but for what a process of one session cannot see | all |
 //! | `processes` | processes | all that has a session |
 //! | `under_tls` | all | its clients speak TLS themselves, and badly |
-//! | `held` | all but processes | no: what a client's end of TLS holds would be counted, too |
+//! | `held` | all | no: what a client's end of TLS holds would be counted, too |
 //! | `own_loop`, `runtime` | threads, tokio | no: they are about who accepts and who watches connections, and TLS begins behind that |
 //!
 //! "All engines" are threads, tokio and smol (each with one thread and with three), smol by async-io, and processes. A test of

@@ -1,18 +1,21 @@
 //! What is only so with a process for each session.
 use crate::{
-    client::{Client, Via},
-    crowd::alone,
-    server::{Engine, Options, TestServer},
+    client::{Client, PATIENCE, Via, dial_from, stream_socket},
+    crowd::{alone, cpu_time},
+    server::{Engine, Options, TestServer, eventually, tag_of_child},
     with_processes,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    net::connect,
+    process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit},
+};
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, Read, Write},
-    net::TcpStream,
+    io::{self, Read},
+    net::{IpAddr, SocketAddr, TcpStream},
     process::Command,
-    sync::Arc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +23,7 @@ use wharf::{
     Reason,
     proto::event::Event,
     server::{
-        Server, Settings,
+        Admission, Server, Settings,
         auth::UserTable,
         processes::{Child, Program},
     },
@@ -29,12 +32,15 @@ use wharf::{
 with_processes! {
     a_killed_process_harms_nobody
     what_sessions_do_is_seen_from_the_server
-    processes_serve_clients_behind_a_proxy
     spare_processes_that_are_killed_are_replaced
     nothing_is_left_of_processes
     a_stopped_process_is_killed_when_all_is_to_end
     bandwidth_of_a_user_is_shared_by_processes
     a_reload_replaces_processes_that_wait
+    // The clients' ends of TLS would take descriptors, too.
+    [in clear]
+    a_lack_of_descriptors_is_survived
+    a_lack_of_processes_is_survived
 }
 
 /// The processes of this server, with their states; where a test is alone, those as well that have ended and not been waited for.
@@ -122,24 +128,6 @@ fn what_sessions_do_is_seen_from_the_server(engine: Engine) {
     assert_eq!(server.handle.counts().accepted, 1);
 }
 
-fn processes_serve_clients_behind_a_proxy(engine: Engine) {
-    let server = TestServer::with(engine, |options| {
-        options.settings.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
-    });
-    let mut stream = TcpStream::connect(server.address()).unwrap();
-    // It says whom it stands for once it is waited for.
-    thread::sleep(Duration::from_millis(20));
-    stream.write_all(b"PROXY TCP4 127.0.0.5 127.0.0.7 50000 21\r\n").unwrap();
-    let mut client = Client::new(stream).unwrap().opened();
-    client.greet();
-    let info = server.handle.sessions().remove(0).info;
-    assert_eq!((info.peer.to_string(), info.local.to_string()), ("127.0.0.5:50000".into(), "127.0.0.7:21".into()));
-    client.say("USER user", 331);
-    client.say("PASS 12345", 230);
-    // The proxy has not given its own address away.
-    client.say("PORT 127,0,0,1,200,200", 504);
-}
-
 fn spare_processes_that_are_killed_are_replaced(engine: Engine) {
     let server = TestServer::start(engine);
     Client::login(server.address()).say("QUIT", 221);
@@ -155,7 +143,7 @@ fn spare_processes_that_are_killed_are_replaced(engine: Engine) {
 }
 
 fn nothing_is_left_of_processes(engine: Engine) {
-    if crate::server::tag_of_child().is_none() && !alone("processes", engine, "nothing_is_left_of_processes") {
+    if tag_of_child().is_none() && !alone("processes", engine, "nothing_is_left_of_processes") {
         return;
     }
     let server = TestServer::start(engine);
@@ -184,6 +172,137 @@ fn nothing_is_left_of_processes(engine: Engine) {
     server.handle.drain();
     server.expect_end();
     assert_eq!(children(&server), []);
+}
+
+/// Who comes from there holds the server up, so that it does nothing until it is to go on.
+const STRANGER: [u8; 4] = [127, 0, 0, 3];
+
+struct Stranger {
+    stopped: mpsc::Receiver<()>,
+    go_on: mpsc::Sender<()>,
+}
+
+impl Stranger {
+    fn server(engine: Engine) -> (TestServer, Self) {
+        let (stop, stopped) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let goes_on = Mutex::new(goes_on);
+        let permit = move |peer: SocketAddr, _| {
+            if peer.ip() != IpAddr::from(STRANGER) {
+                return Admission::Permit;
+            }
+            stop.send(()).unwrap();
+            let _ = goes_on.lock().unwrap().recv_timeout(PATIENCE);
+            Admission::Drop
+        };
+        let server = TestServer::with(engine, |options| options.build = Box::new(|builder| builder.permit_connection(permit)));
+        (server, Self { stopped, go_on })
+    }
+
+    /// Holds the server up, once as many processes wait for a client as there are to be.
+    fn stop(&self, server: &TestServer) -> TcpStream {
+        server.until("those that wait", |server| children(server).len() == server.handle.len() + 4);
+        let stranger = dial_from(STRANGER, server.address()).unwrap();
+        self.stopped.recv_timeout(PATIENCE).unwrap();
+        stranger
+    }
+
+    fn go_on(&self) {
+        self.go_on.send(()).unwrap();
+    }
+}
+
+/// Expects that nothing runs in circles while something is lacking.
+fn expect_rest(stat: &mut fs::File) {
+    let before = cpu_time(stat);
+    thread::sleep(Duration::from_millis(600));
+    let used = cpu_time(stat) - before;
+    assert!(used < Duration::from_millis(200), "{used:?} of processor time while nothing happens");
+}
+
+/// Expects to be told that the server is short of something.
+#[track_caller]
+fn expect_shortage(client: &mut Client) {
+    assert_eq!(client.expect(421).text, "Too many connections. Service temporarily unavailable.");
+    client.expect_end();
+}
+
+fn a_lack_of_descriptors_is_survived(engine: Engine) {
+    if tag_of_child().is_none() && !alone("processes", engine, "a_lack_of_descriptors_is_survived") {
+        return;
+    }
+    let (server, stranger) = Stranger::server(engine);
+    let mut one = Client::login(server.address());
+    let held_up = stranger.stop(&server);
+    let limit = Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        return println!("skipped: the limit of descriptors cannot be lowered: {error}");
+    }
+    let mut stat = fs::File::open("/proc/self/stat").unwrap();
+    // The clients are of this process too, and have what they need.
+    let mut sockets: Vec<_> = (0..7).map(|_| stream_socket().unwrap()).collect();
+    let mut dial = || {
+        let socket = sockets.pop().unwrap();
+        connect(&socket, &server.address()).unwrap();
+        Client::new(socket.into()).unwrap()
+    };
+    let mut taken = Vec::new();
+    while let Ok(file) = fs::File::open("/dev/null") {
+        taken.push(file);
+        assert!(taken.len() < 64, "the limit does not work");
+    }
+    stranger.go_on();
+    eventually("the stranger's", || fs::File::open("/dev/null").map(|file| taken.push(file)).is_ok());
+    // Nothing to accept with but what is kept for that.
+    let mut refused = [dial(), dial()];
+    expect_shortage(&mut refused[0]);
+    expect_rest(&mut stat);
+    expect_shortage(&mut refused[1]);
+    // One to accept with, and none to speak to a new process with: those that wait take a client each.
+    taken.pop();
+    let mut served: Vec<_> = (0..4).map(|_| dial()).collect();
+    served.iter_mut().for_each(|client| drop(client.expect(220)));
+    expect_shortage(&mut dial());
+    expect_rest(&mut stat);
+    // Sessions have descriptors of their own.
+    one.say("TYPE I", 200);
+    drop((taken, held_up));
+    assert_eq!(one.receive(Via::Epsv, "RETR data").1.code, 226);
+    server.until("others", |server| children(server).len() == 9);
+    Client::login(server.address()).say("QUIT", 221);
+    served.iter_mut().for_each(|client| drop(client.say("QUIT", 221)));
+    server.until("one session", |server| server.handle.len() == 1);
+    drop(stranger.stop(&server));
+    stranger.go_on();
+}
+
+fn a_lack_of_processes_is_survived(engine: Engine) {
+    if tag_of_child().is_none() && !alone("processes", engine, "a_lack_of_processes_is_survived") {
+        return;
+    }
+    let (server, stranger) = Stranger::server(engine);
+    let descriptors = |server: &TestServer| {
+        let held_up = stranger.stop(server);
+        let count = fs::read_dir("/proc/self/fd").unwrap().count();
+        stranger.go_on();
+        drop(held_up);
+        count
+    };
+    let before = descriptors(&server);
+    let mut stat = fs::File::open("/proc/self/stat").unwrap();
+    server.run_short(true);
+    let mut served: Vec<_> = (0..4).map(|_| Client::login(server.address())).collect();
+    for _ in 0..3 {
+        expect_shortage(&mut Client::dial(server.address()).unwrap());
+    }
+    expect_rest(&mut stat);
+    server.run_short(false);
+    server.until("others", |server| children(server).len() == 8);
+    served.push(Client::login(server.address()));
+    served.iter_mut().for_each(|client| drop(client.say("QUIT", 221)));
+    drop((served, stat));
+    server.until("the end", |server| server.handle.is_empty());
+    assert_eq!(descriptors(&server), before);
 }
 
 fn a_stopped_process_is_killed_when_all_is_to_end(engine: Engine) {
@@ -226,7 +345,7 @@ fn bandwidth_of_a_user_is_shared_by_processes(engine: Engine) {
 
 /// The version that a process was told, in its banner.
 fn versioned(options: &mut Options) {
-    if let Some(version) = crate::server::tag_of_child() {
+    if let Some(version) = tag_of_child() {
         options.config.banner = format!("Version {version}.");
     }
 }

@@ -3,20 +3,16 @@ use crate::{
     client::{Client, Data, PATIENCE, Via, dial_from, protection},
     limits::{GUESSED, TOO_MANY_HERE},
     server::{Engine, TestServer},
-    with_engines_of_one_process,
+    with_each_engine,
 };
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::{Arc, Mutex, mpsc},
+    sync::mpsc,
 };
-use wharf::{
-    proto::{event::Event, session::refusal::Refusal},
-    server::SessionInfo,
-};
+use wharf::proto::session::refusal::Refusal;
 
-// What these tests are told, processes of their own would not see: see `processes.rs`.
-with_engines_of_one_process! {
+with_each_engine! {
     a_client_is_who_the_proxy_says
     a_header_may_come_in_pieces_and_with_what_follows
     the_proxy_itself_is_a_client_if_it_says_so
@@ -35,26 +31,19 @@ const HEADER: &str = "PROXY TCP4 127.0.0.5 127.0.0.7 50000 21\r\n";
 
 type Told = mpsc::Receiver<(SocketAddr, Refusal)>;
 
-fn server(engine: Engine) -> (TestServer, Arc<Mutex<Vec<SessionInfo>>>, Told) {
+fn server(engine: Engine) -> (TestServer, Told) {
     with(engine, |_| {})
 }
 
-/// A server behind the proxy, whom it had sessions with, and whom it refused.
-fn with(engine: Engine, change: impl FnOnce(&mut crate::server::Options)) -> (TestServer, Arc<Mutex<Vec<SessionInfo>>>, Told) {
-    let sessions: Arc<Mutex<Vec<SessionInfo>>> = Arc::default();
+/// A server behind the proxy, and whom it refused.
+fn with(engine: Engine, change: impl FnOnce(&mut crate::server::Options)) -> (TestServer, Told) {
     let (tell, told) = mpsc::channel();
     let server = TestServer::with(engine, |options| {
         options.settings.proxy_protocol_from = vec!["192.0.2.0/24".parse().unwrap(), "127.0.0.9".parse().unwrap()];
-        let sessions = sessions.clone();
-        options.hook = Box::new(move |info, event| {
-            if *event == Event::Connected {
-                sessions.lock().unwrap().push(info.clone());
-            }
-        });
         options.on_refusal = Box::new(move |peer, refusal| tell.send((peer, refusal)).unwrap());
         change(options);
     });
-    (server, sessions, told)
+    (server, told)
 }
 
 /// What the proxy sends first, and no TLS yet.
@@ -80,20 +69,20 @@ fn binary() -> Vec<u8> {
 }
 
 fn a_client_is_who_the_proxy_says(engine: Engine) {
-    let (server, sessions, _) = server(engine);
+    let (server, _) = server(engine);
     for header in [HEADER.as_bytes(), &binary()] {
         let mut client = log_in(dial(&server, header));
-        let info = sessions.lock().unwrap().pop().unwrap();
+        let info = server.handle.sessions().remove(0).info;
         assert_eq!((info.peer.to_string(), info.local.to_string()), ("127.0.0.5:50000".into(), "127.0.0.7:21".into()));
-        assert_eq!(server.handle.sessions()[0].info.peer, info.peer);
         client.say("PORT 127,0,0,9,200,200", 504);
         client.say("QUIT", 221);
         client.expect_end();
+        server.until("the end", |server| server.handle.is_empty());
     }
 }
 
 fn a_header_may_come_in_pieces_and_with_what_follows(engine: Engine) {
-    let (server, sessions, _) = server(engine);
+    let (server, _) = server(engine);
     for header in [HEADER.as_bytes(), &binary()] {
         let mut client = dial(&server, b"");
         client.stream.set_nodelay(true).unwrap();
@@ -109,17 +98,20 @@ fn a_header_may_come_in_pieces_and_with_what_follows(engine: Engine) {
             hasty.expect(331);
             hasty.expect(230);
         }
-        assert!(sessions.lock().unwrap().iter().all(|info| info.peer.to_string() == "127.0.0.5:50000"));
+        let mut sessions = server.handle.sessions().into_iter();
+        assert!(sessions.all(|session| session.info.peer.to_string() == "127.0.0.5:50000"));
     }
 }
 
 fn the_proxy_itself_is_a_client_if_it_says_so(engine: Engine) {
-    let (server, sessions, _) = server(engine);
+    let (server, _) = server(engine);
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
     for header in [&b"PROXY UNKNOWN\r\n"[..], local] {
         let client = log_in(dial(&server, header));
-        let info = sessions.lock().unwrap().pop().unwrap();
+        let info = server.handle.sessions().remove(0).info;
         assert_eq!((info.peer, info.local), (client.local, server.address()));
+        drop(client);
+        server.until("the end", |server| server.handle.is_empty());
     }
 }
 
@@ -131,7 +123,7 @@ fn data_from(from: [u8; 4], port: u16, header: &[u8]) -> TcpStream {
 }
 
 fn data_connections_are_the_clients_wherever_they_come_from(engine: Engine) {
-    let (server, _, _) = server(engine);
+    let (server, _) = server(engine);
     let mut client = log_in(dial(&server, HEADER.as_bytes()));
     let other = HEADER.replace("127.0.0.5", "127.0.0.6");
     let ended = |mut data: TcpStream| {
@@ -184,7 +176,7 @@ fn data_connections_are_the_clients_wherever_they_come_from(engine: Engine) {
 }
 
 fn limits_count_for_clients_not_for_the_proxy(engine: Engine) {
-    let (server, _, told) = with(engine, |options| {
+    let (server, told) = with(engine, |options| {
         options.settings.max_cons_per_ip = 1;
         options.settings.max_login_failures_per_ip = 1;
     });
@@ -204,7 +196,7 @@ fn limits_count_for_clients_not_for_the_proxy(engine: Engine) {
 }
 
 fn whoever_says_nothing_counts_too_and_is_given_up(engine: Engine) {
-    let (server, _, told) = with(engine, |options| options.settings.max_cons = 1);
+    let (server, told) = with(engine, |options| options.settings.max_cons = 1);
     let mut silent = dial(&server, b"PROXY ");
     // Nothing tells when it was accepted, but that others are refused.
     while Client::open(server.address()).is_greeted() {}
@@ -215,7 +207,7 @@ fn whoever_says_nothing_counts_too_and_is_given_up(engine: Engine) {
 }
 
 fn what_is_no_header_ends_the_connection(engine: Engine) {
-    let (server, sessions, told) = server(engine);
+    let (server, told) = server(engine);
     for wrong in
         ["USER user\r\nPASS 12345\r\n", "PROXY TCP4 127.0.0.5 127.0.0.7 50000 +21\r\n", "\r\n\r\n\0\r\nQUIT\n\x33\x11\0\0"]
     {
@@ -227,29 +219,29 @@ fn what_is_no_header_ends_the_connection(engine: Engine) {
     let address = gone.local;
     drop(gone);
     assert_eq!(told.recv_timeout(PATIENCE), Ok((address, Refusal::ProxyHeader)));
-    assert!(sessions.lock().unwrap().is_empty());
+    assert_eq!(server.handle.counts().accepted, 0);
 }
 
 fn others_cannot_say_who_they_are(engine: Engine) {
-    let (server, sessions, _) = server(engine);
+    let (server, _) = server(engine);
     let mut client = Client::connect(server.address());
     client.send(HEADER.trim_end());
     assert_eq!(client.reply().unwrap().code, 500);
-    assert_eq!(sessions.lock().unwrap().pop().unwrap().peer, client.local);
+    assert_eq!(server.handle.sessions()[0].info.peer, client.local);
 }
 
 fn many_come_at_once(engine: Engine) {
-    let (server, sessions, _) = server(engine);
+    let (server, _) = server(engine);
     let mut clients: Vec<_> = (0..100).map(|_| dial(&server, &HEADER.as_bytes()[..30])).collect();
     for client in clients.iter_mut().rev() {
         client.stream.write_all(&HEADER.as_bytes()[30..]).unwrap();
     }
     let _clients: Vec<_> = clients.into_iter().map(log_in).collect();
-    assert_eq!(sessions.lock().unwrap().len(), 100);
+    assert_eq!(server.handle.counts().accepted, 100);
 }
 
 fn a_server_that_stops_waits_for_no_header(engine: Engine) {
-    let (server, _, told) = server(engine);
+    let (server, told) = server(engine);
     let mut silent = dial(&server, b"PROXY TCP4 ");
     // Whoever comes later is greeted later.
     let _client = log_in(dial(&server, HEADER.as_bytes()));

@@ -19,6 +19,7 @@ use wharf::{
     server::{ClientCertificates, TlsSettings, TlsVersion},
 };
 
+mod edges;
 mod users;
 
 with_each_engine! {
@@ -47,6 +48,7 @@ with_each_engine! {
     control_goes_back_to_clear_text_if_permitted
     a_new_beginning_is_in_clear
     certificates_may_be_changed_without_dropping_anyone
+    certificates_are_chosen_by_host_and_tls_has_the_last_word
     sessions_end_with_a_close_notify
     many_honest_handshakes_in_a_row
 }
@@ -585,7 +587,11 @@ fn unwrap(mut secure: Secure, behind: &[u8]) -> Client {
     }
     last.extend_from_slice(behind);
     secure.control.sock.write_all(&last).unwrap();
-    // Up to the server's close_notify, and not one octet further.
+    hear_close(secure)
+}
+
+/// Reads up to the server's close_notify, and not one octet further, and gives the connection in clear.
+fn hear_close(mut secure: Secure) -> Client {
     let mut nothing = Vec::new();
     while !secure.control.conn.process_new_packets().unwrap().peer_has_closed() {
         let mut header = [0; 5];
@@ -664,6 +670,41 @@ fn certificates_may_be_changed_without_dropping_anyone(engine: Engine) {
         assert_eq!(shown.is_ok(), fits, "{name}: {shown:?}");
     }
     before.assert_works();
+}
+
+/// RFC 7151 section 4.
+fn certificates_are_chosen_by_host_and_tls_has_the_last_word(engine: Engine) {
+    let server = server_with(engine, |options| {
+        options.tls = Some(tls::server_tls().certificate_pem(tls::OTHER.0, tls::OTHER.1).build().unwrap());
+    });
+    for mode in MODES {
+        let mut silent = ClientConfig::clone(&client_config(mode, b"ftp"));
+        silent.enable_sni = false;
+        let (silent, talkative) = (Arc::new(silent), client_config(mode, b"ftp"));
+        let begin = |host: Option<&str>, name, config: &Arc<ClientConfig>| {
+            let mut clear = Client::connect(server.address());
+            if let Some(host) = host {
+                clear.say(&format!("HOST {host}"), 220);
+            }
+            clear.say("AUTH TLS", 234);
+            let mut control = tls::client_for(name, config, clear.stream);
+            // Whoever sees another name than `name` in the certificate does not go on.
+            let shown = shake_hands(&mut control);
+            shown.map(|_| Secure { control, config: config.clone(), received: Vec::new(), server: server.address() })
+        };
+        begin(None, "localhost", &silent).expect("the first certificate");
+        begin(Some("other.test"), "localhost", &silent).err().expect("the other certificate");
+        let mut by_host = begin(Some("other.test"), "other.test", &silent).expect("the certificate of the host");
+        // There was no name in the handshake: any will do.
+        by_host.say("HOST third.test", 220);
+        by_host.say("HOST other.test", 220);
+        begin(Some("localhost"), "other.test", &silent).err().expect("the first certificate");
+        let mut by_name = begin(Some("localhost"), "other.test", &talkative).expect("the certificate of the name");
+        for (line, code) in [("HOST localhost", 504), ("HOST OTHER.test.", 220), ("HOST 127.0.0.1", 504)] {
+            by_name.say(line, code);
+        }
+        by_name.into_login().assert_works();
+    }
 }
 
 fn sessions_end_with_a_close_notify(engine: Engine) {

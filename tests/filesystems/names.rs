@@ -389,18 +389,20 @@ fn listings_show_what_links_lead_to(g: &Ground) {
 }
 
 fn what_vanishes_is_left_out(g: &Ground) {
+    // More than are looked at while the names are read.
+    const ALL: usize = 13_000;
     g.directory("/d");
-    for n in 0..200 {
-        g.store(format!("/d/{n:03}"), "");
+    for n in 0..ALL {
+        g.store(format!("/d/{n:05}"), "");
     }
     let mut directory = g.files.list(&path("/d"), Detail::Long).expect("listed");
-    assert_eq!(directory.next_entry().expect("one").expect("entry").name, b"000");
-    for n in 100..200 {
-        g.files.remove_file(&path(format!("/d/{n:03}"))).expect("removed");
+    assert_eq!(directory.next_entry().expect("one").expect("entry").name, b"00000");
+    for n in 100..ALL {
+        g.files.remove_file(&path(format!("/d/{n:05}"))).expect("removed");
     }
     let rest: Vec<_> = std::iter::from_fn(|| directory.next_entry()).map(|entry| entry.expect("no failure").name).collect();
-    assert_eq!(rest.len(), 99);
-    assert_eq!(rest.last().expect("some"), b"099");
+    assert!(rest.len() < ALL - 1, "nothing is left out");
+    assert!(rest.iter().take(99).map(Vec::as_slice).eq((1..100).map(|n| format!("{n:05}").into_bytes()).collect::<Vec<_>>()));
 }
 
 fn only_directories_are_listed(g: &Ground) {

@@ -1,8 +1,8 @@
 //! An FTP client for tests: small, exact, and bounded in time.
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    io::ioctl_fionbio,
-    net::{AddressFamily, SendFlags, SocketType, bind, connect, getsockname, listen, send, sockopt},
+    io::{FdFlags, fcntl_setfd, ioctl_fionbio},
+    net::{AddressFamily, SendFlags, SocketType, bind, connect, getsockname, listen, send, socket, sockopt},
 };
 use std::{
     cell::RefCell,
@@ -405,21 +405,16 @@ fn limited(stream: TcpStream) -> TcpStream {
     stream
 }
 
-/// A socket that programs do not inherit which other tests start meanwhile: they would keep it open.
-fn tcp_socket() -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    return Ok(rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, rustix::net::SocketFlags::CLOEXEC, None)?);
-    #[cfg(not(target_os = "linux"))]
-    {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-        Ok(socket)
-    }
+/// A socket that processes do not inherit, which would keep its connection open.
+pub fn stream_socket() -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    Ok(socket)
 }
 
 /// Connects, and takes little that is not read.
 pub fn dial_small(address: SocketAddr) -> TcpStream {
-    let socket = tcp_socket().unwrap();
+    let socket = stream_socket().unwrap();
     sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
     connect(&socket, &address).expect("the data port listens");
     limited(TcpStream::from(socket))
@@ -434,13 +429,13 @@ pub struct Deaf {
 impl Deaf {
     /// `None`, with the reason printed, if this system lets it be connected to all the same.
     pub fn new() -> Option<Self> {
-        let listener = tcp_socket().unwrap();
+        let listener = stream_socket().unwrap();
         bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listen(&listener, 0).unwrap();
         let address = local(&listener);
         let mut queue = Vec::new();
         for _ in 0..16 {
-            let waiting = tcp_socket().unwrap();
+            let waiting = stream_socket().unwrap();
             ioctl_fionbio(&waiting, true).unwrap();
             let _ = connect(&waiting, &address);
             let stands = poll(&mut [PollFd::new(&waiting, PollFlags::OUT)], Some(&SHORT)).unwrap() > 0;
@@ -470,7 +465,7 @@ pub fn reset(stream: TcpStream) {
 
 /// Connects from another address of this host (all of 127/8 are).
 pub fn dial_from(from: [u8; 4], to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = tcp_socket()?;
+    let socket = stream_socket()?;
     bind(&socket, &SocketAddr::new(from.into(), 0))?;
     connect(&socket, &to)?;
     Ok(limited(TcpStream::from(socket)))

@@ -165,7 +165,7 @@ impl World for Network<'_> {
         self.control.take().map(reset).ok_or_else(|| "a control connection that is broken already".into())
     }
 
-    fn handshake(&mut self) -> Outcome<bool> {
+    fn handshake(&mut self, _: Option<&str>) -> Outcome<bool> {
         Err("a client without TLS".into())
     }
 

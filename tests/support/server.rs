@@ -4,7 +4,11 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -101,6 +105,11 @@ impl Engine {
     /// Whether sessions have a process each: what a test does in its own, they do not see.
     pub fn is_processes(self) -> bool {
         self.name() == "processes"
+    }
+
+    /// Whether a session does nothing else while it waits for its files.
+    pub fn waits_for_files(self) -> bool {
+        self.is_threads() || self.is_processes()
     }
 
     /// Whether sessions have a thread each, and no others are started.
@@ -307,6 +316,12 @@ impl TestServer {
         *self.folder.as_ref().expect("the engine with processes").tag.lock().unwrap() = tag.into();
     }
 
+    /// Lets the system have no process more to give, or some again.
+    #[cfg(all(feature = "processes", feature = "files"))]
+    pub fn run_short(&self, short: bool) {
+        self.folder.as_ref().expect("the engine with processes").short.store(short, Ordering::SeqCst);
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.handle.addresses()[0]
     }
@@ -375,6 +390,8 @@ pub struct Folder {
     /// What TLS is called that they speak.
     protection: Option<String>,
     made: bool,
+    /// No process can be started.
+    short: AtomicBool,
 }
 
 impl Folder {
@@ -403,10 +420,7 @@ pub mod processes {
         os::unix::ffi::OsStrExt,
         path::Path,
         process::Command,
-        sync::{
-            OnceLock,
-            atomic::{AtomicU32, Ordering},
-        },
+        sync::{OnceLock, atomic::AtomicU32},
     };
     use wharf::server::{
         fs::{Detail, Local},
@@ -415,6 +429,10 @@ pub mod processes {
 
     pub fn serve(server: Server, test: &str, folder: &Folder) -> std::io::Result<()> {
         server.serve_processes(|| {
+            if folder.short.load(Ordering::SeqCst) {
+                // As clone(2) says it.
+                return Err(rustix::io::Errno::AGAIN.into());
+            }
             let mut command = Command::new(std::env::current_exe()?);
             command.args(["--exact", test.split_once("::").unwrap().1, "--nocapture", "--test-threads=1"]);
             command.env("WHARF_TEST_FOLDER", &folder.path);
@@ -440,12 +458,12 @@ pub mod processes {
             static NUMBER: AtomicU32 = AtomicU32::new(0);
             let (tag, protection) = (tag.into(), protection().map(|protection| protection.name));
             if let Some(child) = child {
-                return Self { path: message(child).1.into(), tag, protection, made: false };
+                return Self { path: message(child).1.into(), tag, protection, made: false, short: AtomicBool::new(false) };
             }
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path = std::env::temp_dir().join(format!("wharf-processes-{}-{number}", std::process::id()));
             fill(files, &VirtualPath::root(), &path.join("files"));
-            Self { path, tag, protection, made: true }
+            Self { path, tag, protection, made: true, short: AtomicBool::new(false) }
         }
 
         pub fn files(&self) -> Arc<dyn FileSystem> {
@@ -507,6 +525,73 @@ pub fn tag_of_child() -> Option<String> {
 /// Whether a server with this tag is to be started; in a process of one, no other is.
 pub fn is_meant(tag: &str) -> bool {
     tag_of_child().is_none_or(|meant| meant == tag)
+}
+
+/// A folder of a test, where processes that it starts find it by the tag of its servers. Removed in the end.
+pub struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        if let Some(tag) = tag_of_child() {
+            return Self(tag.split_once(' ').expect("a name and a path").1.into());
+        }
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("wharf-scratch-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// The tag of the server of this name.
+    pub fn tag(&self, name: &str) -> String {
+        format!("{name} {}", self.0.display())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The process of a session ends without that.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A gate before which calls wait until it is opened, in whichever process.
+#[derive(Clone)]
+pub struct Gate(Arc<Scratch>);
+
+impl Gate {
+    pub fn new() -> Self {
+        Self(Arc::new(Scratch::new()))
+    }
+
+    /// The tag for servers whose sessions come to this gate.
+    pub fn tag(&self) -> String {
+        self.0.tag("gate")
+    }
+
+    pub fn pass(&self) {
+        let waiting = fs::OpenOptions::new().create(true).append(true).open(self.0.0.join("waiting"));
+        waiting.unwrap().write_all(b"1").unwrap();
+        eventually("an open gate", || self.0.0.join("open").exists());
+    }
+
+    pub fn open(&self) {
+        fs::write(self.0.0.join("open"), "").unwrap();
+    }
+
+    pub fn expect_waiting(&self, count: u64) {
+        let waiting = || fs::metadata(self.0.0.join("waiting")).map_or(0, |waiting| waiting.len());
+        eventually("calls that wait", || waiting() == count);
+    }
+}
+
+/// Opens the gate in the end, whatever the test came to: else the server would wait too.
+pub struct Opener(pub Gate);
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.0.open();
+    }
 }
 
 /// Waits until `true`: what other threads do, nobody is told of.

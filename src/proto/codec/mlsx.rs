@@ -215,7 +215,8 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// Appends `name=value;` if the fact is wanted and known.
+    /// Appends `name=value;` if the fact is wanted and known. Inline, the name needs no call to be copied.
+    #[inline(always)]
     fn put<T>(&mut self, fact: Fact, value: Option<T>, write: impl FnOnce(T, &mut Vec<u8>)) {
         if let (true, Some(value)) = (self.wanted.contains(fact), value) {
             self.output.extend_from_slice(fact.name().as_bytes());

@@ -3,7 +3,7 @@ use super::{Output, Running, Session, Timer};
 use crate::proto::{
     address::{AddressError, canonical, host_port, parse_eprt, parse_port},
     event::Event,
-    failure::FailureKind,
+    failure::{Failure, FailureKind},
     job::{Connect, Job, JobId, Listen, Report},
 };
 use core::{
@@ -23,6 +23,8 @@ pub(super) enum DataPort {
     Passive(JobId),
     /// The client has connected, and no transfer has begun.
     Connected(JobId),
+    /// The client has connected, and TLS could not be had: the next transfer tells it so.
+    Failed(Failure),
 }
 
 /// A listener that is not bound yet.
@@ -36,7 +38,7 @@ pub(super) struct Binding {
 impl DataPort {
     pub(super) fn job(&self) -> Option<JobId> {
         match self {
-            Self::None | Self::Active(_) => None,
+            Self::None | Self::Active(_) | Self::Failed(_) => None,
             Self::Connecting(job) | Self::Passive(job) | Self::Connected(job) => Some(*job),
         }
     }
@@ -47,6 +49,21 @@ impl Session {
         if let Some(job) = mem::replace(&mut self.data, DataPort::None).job() {
             self.cancel(job);
             self.timers.stop(Timer::Data);
+        }
+    }
+
+    /// Whether a transfer has, or can have, a data connection.
+    ///
+    /// # Errors
+    /// Why not; the next time merely that there is none.
+    pub(super) fn data_is_set_up(&mut self) -> Result<(), Failure> {
+        match mem::replace(&mut self.data, DataPort::None) {
+            DataPort::None => Err(Failure::new(FailureKind::NoConnection).with_text("Use PASV, EPSV, PORT or EPRT first.")),
+            DataPort::Failed(failure) => Err(failure),
+            data @ (DataPort::Active(_) | DataPort::Connecting(_) | DataPort::Passive(_) | DataPort::Connected(_)) => {
+                self.data = data;
+                Ok(())
+            }
         }
     }
 
@@ -214,7 +231,11 @@ impl Session {
                 self.data = data;
                 self.drop_data();
                 let failed = if let Report::Failed(failure) = report { Some(failure) } else { None };
-                self.data_failed(failed.unwrap_or(FailureKind::NoConnection.into()));
+                let failure = failed.unwrap_or(FailureKind::NoConnection.into());
+                if failure.kind() == FailureKind::Tls {
+                    self.data = DataPort::Failed(failure.clone());
+                }
+                self.data_failed(failure);
             }
         }
     }
@@ -222,7 +243,7 @@ impl Session {
     /// A transfer that has been announced needs the connection now.
     pub(super) fn open_data(&mut self) {
         match self.data {
-            DataPort::None | DataPort::Connecting(_) => {}
+            DataPort::None | DataPort::Failed(_) | DataPort::Connecting(_) => {}
             DataPort::Connected(_) => self.move_data(),
             DataPort::Passive(_) => self.timers.set(Timer::Data, self.now, self.config.passive_timeout),
             DataPort::Active(to) => {

@@ -14,6 +14,22 @@ use alloc::vec::Vec;
 /// Unknown commands in a row, before login, after which the peer is taken for something else than an FTP client.
 const STRANGE_COMMANDS: u32 = 10;
 
+/// How lines begin that tell at once: those of HTTP, of HTTP/2 in clear, and of SSH.
+const STRANGERS: [&[u8]; 12] = [
+    b"GET ",
+    b"POST ",
+    b"HEAD ",
+    b"PUT ",
+    b"CONNECT ",
+    b"OPTIONS ",
+    b"DELETE ",
+    b"PATCH ",
+    b"TRACE ",
+    b"Host:",
+    b"PRI ",
+    b"SSH-",
+];
+
 /// Whether the line is an ABOR that will be carried out.
 pub(super) fn is_abor(config: &Config, line: &[u8]) -> bool {
     let command = Command::parse(line);
@@ -170,9 +186,8 @@ impl Session {
     fn unknown(&mut self, line: &[u8]) {
         self.rename_from = None;
         if self.login.user().is_none() {
-            let http = [&b"GET "[..], b"POST ", b"HEAD ", b"PUT ", b"CONNECT ", b"OPTIONS ", b"DELETE ", b"Host:"];
             self.unknown_commands += 1;
-            if self.unknown_commands > STRANGE_COMMANDS || http.iter().any(|start| line.starts_with(start)) {
+            if self.unknown_commands > STRANGE_COMMANDS || STRANGERS.iter().any(|start| line.starts_with(start)) {
                 return self.close(Reason::NotFtp);
             }
         }

@@ -23,6 +23,9 @@ impl Session {
             Some(Host::Address(address)) if self.is_own(address) => address.to_string(),
             Some(_) => return self.reply(504, "There is no such host here."),
         };
+        if self.security.contradicts(&host) {
+            return self.reply(504, "TLS has begun with another server name.");
+        }
         self.log_out();
         self.reply(220, format_args!("Host {host}."));
         self.host = Some(host.into());

@@ -3,6 +3,7 @@ use crate::proto::{
     event::Event,
     job::{Job, JobId, Report},
 };
+use alloc::boxed::Box;
 use core::{fmt, net::SocketAddr};
 
 /// Everything that can happen to a session.
@@ -20,6 +21,9 @@ pub enum Input<'a> {
     Sent(usize),
     /// A job reports. Reports of ended or cancelled jobs are ignored.
     Report(JobId, Report),
+    /// The server name that the client gave in the handshake (SNI), if it gave one: right before the report that the handshake
+    /// is over.
+    ServerName(&'a str),
     /// The handshake that [`Output::StartTls`] asked for, or the end of TLS that [`Output::StopTls`] asked for, came to its
     /// end: `true` if well.
     Tls(bool),
@@ -42,6 +46,7 @@ impl fmt::Debug for Input<'_> {
             Self::Lost => f.write_str("Lost"),
             Self::Sent(octets) => write!(f, "Sent({octets})"),
             Self::Report(id, report) => f.debug_tuple("Report").field(id).field(report).finish(),
+            Self::ServerName(name) => f.debug_tuple("ServerName").field(name).finish(),
             Self::Tls(done) => write!(f, "Tls({done})"),
             Self::Urgent => f.write_str("Urgent"),
             Self::Timeout => f.write_str("Timeout"),
@@ -68,7 +73,11 @@ pub enum Output {
     /// Close the connection that this listener reported last, and go on listening.
     Refuse(JobId),
     /// Begin TLS on the control connection as its server, and report [`Input::Tls`]. All replies are sent.
-    StartTls,
+    StartTls {
+        /// What the client has named by HOST: the certificate is for that, unless the client names another server in the
+        /// handshake (RFC 7151 section 4).
+        host: Option<Box<str>>,
+    },
     /// End TLS on the control connection (close_notify both ways), and report [`Input::Tls`]. All replies are sent.
     StopTls,
     /// Close the control connection. All replies are sent; nothing follows.

@@ -70,7 +70,7 @@ impl Login {
 impl Session {
     /// USER. The answer is the same whoever it is (RFC 2577 section 7).
     pub(super) fn user_command(&mut self, name: &[u8]) {
-        if self.config.tls.control_required && self.tls_is_available() && !self.security.tls {
+        if self.config.tls.control_required && !self.security.tls {
             return self.reply(534, "TLS is required: say AUTH TLS first.");
         }
         self.log_out();

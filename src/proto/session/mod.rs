@@ -111,6 +111,8 @@ pub struct Session {
     half_closed: bool,
     draining: bool,
     urgent: bool,
+    /// Something was left undone since too many outputs waited.
+    crowded: bool,
 }
 
 /// The command that was carried out last, for those who watch.
@@ -235,6 +237,7 @@ impl Session {
             half_closed: false,
             draining: false,
             urgent: false,
+            crowded: false,
         };
         session.timers.set(Timer::Login, now, session.config.login_timeout);
         session.event(Event::Connected);
@@ -270,6 +273,8 @@ impl Session {
             (_, Input::Bytes(octets)) => debug_assert!(octets.is_empty(), "octets while Session::capacity() is 0"),
             (_, Input::Eof) => self.half_closed = true,
             (_, Input::Report(id, report)) => self.report(id, report),
+            (Phase::Handshake, Input::ServerName(name)) => self.security.set_server_name(name),
+            (_, Input::ServerName(_)) => debug_assert!(false, "Input::ServerName outside of a handshake"),
             (_, Input::Tls(done)) => self.tls_changed(done),
             (_, Input::Urgent) => self.urgent = true,
             (_, Input::Drain) => self.draining = true,
@@ -284,18 +289,22 @@ impl Session {
     /// The next thing to do; `None` until the next [`Session::handle`]. Drain it after every one.
     #[must_use]
     pub fn poll(&mut self) -> Option<Output> {
-        if self.outputs.is_empty() {
+        if self.outputs.is_empty() && mem::take(&mut self.crowded) {
             self.run();
         }
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
+        }
+        if matches!(self.running, Running::Nothing) {
+            // Room for four of them would be a fifth of the memory of an idle session.
+            self.outputs = VecDeque::new();
         }
         // Only when every reply has left: no driver can get the order wrong.
         if !self.unsent.is_empty() {
             return None;
         }
         let (phase, output) = match self.phase {
-            Phase::StartTls => (Phase::Handshake, Output::StartTls),
+            Phase::StartTls => (Phase::Handshake, Output::StartTls { host: self.host.clone() }),
             Phase::StopTls => (Phase::Unwrapping, Output::StopTls),
             Phase::Closing(reason) => (Phase::Closed, Output::Close(reason)),
             Phase::Open | Phase::Handshake | Phase::Unwrapping | Phase::Closed => return None,
@@ -393,7 +402,7 @@ impl Session {
             if self.draining && !matches!(self.running, Running::Transfer(_)) {
                 self.say_goodbye("Service shutting down.", Reason::Shutdown);
             }
-            if self.unsent.len() >= self.config.limits.output || self.outputs.len() >= OUTPUTS || !self.may_run() {
+            if self.unsent.len() >= self.config.limits.output || self.is_crowded() || !self.may_run() {
                 break;
             }
             let mut line = mem::take(&mut self.line);
@@ -415,14 +424,20 @@ impl Session {
                     break;
                 }
             }
-            // It may have been a password.
-            line.zeroize();
+            // It may have been a password. What lies behind it was an earlier line, and is wiped already.
+            line.as_mut_slice().zeroize();
             reply::recycle(&mut line);
             self.line = line;
         }
         if let (Phase::Open, Running::Status(_)) = (self.phase, &self.running) {
             self.read_status();
         }
+    }
+
+    /// Whether too many outputs wait for more to be done: that goes on when they were fetched.
+    fn is_crowded(&mut self) -> bool {
+        self.crowded = self.outputs.len() >= OUTPUTS;
+        self.crowded
     }
 
     /// Whether the first line that waits may be carried out now. During a transfer only STAT may (RFC 959 section 4.1.3), and

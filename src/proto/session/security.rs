@@ -1,12 +1,15 @@
 //! TLS: AUTH, PBSZ, PROT, CCC (RFC 2228, RFC 4217).
 use super::{Phase, Reason, Session, Timer, Tls, parameters::decimal};
 use crate::proto::command::Verb;
+use alloc::boxed::Box;
 
 /// What protects the connections. Whether the control connection is under TLS is told by the driver alone.
 #[derive(Debug, Default)]
 pub(super) struct Security {
     /// The control connection is under TLS.
     pub(super) tls: bool,
+    /// What the client has called this server in the handshake, in lower case and without a last dot.
+    server_name: Option<Box<str>>,
     /// PBSZ was said.
     buffer_size: bool,
     /// PROT P: data connections are under TLS.
@@ -20,7 +23,17 @@ impl Security {
     /// for granted, and many of them never send PROT.
     pub(super) fn reset_protection(&mut self, tls: Tls) {
         let implicit = tls == Tls::Implicit;
-        *self = Self { tls: self.tls, buffer_size: implicit, protect: implicit, frozen: false };
+        let server_name = self.server_name.take();
+        *self = Self { tls: self.tls, server_name, buffer_size: implicit, protect: implicit, frozen: false };
+    }
+
+    pub(super) fn set_server_name(&mut self, name: &str) {
+        self.server_name = Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into());
+    }
+
+    /// RFC 7151 section 4: HOST cannot name another server than the handshake did.
+    pub(super) fn contradicts(&self, host: &str) -> bool {
+        self.server_name.as_deref().is_some_and(|name| name != host)
     }
 }
 
@@ -73,6 +86,8 @@ impl Session {
                 self.phase = Phase::Open;
                 self.security.tls = true;
                 self.security.reset_protection(self.connection.tls);
+                // What HOST has named before is no more than a wish for a certificate.
+                self.host.take_if(|host| self.security.contradicts(host));
                 if self.connection.tls == Tls::Implicit {
                     self.greet();
                 }
@@ -80,6 +95,7 @@ impl Session {
             (Phase::Unwrapping, true) => {
                 self.phase = Phase::Open;
                 self.security.tls = false;
+                self.security.server_name = None;
             }
             (Phase::Handshake | Phase::Unwrapping, false) => self.close(Reason::Tls),
             (Phase::Open | Phase::StartTls | Phase::StopTls | Phase::Closing(_) | Phase::Closed, _) => {

@@ -1,5 +1,5 @@
 //! STAT: the state of the session, or a listing over the control connection.
-use super::{OUTPUTS, Running, Session, data::DataPort, files::failure_code, transfer::without_switches};
+use super::{Running, Session, data::DataPort, files::failure_code, transfer::without_switches};
 use crate::proto::{
     codec::glob::Pattern,
     command::Verb,
@@ -114,7 +114,7 @@ impl Session {
 
     /// Asks for the next piece if the client has read what there was.
     pub(super) fn read_status(&mut self) {
-        if self.unsent.len() >= self.config.limits.output || self.outputs.len() >= OUTPUTS {
+        if self.unsent.len() >= self.config.limits.output || self.is_crowded() {
             return;
         }
         if let Running::Status(Status { list, opened: true, read: None, .. }) = self.running {
@@ -145,7 +145,7 @@ impl Session {
                 let seconds = self.now.since(started).as_secs();
                 write!(text, "{verb} under way: {bytes} bytes in {seconds} seconds.")
             }
-            (_, DataPort::None) => write!(text, "No data connection."),
+            (_, DataPort::None | DataPort::Failed(_)) => write!(text, "No data connection."),
             (_, DataPort::Active(_) | DataPort::Connecting(_)) => write!(text, "Data connection set up, active."),
             (_, DataPort::Passive(_)) => write!(text, "Listening for a data connection."),
             (_, DataPort::Connected(_)) => write!(text, "Data connection open."),

@@ -170,6 +170,17 @@ fn the_current_directory_cannot_grow_without_end() {
 }
 
 #[test]
+fn fetching_outputs_makes_room_for_commands_that_wait() {
+    let mut talk = Talk::new(Config { report_dialogue: true, ..Config::default() });
+    talk.session.handle(talk.now, Input::Bytes("NOOP\r\n".repeat(50).as_bytes()));
+    let few = talk.session.outputs.len();
+    assert!((OUTPUTS..OUTPUTS + 8).contains(&few), "{few}");
+    // Nothing is sent meanwhile.
+    let outputs = core::iter::from_fn(|| talk.session.poll()).count();
+    assert_eq!(outputs, 2 * 50);
+}
+
+#[test]
 fn a_password_without_its_verb_is_told_to_nobody() {
     let mut talk = Talk::new(Config { report_dialogue: true, ..Config::default() });
     for line in ["hunter2", "PASShunter2", "pass\thunter2", "PAS hunter2", "PASS hunter2"] {
@@ -276,6 +287,54 @@ fn the_host_that_the_client_named_reaches_whoever_decides() {
     // The connection is IPv4 that is mapped to IPv6.
     assert_eq!(host("HOST 192.0.2.1\r\nUSER alice\r\nPASS secret\r\n").as_deref(), Some("192.0.2.1"));
     assert_eq!(host("HOST ftp.example.com\r\nREIN\r\nUSER alice\r\nPASS secret\r\n"), None);
+}
+
+#[test]
+fn the_host_that_the_client_named_chooses_the_certificate_unless_tls_names_another() {
+    let begin = |dialogue: &str, name: Option<&str>| {
+        let mut talk = Talk::new(Config::default());
+        talk.say(dialogue);
+        let Some(Output::StartTls { host: chosen }) = talk.outputs.last().cloned() else { panic!("no TLS") };
+        if let Some(name) = name {
+            talk.handle(Input::ServerName(name));
+        }
+        talk.handle(Input::Tls(true));
+        talk.say("USER alice\r\nPASS secret\r\n");
+        let Job::Login(login) = talk.job().1 else { panic!("no login") };
+        (chosen, login.host.clone())
+    };
+    let both = |host: &str| (Some(host.into()), Some(host.into()));
+    assert_eq!(begin("AUTH TLS\r\n", None), (None, None));
+    assert_eq!(begin("AUTH TLS\r\n", Some("one.example")), (None, None));
+    assert_eq!(begin("HOST one.example\r\nAUTH TLS\r\n", None), both("one.example"));
+    assert_eq!(begin("HOST One.example.\r\nAUTH TLS\r\n", Some("oNe.example")), both("one.example"));
+    assert_eq!(begin("HOST one.example\r\nHOST two.example\r\nAUTH TLS\r\n", None), both("two.example"));
+    assert_eq!(begin("HOST one.example\r\nAUTH TLS\r\n", Some("two.example")), (Some("one.example".into()), None));
+}
+
+#[test]
+fn who_speaks_something_else_is_cut_off_and_told_nothing() {
+    let lines = [
+        "GET / HTTP/1.1",
+        "POST /USER HTTP/1.1",
+        "HEAD / HTTP/1.0",
+        "PUT /x HTTP/1.1",
+        "CONNECT x:21 HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "DELETE /x HTTP/1.1",
+        "PATCH /x HTTP/1.1",
+        "TRACE / HTTP/1.1",
+        "Host: ftp.example.com",
+        "PRI * HTTP/2.0",
+        "SSH-2.0-OpenSSH_9.2",
+    ];
+    for line in lines {
+        let mut talk = Talk::new(Config::default());
+        assert_eq!(talk.say(&format!("{line}\r\nUSER alice\r\n")), "", "{line}");
+        assert_eq!(talk.outputs.last(), Some(&Output::Close(Reason::NotFtp)), "{line}");
+        // Whoever has logged in may make mistakes.
+        assert_eq!(Talk::logged_in(Config::default()).say(&format!("{line}\r\n")), "500 Unknown command.\r\n", "{line}");
+    }
 }
 
 #[test]

@@ -137,14 +137,14 @@ impl Session {
     }
 
     fn begin_transfer(&mut self, verb: Verb, path: VirtualPath, offset: u64, open: Open) {
-        let required = self.config.tls.data_required && self.tls_is_available();
+        let required = self.config.tls.data_required;
         let user_required = self.login.user().is_some_and(|user| user.grant.tls_required);
         if (required || user_required) && !self.security.protect {
             // RFC 4217 section 10.2: the level is checked here, not at PASV or PORT.
             return self.reply(521, "Data connections must be protected: say PROT P.");
         }
-        if let DataPort::None = self.data {
-            return self.reply(425, "Use PASV, EPSV, PORT or EPRT first.");
+        if let Err(failure) = self.data_is_set_up() {
+            return self.reply(refusal_code(verb, failure.kind()), failure);
         }
         let Some(user) = self.login.user() else { return };
         let stage = Stage::Opening(self.start(Job::Open { login: user.job, open }));
@@ -160,9 +160,10 @@ impl Session {
         match (&transfer.stage, report) {
             (Stage::Opening(job), Report::Opened { size, path }) => {
                 let job = *job;
-                if let DataPort::None = self.data {
+                // It may have been lost meanwhile.
+                if let Err(failure) = self.data_is_set_up() {
                     self.cancel(job);
-                    return self.refuse_transfer(*transfer, FailureKind::NoConnection.into());
+                    return self.refuse_transfer(*transfer, failure);
                 }
                 transfer.stage = Stage::Waiting(job);
                 if let Some(path) = path {
@@ -397,7 +398,7 @@ impl Session {
         let stopped = mem::take(&mut self.aborting);
         // RFC 959 section 5.4, ABOR: 226 if there was a data connection, 225 if not. One that crossed the final reply of its
         // transfer is 226 as well: there are clients that know no other.
-        if stopped || mem::take(&mut self.transfer_just_ended) || !matches!(self.data, DataPort::None) {
+        if stopped || mem::take(&mut self.transfer_just_ended) || !matches!(self.data, DataPort::None | DataPort::Failed(_)) {
             self.drop_data();
             self.reply(226, "ABOR command successful.");
         } else {
@@ -454,7 +455,8 @@ fn refusal_code(verb: Verb, kind: FailureKind) -> u16 {
         FailureKind::NotFound | FailureKind::NoParent | FailureKind::Exists | FailureKind::PermissionDenied => 550,
         FailureKind::NotADirectory | FailureKind::IsADirectory | FailureKind::NotARegularFile => 550,
         FailureKind::NotEmpty | FailureKind::InvalidName | FailureKind::LinkRefused | FailureKind::Unsupported => 550,
-        FailureKind::NoConnection | FailureKind::ConnectionLost | FailureKind::Aborted | FailureKind::Tls => 425,
+        FailureKind::NoConnection | FailureKind::ConnectionLost | FailureKind::Aborted => 425,
+        FailureKind::Tls => 522,
     }
 }
 

@@ -71,16 +71,16 @@ impl<S: Socket> Endpoint for Link<S> {
 
     /// A thread that moves octets looks at the socket itself: to be told of each of them as well would cost the task's thread a
     /// fifth of the time that an upload takes.
-    fn unwatch(&mut self) {
+    fn unwatch(&mut self) -> io::Result<()> {
         if let Self::Watched(_) = self
             && let Self::Watched(socket) = mem::replace(self, Self::Lost)
         {
-            match Arc::try_unwrap(socket).map(Socket::unwatch) {
-                Ok(Ok(socket)) => *self = socket.into(),
-                Ok(Err(_)) => {}
-                Err(shared) => *self = Self::Watched(shared),
-            }
+            *self = match Arc::try_unwrap(socket).map(Socket::unwatch) {
+                Ok(socket) => socket?.into(),
+                Err(shared) => Self::Watched(shared),
+            };
         }
+        Ok(())
     }
 }
 

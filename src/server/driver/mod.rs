@@ -4,7 +4,8 @@
 //! runtime's pool of threads, and comes back into the task's mailbox:
 //!
 //! - logins, unless their authorizer calls itself [quick](Authorizer::is_quick): hashing a password takes its time;
-//! - whatever changes or lists directories, and all that concerns a file system that does not call itself
+//! - whatever changes or lists directories, unless the rest of a listing is [at hand](super::fs::Directory::is_at_hand), and all
+//!   that concerns a file system that does not call itself
 //!   [quick](FileSystem::is_quick);
 //! - transfers that have grown to [`BULK`], in turns of bounded length: one thread that moves octets as fast as they come is the
 //!   fastest there is, and does not let others wait for the disk.

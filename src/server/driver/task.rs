@@ -29,6 +29,7 @@ const TURNS: usize = 128;
 /// How long after a command the control connection is looked at once more, in case that something was behind it.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// How long a passive listener is not watched: when the client's next command comes, its connection most likely is there.
+/// Not so under TLS: some clients begin the handshake first, and wait for the server with it.
 const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// A session of the asynchronous engine, as a task.
@@ -128,18 +129,25 @@ impl<R: Runtime> Tools<R> {
                 Mail::Panicked => return Poll::Ready(Reason::Failed),
             }
         }
+        // To ask the clock each time would be a tenth of what a command costs.
+        let mut now = drive.now();
         for _ in 0..TURNS {
-            let now = drive.now();
             match drive.advance(now) {
                 Act::Again => {}
-                Act::Block(work) if work.is_quick() => drive.settle(work.run()),
+                Act::Block(work) if work.is_quick() => {
+                    drive.settle(work.run());
+                    now = drive.now();
+                }
                 Act::Block(work) => self.block(*work),
                 Act::Pump if drive.is_better_lent(BULK) => {
                     if let Some(lent) = drive.lend() {
                         self.lend(lent);
                     }
                 }
-                Act::Pump => drive.pump(now),
+                Act::Pump => {
+                    drive.pump(now);
+                    now = drive.now();
+                }
                 Act::Discard(discarded) => self.runtime.blocking(move || {
                     let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
                 }),
@@ -202,7 +210,7 @@ impl<R: Runtime> Tools<R> {
         match wants.awaited {
             None => self.watch = None,
             Some((socket, Interest::Readable)) if !socket.is_watched() => {
-                let watch = *self.watch.get_or_insert(now + UNWATCHED);
+                let watch = *self.watch.get_or_insert(if wants.protected { now } else { now + UNWATCHED });
                 if watch <= now {
                     seen.awaited = poll(socket, Interest::Readable)?;
                 } else if seen.readable {
@@ -239,7 +247,7 @@ impl<R: Runtime> Tools<R> {
             }
             return Ok(Poll::Pending);
         }
-        drive.saw(seen);
+        drive.saw(seen, now);
         Ok(Poll::Ready(()))
     }
 

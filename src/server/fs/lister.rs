@@ -92,6 +92,12 @@ impl Lister {
         }
     }
 
+    /// Whether all that is left is in memory: see [`Directory::is_at_hand`].
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        self.entries.is_at_hand()
+    }
+
     /// Appends whole lines to `output` until there are `limit` octets or more in it (one line at least), or the listing is at
     /// its end. Returns `false` at the end, when nothing was appended.
     ///
@@ -113,6 +119,13 @@ impl Lister {
 }
 
 impl Entries {
+    fn is_at_hand(&self) -> bool {
+        match self {
+            Self::Directory(directory) | Self::Matched(_, directory) => directory.is_at_hand(),
+            Self::Single(_) => true,
+        }
+    }
+
     fn read(&mut self, pattern: Option<&Pattern>, entry: &mut Entry) -> Result<bool> {
         let first = match self {
             Self::Directory(directory) => return directory.read_entry(entry),

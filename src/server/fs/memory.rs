@@ -192,6 +192,10 @@ impl Directory for MemoryDirectory {
         }
         self.batch.next().map(Ok)
     }
+
+    fn is_at_hand(&self) -> bool {
+        true
+    }
 }
 
 struct MemoryReader {

@@ -169,7 +169,7 @@ pub enum Detail {
 
 /// A directory, read entry by entry: however large, it needs little memory.
 pub trait Directory: Send {
-    /// The next entry; `None` at the end. Entries that vanish meanwhile are left out.
+    /// The next entry; `None` at the end. Entries that vanish before they are looked at are left out.
     fn next_entry(&mut self) -> Option<Result<Entry>>;
 
     /// Puts the next entry in place of what is in `entry`, whose memory it may use again; `false` at the end. This is what
@@ -183,6 +183,13 @@ pub trait Directory: Send {
             None => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Whether all that is left to come is in memory, and nobody has to be asked for it. Of a file system that calls itself
+    /// [quick](FileSystem::is_quick), an engine with few threads sends such a listing in place; any other one goes through a pool
+    /// of threads. Default: no.
+    fn is_at_hand(&self) -> bool {
+        false
     }
 }
 

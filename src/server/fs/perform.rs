@@ -97,6 +97,15 @@ impl Opened {
         }
     }
 
+    /// Whether to read or write what comes next needs no more than a quick file system: of a listing, that it is in memory.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        match self {
+            Self::List(lister) => lister.is_at_hand(),
+            Self::Read(_) | Self::Write(_) | Self::Digest(_) => true,
+        }
+    }
+
     /// Reads a listing on: what to report of a [`Job::Read`](crate::proto::job::Job::Read).
     #[must_use]
     pub fn read(&mut self, limit: usize) -> Report {

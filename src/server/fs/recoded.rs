@@ -197,6 +197,10 @@ impl Directory for RecodedDirectory {
             }
         }
     }
+
+    fn is_at_hand(&self) -> bool {
+        self.directory.is_at_hand()
+    }
 }
 
 /// A file under a new name, which must be told as the client can write it.

@@ -38,8 +38,13 @@ impl Channel {
 
     /// Sends a message, or keeps it until [`Channel::flush`].
     pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        frame(message, &mut self.output)?;
+        self.keep(message)?;
         self.flush()
+    }
+
+    /// Keeps a message until the next one is sent, or [`Channel::flush`]: each that is sent for itself wakes the other end.
+    pub(super) fn keep(&mut self, message: &[u8]) -> io::Result<()> {
+        frame(message, &mut self.output)
     }
 
     /// The same with a descriptor, which comes back if that fails: once in the life of a channel.

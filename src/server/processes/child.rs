@@ -11,13 +11,13 @@ use super::{
     channel::Channel,
     message::{Down, Up},
 };
-use crate::proto::time::Instant;
+use crate::proto::{secret::Secret, time::Instant};
 use alloc::{sync::Arc, vec::Vec};
 use core::{cell::Cell, fmt, mem, net::SocketAddr, num::NonZeroU64, time::Duration};
 use std::{
     env, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     process,
@@ -32,7 +32,7 @@ const PROGRESS: Duration = Duration::from_millis(250);
 /// See [`Server::serve_processes`](super::super::Server::serve_processes).
 pub struct Child {
     channel: Channel,
-    message: Vec<u8>,
+    message: Secret,
 }
 
 impl Child {
@@ -47,7 +47,8 @@ impl Child {
         if env::var_os(MARK).is_none() {
             return Ok(None);
         }
-        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        // That of `std` comes with a buffer, which nobody reads through.
+        let socket = UnixStream::from(rustix::stdio::stdin().try_clone_to_owned()?);
         let mut channel = Channel::new(socket);
         match receive(&mut channel)? {
             Some(Down::Begin { version, message }) if version == super::VERSION => Ok(Some(Self { channel, message })),
@@ -63,7 +64,7 @@ impl Child {
     /// What the server has to say: [`Program::with_message`](super::Program::with_message).
     #[must_use]
     pub fn message(&self) -> &[u8] {
-        &self.message
+        self.message.expose()
     }
 }
 
@@ -142,6 +143,11 @@ impl Talk {
         self.ended |= self.channel.send(&message.encode()).is_err();
     }
 
+    /// Sends what was kept to go with something else.
+    fn send_kept(&mut self) {
+        self.ended |= self.channel.flush().is_err();
+    }
+
     /// Waits for an answer. `None`: there will be none, or the session is to end.
     fn answer(&mut self) -> Option<Down> {
         while !self.ended {
@@ -160,14 +166,22 @@ impl Talk {
 
     /// Takes what has come, without waiting.
     fn hear(&mut self) {
-        let mut heard = || {
-            let goes_on = self.channel.fill()?;
-            while let Some(message) = next(&mut self.channel)? {
-                self.orders.push(message);
+        self.ended |= !self.channel.fill().unwrap_or(false);
+    }
+
+    /// What the session is to do. What came with an answer was read with it: no socket tells of that any more.
+    fn take_orders(&mut self) -> Vec<Down> {
+        loop {
+            match next(&mut self.channel) {
+                Ok(Some(order)) => self.orders.push(order),
+                Ok(None) => break,
+                Err(_) => {
+                    self.ended = true;
+                    break;
+                }
             }
-            io::Result::Ok(goes_on)
-        };
-        self.ended |= !heard().unwrap_or(false);
+        }
+        mem::take(&mut self.orders)
     }
 }
 
@@ -179,7 +193,15 @@ impl Superior for Link {
     }
 
     fn end_login(&self, failed: bool) {
-        lock(&self.0).say(&Up::LoginEnded { failed });
+        let mut talk = lock(&self.0);
+        let message = Up::LoginEnded { failed };
+        if failed {
+            // It counts before the client hears of it, and can try again elsewhere.
+            talk.say(&message);
+        } else {
+            // Who is logged in is about to be told as well.
+            talk.ended |= talk.channel.keep(&message.encode()).is_err();
+        }
     }
 
     fn bucket(&self, user: &str, flow: Flow, rate: NonZeroU64) {
@@ -216,7 +238,7 @@ struct Desk {
 impl Desk {
     fn obey(&self) {
         let mut talk = lock(&self.link.0);
-        let orders = mem::take(&mut talk.orders);
+        let orders = talk.take_orders();
         let ended = talk.ended;
         drop(talk);
         for order in orders {
@@ -239,10 +261,12 @@ impl Beside for Desk {
         let (changes, progress) = self.entry.progress();
         let (told_changes, told_progress, when) = self.told.get();
         if (changes, progress) == (told_changes, told_progress) {
+            lock(&self.link.0).send_kept();
             return None;
         }
         let now = self.shared.clock.now();
         if changes == told_changes && now.since(when) < PROGRESS {
+            lock(&self.link.0).send_kept();
             return Some(when + PROGRESS);
         }
         self.told.set((changes, progress, now));
@@ -285,4 +309,20 @@ fn next(channel: &mut Channel) -> io::Result<Option<Down>> {
 
 fn nonsense() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the server said something else than was to come")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_comes_with_an_answer_is_obeyed() {
+        let (server, child) = UnixStream::pair().unwrap();
+        let mut server = Channel::new(server);
+        let link = Link(Mutex::new(Talk { channel: Channel::new(child), ended: false, orders: Vec::new() }));
+        server.send(&Down::Turn { octets: 10, wait: Duration::ZERO }.encode()).unwrap();
+        server.send(&Down::Cut.encode()).unwrap();
+        assert_eq!(link.take(Flow::Send, 20), (10, Duration::ZERO));
+        assert_eq!(lock(&link.0).take_orders(), [Down::Cut]);
+    }
 }

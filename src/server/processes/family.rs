@@ -273,8 +273,9 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         }
         let mut start = || -> io::Result<Child> {
             let (here, there) = UnixStream::pair()?;
-            let (process, begin) = (self.program)()?.start(OwnedFd::from(there), self.nothing.try_clone()?)?;
             here.set_nonblocking(true)?;
+            let (process, begin) = (self.program)()?.start(OwnedFd::from(there), self.nothing.try_clone()?)?;
+            // From here on nothing may fail: nobody would wait for the process.
             let mut child = Child { process, channel: Channel::new(here), unread: begin.len() + UNREAD, session: None };
             // If it has ended already, that will be seen.
             let _ = child.channel.send(&begin);

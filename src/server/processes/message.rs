@@ -7,7 +7,7 @@ use super::super::{
     limits::Flow,
     registry::{CommandSnapshot, Direction, TransferSnapshot, View},
 };
-use crate::proto::{path::VirtualPath, time::UnixTime};
+use crate::proto::{path::VirtualPath, secret::Secret, time::UnixTime};
 use alloc::{string::String, sync::Arc, vec::Vec};
 use core::{net::SocketAddr, num::NonZeroU64, time::Duration};
 
@@ -18,7 +18,7 @@ pub(super) const LONGEST: usize = 256 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Down {
     /// The first word: the version of the program, and what the embedder has to say.
-    Begin { version: String, message: Vec<u8> },
+    Begin { version: String, message: Secret },
     /// Serve this; the connection comes with it.
     Serve { id: u64, local: SocketAddr, peer: SocketAddr, own: SocketAddr, implicit_tls: bool },
     /// Whether a password may be checked; the answer to [`Up::Login`].
@@ -56,7 +56,7 @@ impl Down {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         match self {
-            Self::Begin { version, message } => out.tag(0).octets(version.as_bytes()).octets(message),
+            Self::Begin { version, message } => out.tag(0).octets(version.as_bytes()).octets(message.expose()),
             Self::Serve { id, local, peer, own, implicit_tls } => {
                 out.tag(1).number(*id).address(local).address(peer).address(own).tag(u8::from(*implicit_tls))
             }
@@ -71,7 +71,7 @@ impl Down {
     pub(super) fn decode(octets: &[u8]) -> Option<Self> {
         let mut octets = Reader(octets);
         let message = match octets.tag()? {
-            0 => Self::Begin { version: octets.text()?, message: octets.octets()?.into() },
+            0 => Self::Begin { version: octets.text()?, message: Secret::new(octets.octets()?.into()) },
             1 => Self::Serve {
                 id: octets.number()?,
                 local: octets.address()?,
@@ -251,6 +251,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_embedder_has_to_say_does_not_show() {
+        // The daemon hands keys and passwords over.
+        let begin = Down::Begin { version: "0.1.0".into(), message: Secret::from("the key") };
+        assert_eq!(alloc::format!("{begin:?}"), r#"Begin { version: "0.1.0", message: *** }"#);
+    }
+
+    #[test]
     fn messages_come_back_as_they_went_and_never_cut_short() {
         let address = |text: &str| text.parse().unwrap();
         let path = VirtualPath::root().join(b"a\xff").unwrap();
@@ -270,7 +277,7 @@ mod tests {
             transfer,
         };
         for message in [
-            Down::Begin { version: "0.1.0".into(), message: alloc::vec![0, 255] },
+            Down::Begin { version: "0.1.0".into(), message: alloc::vec![0, 255].into() },
             Down::Serve {
                 id: 7,
                 local: address("192.0.2.1:21"),

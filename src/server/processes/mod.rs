@@ -85,7 +85,7 @@ impl Program {
     /// Starts it with these as its standard input and output.
     fn start(mut self, channel: impl Into<Stdio>, output: impl Into<Stdio>) -> io::Result<(process::Child, Vec<u8>)> {
         let command = self.command.env(MARK, "").stdin(channel).stdout(output).process_group(0);
-        let begin = message::Down::Begin { version: VERSION.into(), message: self.message.to_vec() };
+        let begin = message::Down::Begin { version: VERSION.into(), message: self.message.to_vec().into() };
         Ok((command.spawn()?, begin.encode()))
     }
 }

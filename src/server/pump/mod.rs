@@ -148,6 +148,12 @@ impl Pump {
         self.protection.as_ref().is_none_or(|protection| protection.is_open())
     }
 
+    /// Whether octets were received that the socket does not tell of any more: those that came along with the handshake, too.
+    fn has_received(&self) -> bool {
+        let received = |protection: &Protection| protection.is_open() && protection.has_received();
+        matches!(self.body, Body::Receive(_)) && self.protection.as_deref().is_some_and(received)
+    }
+
     /// Octets that have gone over the data connection.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -222,8 +228,8 @@ impl Pump {
                 let whole = *whole;
                 match protection.send(socket, usize::MAX) {
                     Ok(_) if protection.wants_write() => Err(Trouble::WouldBlock),
-                    // Whoever has sent all may be gone by now.
-                    Err(error) if error != Errno::AGAIN && !whole => Err(socket_trouble(error)),
+                    Err(error) if !whole => Err(socket_trouble(error)),
+                    // Whoever has sent all may be gone by now, or not listen.
                     Ok(_) | Err(_) => {
                         self.body = Body::Ended(Ok(()));
                         Ok(Moved::default())
@@ -275,7 +281,7 @@ impl Pump {
                 Next::Read => Interest::Readable,
                 Next::Write => Interest::Writable,
             };
-            if !ready {
+            if !ready && !self.has_received() {
                 return Step::Socket(interest);
             }
             if self.bytes - start >= STEP as u64 {
@@ -297,13 +303,13 @@ impl Pump {
                     protection.interest() == Interest::Writable
                 }
                 (Body::Send(_), Some(protection)) => !protection.wants_write(),
-                (Body::Receive(_), Some(protection)) if protection.has_received() => true,
                 (Body::Send(sender), None) => sender.is_likely_writable(),
                 (Body::Receive(receiver), _) => receiver.is_likely_readable(),
                 (Body::Closing { .. } | Body::Ended(_), _) => true,
             };
         }
     }
+
     /// Lets go of the file, and says how it went: `Ok` only after [`Next::End`], and if all octets are where they belong.
     pub(super) fn finish(self) -> (u64, fs::Result<()>) {
         match self.body {

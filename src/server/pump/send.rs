@@ -135,6 +135,8 @@ impl Sender {
                 }
             }
             Source::Listing { lister, skip } => {
+                // It would grow octet by octet to twice as much. The last line may be longer than what is left.
+                self.chunk.reserve(LISTING + 1024);
                 if lister.fill(&mut self.chunk, LISTING)? {
                     self.sent = skipped(skip, self.chunk.len());
                 } else {
@@ -172,7 +174,7 @@ impl Sender {
     ) -> Result<Moved, Trouble> {
         if !protection.wants_write() {
             let offered = &self.chunk[self.sent..];
-            self.sent += protection.seal(&offered[..offered.len().min(allowed)]);
+            self.sent += protection.seal(&offered[..offered.len().min(allowed)]).map_err(Trouble::Failed)?;
         }
         let (used, octets) = protection.send(socket, allowed).map_err(socket_trouble)?;
         Ok(Moved { octets, used })

@@ -571,3 +571,6 @@ mod deflated {
         }
     }
 }
+
+#[cfg(all(feature = "tls", any(feature = "aws-lc-rs", feature = "ring")))]
+mod protected;

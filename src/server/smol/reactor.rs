@@ -12,13 +12,14 @@ use super::{
         std,
         sync::Mutex,
     },
+    alarms::Alarms,
     sleep::Sleep,
+    source::Source,
 };
 use alloc::{
     collections::BTreeMap,
     sync::{Arc, Weak},
     task::Wake,
-    vec::Vec,
 };
 use core::{
     cell::RefCell,
@@ -54,7 +55,7 @@ pub(super) struct Reactor {
     sleep: Sleep,
     last: AtomicUsize,
     sources: Mutex<BTreeMap<usize, Arc<Source>>>,
-    alarms: Mutex<BTreeMap<(Instant, usize), Waker>>,
+    alarms: Alarms,
 }
 
 impl Reactor {
@@ -69,7 +70,7 @@ impl Reactor {
             sleep: Sleep::default(),
             last: AtomicUsize::new(WAKER.0),
             sources: Mutex::default(),
-            alarms: Mutex::default(),
+            alarms: Alarms::default(),
         }))
     }
 
@@ -99,7 +100,8 @@ impl Reactor {
     }
 
     fn wait(&self) {
-        let limit = if self.sleep.begin() { self.next_alarm() } else { Some(Duration::ZERO) };
+        let next = || self.alarms.next().map(|moment| moment.saturating_duration_since(Instant::now()));
+        let limit = if self.sleep.begin() { next() } else { Some(Duration::ZERO) };
         let (poll, events) = &mut *lock(&self.waiting);
         let polled = poll.poll(events, limit);
         self.sleep.end();
@@ -108,32 +110,16 @@ impl Reactor {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => thread::sleep(PAUSE),
         }
-        self.ring();
+        self.alarms.ring(Instant::now);
     }
 
     fn tell(&self, event: &Event) {
         let source = lock(&self.sources).get(&event.token().0).cloned();
         if let Some(source) = source {
-            source.tell(event);
+            let failed = event.is_error();
+            let readable = event.is_readable() || event.is_read_closed() || failed;
+            source.tell([readable, event.is_writable() || event.is_write_closed() || failed]);
         }
-    }
-
-    fn next_alarm(&self) -> Option<Duration> {
-        let first = lock(&self.alarms).first_key_value().map(|((moment, _), _)| *moment);
-        first.map(|moment| moment.saturating_duration_since(Instant::now()))
-    }
-
-    /// Wakes those whose moment has come.
-    fn ring(&self) {
-        let due: Vec<_> = {
-            let mut alarms = lock(&self.alarms);
-            if alarms.is_empty() {
-                return;
-            }
-            let later = alarms.split_off(&(Instant::now(), usize::MAX));
-            core::mem::replace(&mut *alarms, later).into_values().collect()
-        };
-        due.into_iter().for_each(Waker::wake);
     }
 
     /// A number that nothing else has.
@@ -164,40 +150,6 @@ pub(in super::super) struct Watched {
     source: Arc<Source>,
 }
 
-/// What was seen of a socket.
-#[derive(Default)]
-struct Source(Mutex<Seen>);
-
-#[derive(Default)]
-struct Seen {
-    /// What the system was asked to tell of: readable, writable.
-    asked: [bool; 2],
-    ready: [bool; 2],
-    wakers: [Option<Waker>; 2],
-    /// How often something was told.
-    told: u64,
-}
-
-impl Source {
-    fn tell(&self, event: &Event) {
-        let failed = event.is_error();
-        let ready =
-            [event.is_readable() || event.is_read_closed() || failed, event.is_writable() || event.is_write_closed() || failed];
-        let mut woken = [None, None];
-        {
-            let mut seen = lock(&self.0);
-            seen.told += 1;
-            for way in 0..2 {
-                if ready[way] {
-                    seen.ready[way] = true;
-                    woken[way] = seen.wakers[way].take();
-                }
-            }
-        }
-        woken.into_iter().flatten().for_each(Waker::wake);
-    }
-}
-
 fn way(interest: Interest) -> usize {
     match interest {
         Interest::Readable => 0,
@@ -216,7 +168,7 @@ impl Watched {
 
     /// Has the system tell of nothing any more.
     fn forget(&self, socket: RawFd) -> io::Result<()> {
-        match lock(&self.source.0).asked {
+        match self.source.asked() {
             [false, false] => Ok(()),
             [_, _] => self.reactor.registry.deregister(&mut SourceFd(&socket)),
         }
@@ -260,29 +212,11 @@ impl Drop for Watched {
 
 impl Socket for Watched {
     fn poll_ready(&self, context: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        let way = way(interest);
-        let mut seen = lock(&self.source.0);
-        if seen.ready[way] {
-            return Poll::Ready(Ok(()));
-        }
-        if !seen.asked[way] {
-            self.ask(&mut seen.asked, way)?;
-        }
-        match &mut seen.wakers[way] {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
-        Poll::Pending
+        self.source.poll(context, way(interest), |asked, way| self.ask(asked, way))
     }
 
     fn attempt(&self, interest: Interest, call: &mut dyn FnMut() -> io::Result<()>) {
-        let told = lock(&self.source.0).told;
-        if call().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
-            let mut seen = lock(&self.source.0);
-            if seen.told == told {
-                seen.ready[way(interest)] = false;
-            }
-        }
+        self.source.attempt(way(interest), || call().is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
     }
 
     fn unwatch(mut self) -> io::Result<OwnedFd> {
@@ -301,7 +235,7 @@ impl Bell {
         if let Some((reactor, key)) = self.0.take()
             && let Some(reactor) = reactor.upgrade()
         {
-            lock(&reactor.alarms).remove(&key);
+            reactor.alarms.unset(key);
         }
     }
 }
@@ -315,7 +249,7 @@ impl Alarm for Bell {
         // Without a thread that waits nobody would ring it; there is one wherever tasks are run.
         if let Some(reactor) = Reactor::current() {
             let key = (moment, reactor.number());
-            lock(&reactor.alarms).insert(key, context.waker().clone());
+            reactor.alarms.set(key, context.waker().clone());
             self.0 = Some((Arc::downgrade(&reactor), key));
         }
         Poll::Pending
@@ -383,23 +317,6 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_call_is_not_forgotten() {
-        let reactor = Reactor::new().unwrap();
-        let (_near, far) = pair();
-        reactor.block_on(async {
-            let socket = Watched::new(far).unwrap();
-            lock(&socket.source.0).ready[0] = true;
-            socket.attempt(Interest::Readable, &mut || {
-                lock(&socket.source.0).told += 1;
-                Err(ErrorKind::WouldBlock.into())
-            });
-            assert!(lock(&socket.source.0).ready[0]);
-            socket.attempt(Interest::Readable, &mut || Err(ErrorKind::WouldBlock.into()));
-            assert!(!lock(&socket.source.0).ready[0]);
-        });
-    }
-
-    #[test]
     fn the_last_moment_that_was_asked_for_counts() {
         let reactor = Reactor::new().unwrap();
         let mut bell = Bell::default();
@@ -412,7 +329,7 @@ mod tests {
             bell.poll(context, soon)
         }));
         assert!(start.elapsed() >= Duration::from_millis(20));
-        assert!(lock(&reactor.alarms).is_empty());
+        assert!(reactor.alarms.next().is_none());
         drop(bell);
     }
 

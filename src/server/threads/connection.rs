@@ -92,7 +92,7 @@ fn run(drive: &mut Drive<Socket>, beside: &impl Beside) -> Reason {
             Act::Discard(discarded) => drop(discarded),
             Act::Wait => match look(drive, away.as_ref(), beside, now) {
                 Ok((seen, is_back)) => {
-                    drive.saw(seen);
+                    drive.saw(seen, drive.now());
                     if let Some(away) = away.take_if(|_| is_back) {
                         match away.thread.join() {
                             Ok(finished) => drive.settle(finished),

@@ -19,7 +19,7 @@ impl TlsSettings {
 }
 
 impl Binding {
-    pub(in crate::server) fn new(settings: &TlsSettings) -> Arc<Self> {
+    pub(in crate::server) fn new(settings: &TlsSettings, _: Option<&str>) -> Arc<Self> {
         match *settings {}
     }
 
@@ -53,11 +53,27 @@ impl Codec {
         match *self {}
     }
 
+    pub(in crate::server) fn server_name(&self) -> Option<&str> {
+        match *self {}
+    }
+
     pub(in crate::server) fn wants_write(&self) -> bool {
         match *self {}
     }
 
     pub(in crate::server) fn feed(&mut self, _: &[u8]) -> Result<usize, Broken> {
+        match *self {}
+    }
+
+    pub(in crate::server) fn next_record<'a>(&self, _: &'a [u8]) -> &'a [u8] {
+        match *self {}
+    }
+
+    pub(in crate::server) fn is_between_records(&self) -> bool {
+        match *self {}
+    }
+
+    pub(in crate::server) fn is_clear(&self, _: &[u8]) -> bool {
         match *self {}
     }
 
@@ -77,7 +93,7 @@ impl Codec {
         match *self {}
     }
 
-    pub(in crate::server) fn seal(&mut self, _: &[u8]) -> usize {
+    pub(in crate::server) fn seal(&mut self, _: &[u8]) -> Result<usize, Broken> {
         match *self {}
     }
 

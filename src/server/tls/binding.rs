@@ -1,5 +1,5 @@
 //! What binds data connections to their control connection.
-use super::{super::std, Broken, Codec, settings::TlsSettings};
+use super::{super::std, Broken, Codec, certificates::ForHost, settings::TlsSettings};
 use crate::server::registry::lock;
 use alloc::{sync::Arc, vec, vec::Vec};
 use rustls::{
@@ -21,6 +21,8 @@ const SESSIONS: usize = 8;
 /// Its TLS sessions are its own: whoever resumes one proves to be who is at the other end of this very control connection.
 pub(in crate::server) struct Binding {
     settings: TlsSettings,
+    /// What chooses the certificate, if the client has named a host before.
+    host: Option<Arc<ForHost>>,
     sessions: Arc<Sessions>,
     /// How data connections are served; made once there is one.
     data: OnceLock<Arc<ServerConfig>>,
@@ -29,9 +31,12 @@ pub(in crate::server) struct Binding {
 }
 
 impl Binding {
-    pub(in crate::server) fn new(settings: &TlsSettings) -> Arc<Self> {
+    /// `host`: what the client has named by HOST.
+    pub(in crate::server) fn new(settings: &TlsSettings, host: Option<&str>) -> Arc<Self> {
+        let for_host = |host| settings.certificates.as_ref()?.for_host(host);
         Arc::new(Self {
             settings: settings.clone(),
+            host: host.and_then(for_host).map(Arc::new),
             sessions: Arc::default(),
             data: OnceLock::new(),
             certificates: OnceLock::new(),
@@ -62,6 +67,9 @@ impl Binding {
 
     fn config(&self, sessions: Arc<dyn StoresServerSessions>) -> ServerConfig {
         let mut config = ServerConfig::clone(&self.settings.config);
+        if let Some(host) = &self.host {
+            config.cert_resolver = host.clone();
+        }
         config.session_storage = sessions;
         // Tickets that the client keeps for the server would be good for other control connections as well.
         config.ticketer = Arc::new(NoTickets);

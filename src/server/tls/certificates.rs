@@ -1,6 +1,7 @@
 //! Certificates and private keys, from PEM to what a handshake shows.
 use super::settings::TlsError;
 use alloc::{
+    boxed::Box,
     format,
     string::{String, ToString},
     sync::Arc,
@@ -22,9 +23,21 @@ use rustls::{
 #[derive(Debug)]
 pub(super) struct Certificates(Vec<Arc<CertifiedKey>>);
 
+/// The same for a client that has named a host by HOST, and may name none in the handshake.
+#[derive(Debug)]
+pub(super) struct ForHost {
+    certificates: Arc<Certificates>,
+    host: Box<str>,
+}
+
 impl Certificates {
     pub(super) fn new(keys: Vec<Arc<CertifiedKey>>) -> Option<Self> {
         (!keys.is_empty()).then_some(Self(keys))
+    }
+
+    /// What chooses by `host`, if there is a choice.
+    pub(super) fn for_host(self: &Arc<Self>, host: &str) -> Option<ForHost> {
+        (self.0.len() > 1).then(|| ForHost { certificates: self.clone(), host: host.into() })
     }
 
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
@@ -47,6 +60,12 @@ fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.choose(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+impl ResolvesServerCert for ForHost {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.certificates.choose(hello.server_name().or(Some(&self.host)), hello.signature_schemes())
     }
 }
 

@@ -1,13 +1,24 @@
 //! rustls, as a codec of octets.
-use super::{super::sockets, super::std, Broken};
+use super::{
+    super::{sockets, std},
+    Broken,
+    records::{Records, begins_record},
+};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::cmp::Ordering;
 use rustix::io::Errno;
-use rustls::{HandshakeKind, ServerConfig, ServerConnection, pki_types::CertificateDer};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedCipherSuite, pki_types::CertificateDer};
 use std::{
     io::{self, BufRead, IoSlice, Read, Write},
     os::fd::BorrowedFd,
 };
+
+/// Octets that a record holds, if nothing else is said (RFC 8446 section 5.1).
+const FRAGMENT: usize = 1 << 14;
+/// Octets by which the size of records that rustls can be told is larger than what they hold.
+const HEADER: usize = 5;
+/// Records that are kept for the end of the handshake, and for alerts.
+const RESERVE: u64 = 16;
 
 /// The server's end of a TLS connection, without the connection.
 pub(in crate::server) struct Codec {
@@ -16,18 +27,30 @@ pub(in crate::server) struct Codec {
     plain: usize,
     /// close_notify has come: nothing follows.
     closed: bool,
+    /// Where the records end that have come.
+    records: Records,
+    /// Octets that a record to be sent holds.
+    fragment: usize,
+    /// Records that were sealed.
+    sealed: u64,
 }
 
 impl Codec {
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Broken> {
+        let fragment = config.max_fragment_size.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).max(1));
         let mut connection = ServerConnection::new(config).map_err(|_| Broken)?;
         // Nothing is sealed before what was sealed last has left: that is bound enough.
         connection.set_buffer_limit(None);
-        Ok(Self { connection: Box::new(connection), plain: 0, closed: false })
+        Ok(Self { connection: Box::new(connection), plain: 0, closed: false, records: Records::default(), fragment, sealed: 0 })
     }
 
     pub(in crate::server) fn is_handshaking(&self) -> bool {
         self.connection.is_handshaking()
+    }
+
+    /// What the client calls this server (SNI), once the handshake is over.
+    pub(in crate::server) fn server_name(&self) -> Option<&str> {
+        self.connection.server_name()
     }
 
     /// Whether there are octets for the wire.
@@ -55,7 +78,25 @@ impl Codec {
             self.plain = state.plaintext_bytes_to_read();
             self.closed = state.peer_has_closed();
         }
-        Ok(octets.len() - rest.len())
+        let taken = octets.len() - rest.len();
+        self.records.pass(&octets[..taken]);
+        Ok(taken)
+    }
+
+    /// What of these octets belongs to the record under way, or to the next one.
+    pub(in crate::server) fn next_record<'a>(&self, octets: &'a [u8]) -> &'a [u8] {
+        let mut records = self.records;
+        records.next(octets)
+    }
+
+    /// Whether all records that have come are whole.
+    pub(in crate::server) fn is_between_records(&self) -> bool {
+        self.records.is_between()
+    }
+
+    /// Whether what comes next is no TLS, but clear text.
+    pub(in crate::server) fn is_clear(&self, octets: &[u8]) -> bool {
+        self.is_between_records() && octets.first().is_some_and(|octet| !begins_record(*octet))
     }
 
     /// Whether there are octets in clear.
@@ -93,8 +134,26 @@ impl Codec {
     }
 
     /// Protects octets: how many. The handshake must be over.
-    pub(in crate::server) fn seal(&mut self, octets: &[u8]) -> usize {
-        self.connection.writer().write(octets).unwrap_or(0)
+    ///
+    /// # Errors
+    /// If so many were protected that the keys are used up, and there are no new ones (TLS 1.2).
+    pub(in crate::server) fn seal(&mut self, octets: &[u8]) -> Result<usize, Broken> {
+        let records = self.sealed + octets.len().div_ceil(self.fragment) as u64;
+        // rustls would say close_notify, and drop what it is given: as if that were all.
+        if records.saturating_add(RESERVE) > self.limit() {
+            return Err(Broken);
+        }
+        self.sealed = records;
+        self.connection.writer().write(octets).map_err(|_| Broken)
+    }
+
+    /// Records that may be sealed with one key.
+    fn limit(&self) -> u64 {
+        match self.connection.negotiated_cipher_suite() {
+            Some(SupportedCipherSuite::Tls12(suite)) => suite.common.confidentiality_limit,
+            // It changes keys by itself.
+            Some(SupportedCipherSuite::Tls13(_)) | None => u64::MAX,
+        }
     }
 
     /// Says that nothing follows: close_notify.

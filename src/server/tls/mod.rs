@@ -16,6 +16,8 @@ mod certificates;
 mod codec;
 mod protection;
 #[cfg(feature = "tls")]
+mod records;
+#[cfg(feature = "tls")]
 mod settings;
 
 #[cfg(not(feature = "tls"))]

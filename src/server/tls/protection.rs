@@ -154,6 +154,9 @@ impl Protection {
             Ok(0) if self.binding.is_strict() => {
                 return Err(lost("The data connection ended without a TLS close_notify: it may be incomplete."));
             }
+            Ok(0) if !self.codec.is_between_records() => {
+                return Err(lost("The data connection ended in the midst of a TLS record."));
+            }
             Ok(0) => return Ok(Received { wire: 0, octets: 0, ended: true, more: false }),
             Ok(wire) => wire,
             Err(Errno::AGAIN) => {
@@ -209,10 +212,16 @@ impl Protection {
     }
 
     /// Protects octets: how many.
-    pub(in crate::server) fn seal(&mut self, octets: &[u8]) -> usize {
-        let sealed = self.codec.seal(octets);
+    ///
+    /// # Errors
+    /// If no more can be protected.
+    pub(in crate::server) fn seal(&mut self, octets: &[u8]) -> Result<usize, Failure> {
+        let sealed = self.codec.seal(octets).map_err(|Broken| {
+            Failure::new(FailureKind::ConnectionLost)
+                .with_text("This is too much for one connection under TLS 1.2: use TLS 1.3.")
+        })?;
         self.sealed += sealed;
-        sealed
+        Ok(sealed)
     }
 
     /// Says that nothing follows.
@@ -222,8 +231,8 @@ impl Protection {
 
     /// Sends up to `allowed` octets of what is sealed: how many that is on the wire, and of the file.
     pub(in crate::server) fn send(&mut self, socket: BorrowedFd<'_>, allowed: usize) -> Result<(usize, usize), Errno> {
-        // The little that protects the last of them does not count.
-        let allowed = if self.sealed == 0 { usize::MAX } else { allowed };
+        // The little that protects them does not count, where all of them may go: one call sends them.
+        let allowed = if allowed < self.sealed { allowed } else { usize::MAX };
         let wire = self.codec.flush(socket, allowed)?;
         let octets = if self.codec.wants_write() { wire.min(self.sealed) } else { self.sealed };
         self.sealed -= octets;

@@ -3,6 +3,7 @@ use super::{
     super::std,
     certificates::{Certificates, load, roots},
 };
+use crate::proto::secret::Secret;
 use alloc::{
     string::{String, ToString},
     sync::Arc,
@@ -38,6 +39,8 @@ use std::{fs, io, path::PathBuf};
 #[derive(Clone)]
 pub struct TlsSettings {
     pub(super) config: Arc<ServerConfig>,
+    /// What `config` shows, unless it is somebody else's.
+    pub(super) certificates: Option<Arc<Certificates>>,
     pub(super) session_reuse_required: bool,
     pub(super) strict_close: bool,
     client_certificates: bool,
@@ -68,11 +71,11 @@ impl Source {
     }
 }
 
-/// Certificates, or a private key, in PEM.
+/// Certificates, or a private key, in PEM: wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Pem {
     name: Option<String>,
-    text: Vec<u8>,
+    text: Secret,
 }
 
 impl Pem {
@@ -83,7 +86,7 @@ impl Pem {
     pub fn read(path: impl Into<PathBuf>) -> Result<Self, TlsError> {
         let path = path.into();
         match fs::read(&path) {
-            Ok(text) => Ok(Self { name: Some(path.display().to_string()), text }),
+            Ok(text) => Ok(Self { name: Some(path.display().to_string()), text: text.into() }),
             Err(source) => Err(TlsError::Read { path, source }),
         }
     }
@@ -91,20 +94,19 @@ impl Pem {
     /// What was read, or given: the key of a server, perhaps.
     #[must_use]
     pub fn text(&self) -> &[u8] {
-        &self.text
+        self.text.expose()
     }
 }
 
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not a key.
-        f.debug_struct("Pem").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Pem").field("name", &self.name).field("text", &self.text).finish()
     }
 }
 
 impl<T: Into<Vec<u8>>> From<T> for Pem {
     fn from(text: T) -> Self {
-        Self { name: None, text: text.into() }
+        Self { name: None, text: text.into().into() }
     }
 }
 
@@ -181,10 +183,11 @@ impl TlsSettings {
     }
 
     /// Settings from a configuration of rustls, for certificates and cryptography of one's own. Sessions, tickets and early data
-    /// are set for each control connection by itself, and ALPN if it says nothing of it.
+    /// are set for each control connection by itself, and ALPN if it says nothing of it. What chooses the certificate sees the
+    /// name in the handshake, and nothing of HOST.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self { config, session_reuse_required: false, strict_close: true, client_certificates: true }
+        Self { config, certificates: None, session_reuse_required: false, strict_close: true, client_certificates: true }
     }
 
     /// Whether data connections are refused (522) that do not resume the TLS session of their control connection, and so might
@@ -220,8 +223,8 @@ impl TlsBuilder {
     /// A certificate with those that lead from it to its authority, its own first, and its private key; the key in the same file,
     /// if there is no `keyfile`.
     ///
-    /// Of several, the first one that is for the name that the client asks for (SNI), and that it can use, is shown; else the
-    /// first of all.
+    /// Of several, the first one that is for the name that the client asks for, and that it can use, is shown; else the first
+    /// of all. It asks in the handshake (SNI), or else by HOST before AUTH.
     pub fn certificate_files(mut self, certfile: impl Into<PathBuf>, keyfile: Option<impl Into<PathBuf>>) -> Self {
         self.sources.push((Source::File(certfile.into()), keyfile.map(|keyfile| Source::File(keyfile.into()))));
         self
@@ -263,9 +266,9 @@ impl TlsBuilder {
             let chain = chain.read()?;
             let key = key.map_or_else(|| Ok(chain.clone()), Source::read)?;
             let (certificate, private_key) = (named(&chain, "the certificate"), named(&key, "the private key"));
-            keys.push(Arc::new(load(&provider, (&certificate, &chain.text), (&private_key, &key.text))?));
+            keys.push(Arc::new(load(&provider, (&certificate, chain.text()), (&private_key, key.text()))?));
         }
-        let certificates = Certificates::new(keys).ok_or(TlsError::NoCertificate)?;
+        let certificates = Certificates::new(keys).map(Arc::new).ok_or(TlsError::NoCertificate)?;
         let versions: &[_] = match self.min_version {
             TlsVersion::V1_2 => &[&TLS13, &TLS12],
             TlsVersion::V1_3 => &[&TLS13],
@@ -283,7 +286,7 @@ impl TlsBuilder {
             Some((authorities, certificates)) => {
                 let authorities = authorities.read()?;
                 let place = named(&authorities, "the authorities of clients");
-                let roots = Arc::new(roots(&place, &authorities.text)?);
+                let roots = Arc::new(roots(&place, authorities.text())?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 let verifier = match certificates {
                     ClientCertificates::Optional => verifier.allow_unauthenticated(),
@@ -293,11 +296,12 @@ impl TlsBuilder {
                 builder.with_client_cert_verifier(verifier.build().map_err(bad)?)
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(certificates));
+        let mut config = builder.with_cert_resolver(certificates.clone());
         config.alpn_protocols = vec![b"ftp".to_vec()];
         // Of what both can do, the client knows better what it can do fast.
         config.ignore_client_order = false;
-        Ok(TlsSettings { client_certificates, ..TlsSettings::from_config(Arc::new(config)) })
+        let certificates = Some(certificates);
+        Ok(TlsSettings { client_certificates, certificates, ..TlsSettings::from_config(Arc::new(config)) })
     }
 }
 

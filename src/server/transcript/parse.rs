@@ -87,6 +87,7 @@ pub(super) enum Step {
     DataAtLeast(usize),
     DataClosed,
     Handshake {
+        name: Option<String>,
         or_end: bool,
     },
     DataHandshake,
@@ -276,11 +277,14 @@ fn step(line: &str) -> Result<Step, String> {
         "D<b" => Ok(Step::Unplayable("MODE B")),
         "D~" => bare(Step::DataClosed),
         "T:" => match rest {
-            "control" => Ok(Step::Handshake { or_end: false }),
-            "control-or-end" => Ok(Step::Handshake { or_end: true }),
+            "control" => Ok(Step::Handshake { name: None, or_end: false }),
+            "control-or-end" => Ok(Step::Handshake { name: None, or_end: true }),
             "data" => Ok(Step::DataHandshake),
             "close" => Ok(Step::EndTls),
-            _ => Err(format!("`{rest}` is none of control, control-or-end, data, close")),
+            _ => match rest.split_once(' ') {
+                Some(("control", name)) => Ok(Step::Handshake { name: Some(name.into()), or_end: false }),
+                _ => Err(format!("`{rest}` is none of control, control-or-end, data, close")),
+            },
         },
         "W:" if rest == "close" => Ok(Step::WaitClose),
         "W:" => {

@@ -188,8 +188,8 @@ impl Stage<'_> {
             Step::DataClosed => self.read(usize::MAX)?,
             Step::Data(step) => self.whole_data(step)?,
             Step::DataLines(step) => self.data_lines(step)?,
-            Step::Handshake { or_end } => {
-                if !self.world.handshake().map_err(expected("a TLS handshake"))? {
+            Step::Handshake { name, or_end } => {
+                if !self.world.handshake(name.as_deref()).map_err(expected("a TLS handshake"))? {
                     if *or_end {
                         return Ok(Next::End);
                     }

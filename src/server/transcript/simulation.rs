@@ -221,7 +221,7 @@ impl Simulation {
                 }
                 self.channel.state = State::Closed;
             }
-            Output::StartTls => self.barrier("StartTls", Control::Plain, Control::Starting)?,
+            Output::StartTls { .. } => self.barrier("StartTls", Control::Plain, Control::Starting)?,
             Output::StopTls => self.barrier("StopTls", Control::Protected, Control::Stopping)?,
             Output::Close(reason) => {
                 self.barrier("Close", self.control, Control::Closed)?;
@@ -464,7 +464,7 @@ impl World for Simulation {
         self.run()
     }
 
-    fn handshake(&mut self) -> Outcome<bool> {
+    fn handshake(&mut self, name: Option<&str>) -> Outcome<bool> {
         self.run()?;
         if self.control != Control::Starting {
             return Err(format!("a control connection that is {:?}", self.control));
@@ -473,6 +473,9 @@ impl World for Simulation {
         let well = self.to_server.is_empty();
         self.to_server.clear();
         self.control = if well { Control::Protected } else { Control::Plain };
+        if let Some(name) = name.filter(|_| well) {
+            self.handle(Input::ServerName(name));
+        }
         self.handle(Input::Tls(well));
         self.run()?;
         Ok(self.control != Control::Closed)

@@ -49,11 +49,12 @@ pub trait World {
     /// The connection is closed.
     fn lose(&mut self) -> Outcome<()>;
 
-    /// Begins TLS on the control connection; `false` if the server ended the connection instead.
+    /// Begins TLS on the control connection; `false` if the server ended the connection instead. `name`: what the client calls
+    /// the server in the handshake (SNI).
     ///
     /// # Errors
     /// The server awaits no handshake.
-    fn handshake(&mut self) -> Outcome<bool>;
+    fn handshake(&mut self, name: Option<&str>) -> Outcome<bool>;
 
     /// Ends TLS on the control connection, which goes on in clear text.
     ///

@@ -122,6 +122,9 @@ impl<C: Choices> Chaos<'_, C> {
         self.control = match (self.control, done) {
             (Control::Starting, true) => {
                 self.seen.handshakes += 1;
+                if self.choices.one_in(4) {
+                    self.handle(Input::ServerName("ftp.example.com"));
+                }
                 Control::Protected
             }
             (Control::Stopping, true) => Control::Plain,

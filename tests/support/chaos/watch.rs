@@ -183,7 +183,7 @@ impl<C: Choices> Chaos<'_, C> {
                 assert!(!self.may_connect(offered.ip()), "{offered} is refused");
                 self.seen.strangers += 1;
             }
-            Output::StartTls => self.barrier(Control::Plain, Control::Starting),
+            Output::StartTls { .. } => self.barrier(Control::Plain, Control::Starting),
             Output::StopTls => self.barrier(Control::Protected, Control::Stopping),
             Output::Close(_) => {
                 self.barrier(self.control, Control::Closed);

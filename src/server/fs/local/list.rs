@@ -1,23 +1,36 @@
 //! Directories that are listed.
-use super::{error::failure, names::Names, root::Root, stat, std};
+use super::{
+    error::failure,
+    names::{Names, Recent},
+    root::Root,
+    stat::{self, Attributes},
+    std,
+};
 use crate::{
     proto::{
-        file::{Entry, FileKind, Metadata},
+        file::{Entry, Metadata},
         path::{self, VirtualPath},
     },
     server::fs::{Detail, Directory, Result},
 };
 use alloc::{sync::Arc, vec::Vec};
+use core::time::Duration;
 use rustix::fs::FileType;
 use std::{
     ffi::OsStr,
     io,
     os::{fd::AsFd, unix::ffi::OsStrExt},
+    time::Instant,
 };
 use stream::Stream;
 
 /// Octets of names, and of what is kept of each, that are sorted. A buffer that grows may have twice that.
 const SORTED: usize = 512 * 1024;
+/// Octets of attributes that are kept of names before these are sorted: enough for seven thousand.
+const KNOWN: usize = 512 * 1024;
+/// How long attributes are asked for while names are read. Just then the system has at hand what it needs for them: to ask once
+/// all names are sorted takes a tenth longer. But if it has to ask a disk, the client would wait too long for the first line.
+const EAGER: Duration = Duration::from_millis(50);
 
 /// A directory that is being listed: up to [`SORTED`] octets of it (and what the system tells along with the last of them) in
 /// order, the rest, if there is more, as it comes.
@@ -27,6 +40,7 @@ pub(super) struct Listing {
     depth: usize,
     detail: Detail,
     names: Names,
+    recent: Recent,
     stream: Stream,
     /// There may be more in the stream.
     more: bool,
@@ -38,34 +52,44 @@ impl Listing {
     pub(super) fn open(root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
         let mut stream = Stream::new(root.open_directory(path)?)?;
         let (mut waiting, mut more) = (NameList::default(), true);
+        let begun = Instant::now();
         while more && !waiting.is_full() {
-            more = stream.read(&mut waiting)?;
+            let eager = detail != Detail::Name && waiting.may_know_more() && begun.elapsed() < EAGER;
+            more = stream.read(&mut waiting, eager)?;
+            if more {
+                waiting.expect_many();
+            }
         }
         waiting.sort();
         let depth = path.components().count();
-        Ok(Self { root, path: path.clone(), depth, detail, names, stream, more, waiting })
+        Ok(Self { root, path: path.clone(), depth, detail, names, recent: Recent::default(), stream, more, waiting })
     }
 
-    /// Says in `entry` what is known of `name`. `false`: it has vanished, or cannot be looked at.
-    fn describe(&self, name: &[u8], kind: FileType, entry: &mut Entry) -> bool {
+    /// Says in `entry` what is known of the next name. `Some(false)`: it has vanished, or cannot be looked at; `None`: there is
+    /// none.
+    fn describe_next(&mut self, entry: &mut Entry) -> Option<bool> {
+        let (name, kind, known) = self.waiting.get()?;
         (entry.symlink, entry.target) = (false, None);
         if self.detail == Detail::Name {
             entry.metadata = Metadata { kind: stat::kind(kind), ..Metadata::default() };
         } else {
-            let Ok(mut metadata) = stat::entry(&self.stream, OsStr::from_bytes(name)) else { return false };
-            entry.symlink = metadata.kind == FileKind::Symlink;
+            let Some(attributes) = known.or_else(|| stat::attributes(&self.stream, OsStr::from_bytes(name)).ok()) else {
+                return Some(false);
+            };
+            let mut metadata = attributes.metadata();
+            entry.symlink = attributes.is_symlink();
             if entry.symlink {
                 entry.target = self.shown_target(name);
                 if let Some(end) = self.end_of_link(name) {
                     metadata = end;
                 }
             }
-            self.names.fill(&mut metadata);
+            self.names.fill(&mut metadata, &mut self.recent);
             entry.metadata = metadata;
         }
         entry.name.clear();
         entry.name.extend_from_slice(name);
-        true
+        Some(true)
     }
 
     /// What the link leads to, if that is wanted and it leads anywhere.
@@ -91,8 +115,7 @@ impl Directory for Listing {
     /// To make a new entry of each name would take more than twice the instructions, most of them for its memory.
     fn read_entry(&mut self, entry: &mut Entry) -> Result<bool> {
         loop {
-            while let Some((name, kind)) = self.waiting.get() {
-                let described = self.describe(name, kind, entry);
+            while let Some(described) = self.describe_next(entry) {
                 self.waiting.advance();
                 if described {
                     return Ok(true);
@@ -101,7 +124,7 @@ impl Directory for Listing {
             if !self.more {
                 return Ok(false);
             }
-            match self.stream.read(&mut self.waiting) {
+            match self.stream.read(&mut self.waiting, self.detail != Detail::Name) {
                 Ok(more) => self.more = more,
                 Err(error) => {
                     self.more = false;
@@ -110,17 +133,22 @@ impl Directory for Listing {
             }
         }
     }
+
+    fn is_at_hand(&self) -> bool {
+        !self.more && (self.detail == Detail::Name || self.waiting.is_all_known())
+    }
 }
 
 /// The names as the system tells them.
 #[cfg(target_os = "linux")]
 mod stream {
-    use super::{AsFd, NameList, Vec, io, std};
+    use super::{AsFd, NameList, Vec, io, stat, std};
     use rustix::{fs::RawDir, io::Errno};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
-    /// Octets that the system tells at a time.
-    const BLOCK: usize = 64 * 1024;
+    /// Octets that the system tells at a time: what it had to look at for them is in the processor's caches when their attributes
+    /// are asked for. With twice as much it no longer is.
+    const BLOCK: usize = 32 * 1024;
 
     pub(super) struct Stream(OwnedFd);
 
@@ -129,14 +157,18 @@ mod stream {
             Ok(Self(directory))
         }
 
-        /// Adds the names that come next. `false`: there are no more. `rustix::fs::Dir` would do, but it allocates each name,
-        /// which costs NLST a third of its time.
-        pub(super) fn read(&mut self, names: &mut NameList) -> io::Result<bool> {
+        /// Adds the names that come next, with their attributes if they are to be `known`. `false`: there are no more.
+        /// `rustix::fs::Dir` would do, but it allocates each name, which costs NLST a third of its time.
+        pub(super) fn read(&mut self, names: &mut NameList, known: bool) -> io::Result<bool> {
             let mut block = Vec::with_capacity(BLOCK);
             let mut entries = RawDir::new(&self.0, block.spare_capacity_mut());
             while let Some(entry) = entries.next() {
                 match entry {
-                    Ok(entry) => names.push(entry.file_name().to_bytes(), entry.file_type()),
+                    Ok(entry) => {
+                        let name = entry.file_name();
+                        let attributes = known.then(|| stat::attributes(&self.0, name));
+                        names.push(name.to_bytes(), entry.file_type(), attributes);
+                    }
                     // The directory was removed meanwhile.
                     Err(Errno::NOENT) => break,
                     Err(error) => return Err(error.into()),
@@ -159,7 +191,7 @@ mod stream {
 /// The names as the system tells them.
 #[cfg(not(target_os = "linux"))]
 mod stream {
-    use super::{AsFd, NameList, io, std};
+    use super::{AsFd, NameList, io, stat, std};
     use rustix::fs::Dir;
     use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -175,12 +207,13 @@ mod stream {
             Ok(Self(Dir::new(directory)?, own))
         }
 
-        /// Adds the names that come next. `false`: there are no more.
-        pub(super) fn read(&mut self, names: &mut NameList) -> io::Result<bool> {
+        /// Adds the names that come next, with their attributes if they are to be `known`. `false`: there are no more.
+        pub(super) fn read(&mut self, names: &mut NameList, known: bool) -> io::Result<bool> {
             for _ in 0..BLOCK {
                 let Some(entry) = self.0.read() else { return Ok(false) };
                 let entry = entry?;
-                names.push(entry.file_name().to_bytes(), entry.file_type());
+                let attributes = known.then(|| stat::attributes(&self.1, entry.file_name()));
+                names.push(entry.file_name().to_bytes(), entry.file_type(), attributes);
             }
             Ok(true)
         }
@@ -197,11 +230,14 @@ fn is_dots(name: &[u8]) -> bool {
     name == b"." || name == b".."
 }
 
-/// Names packed one behind the other, and where each is.
+/// Names packed one behind the other, where each is, and what is known of them.
 #[derive(Default)]
 struct NameList {
     octets: Vec<u8>,
     places: Vec<Name>,
+    known: Vec<Attributes>,
+    /// There are names of which nothing is known, or not enough.
+    unknown: bool,
     next: usize,
 }
 
@@ -210,6 +246,8 @@ struct Name {
     start: u32,
     len: u16,
     kind: FileType,
+    /// Where its attributes are; beyond all of them: nowhere.
+    known: u32,
 }
 
 impl NameList {
@@ -217,13 +255,43 @@ impl NameList {
         self.octets.len() + self.places.len() * size_of::<Name>() >= SORTED
     }
 
-    fn push(&mut self, name: &[u8], kind: FileType) {
+    /// There is more than one block: to grow again and again means to copy all that is there each time.
+    fn expect_many(&mut self) {
+        if self.octets.capacity() < SORTED / 2 {
+            self.octets.reserve(SORTED / 2);
+            self.places.reserve(SORTED / 2 / size_of::<Name>());
+            if !self.known.is_empty() {
+                self.known.reserve(KNOWN / size_of::<Attributes>());
+            }
+        }
+    }
+
+    fn may_know_more(&self) -> bool {
+        self.known.len() * size_of::<Attributes>() < KNOWN
+    }
+
+    /// Whether there is nothing that the system would have to be asked for.
+    fn is_all_known(&self) -> bool {
+        !self.unknown
+    }
+
+    /// Adds a name, unless its attributes were asked for in vain: it has vanished, or cannot be looked at.
+    fn push(&mut self, name: &[u8], kind: FileType, attributes: Option<io::Result<Attributes>>) {
+        let attributes = match attributes {
+            None => None,
+            Some(Ok(attributes)) => Some(attributes),
+            Some(Err(_)) => return,
+        };
         // No system has names of 64 KiB, and the octets end far below 4 GiB.
         if let (Ok(start), Ok(len)) = (u32::try_from(self.octets.len()), u16::try_from(name.len()))
             && !is_dots(name)
         {
             self.octets.extend_from_slice(name);
-            self.places.push(Name { start, len, kind });
+            // A link has more to be asked for.
+            self.unknown |= attributes.is_none_or(|attributes| attributes.is_symlink());
+            let known = if attributes.is_some() { u32::try_from(self.known.len()).unwrap_or(u32::MAX) } else { u32::MAX };
+            self.known.extend(attributes);
+            self.places.push(Name { start, len, kind, known });
         }
     }
 
@@ -232,8 +300,9 @@ impl NameList {
         self.places.sort_unstable_by(|a, b| a.of(octets).cmp(b.of(octets)));
     }
 
-    fn get(&self) -> Option<(&[u8], FileType)> {
-        self.places.get(self.next).map(|name| (name.of(&self.octets), name.kind))
+    fn get(&self) -> Option<(&[u8], FileType, Option<Attributes>)> {
+        let name = self.places.get(self.next)?;
+        Some((name.of(&self.octets), name.kind, self.known.get(name.known as usize).copied()))
     }
 
     fn advance(&mut self) {
@@ -259,7 +328,7 @@ mod tests {
         let mut names = NameList::default();
         let mut pushed = 0_u32;
         while !names.is_full() {
-            names.push(alloc::format!("file-{:08}", pushed ^ 0x5555).as_bytes(), FileType::RegularFile);
+            names.push(alloc::format!("file-{:08}", pushed ^ 0x5555).as_bytes(), FileType::RegularFile, None);
             pushed += 1;
         }
         assert!(pushed > 10_000, "only {pushed} names fit");
@@ -267,7 +336,7 @@ mod tests {
         names.sort();
         let mut previous: Vec<u8> = Vec::new();
         let mut count = 0;
-        while let Some((name, _)) = names.get() {
+        while let Some((name, ..)) = names.get() {
             assert!(*previous < *name);
             previous = name.to_vec();
             count += 1;
@@ -282,7 +351,7 @@ mod tests {
         let mut names = NameList::default();
         let mut pushed = 0_usize;
         while !names.is_full() {
-            names.push(b"a", FileType::Unknown);
+            names.push(b"a", FileType::Unknown, None);
             pushed += 1;
         }
         assert!(pushed * (size_of::<Name>() + 1) <= SORTED + 16);

@@ -17,7 +17,7 @@ pub use root::{RootError, Symlinks};
 
 use self::{
     error::failure,
-    names::Names,
+    names::{Names, Recent},
     root::{Place, Root},
 };
 use super::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile, std};
@@ -158,7 +158,7 @@ impl FileSystem for Local {
 
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata> {
         let mut metadata = self.root.metadata(path, follow).map_err(failure)?;
-        self.settings.names.fill(&mut metadata);
+        self.settings.names.fill(&mut metadata, &mut Recent::default());
         Ok(metadata)
     }
 

@@ -35,10 +35,32 @@ impl Names {
     }
 
     /// Fills in the names that belong to the numbers.
-    pub(super) fn fill(&self, metadata: &mut Metadata) {
+    pub(super) fn fill(&self, metadata: &mut Metadata, recent: &mut Recent) {
         if let Some(known) = &self.0 {
-            metadata.owner = remember(&known.owners, metadata.uid, |uid| known.names.owner(uid));
-            metadata.group = remember(&known.groups, metadata.gid, |gid| known.names.group(gid));
+            let recall = |uid| remember(&known.owners, uid, |uid| known.names.owner(uid));
+            metadata.owner = Recent::name(&mut recent.owner, metadata.uid, recall);
+            let recall = |gid| remember(&known.groups, gid, |gid| known.names.group(gid));
+            metadata.group = Recent::name(&mut recent.group, metadata.gid, recall);
+        }
+    }
+}
+
+/// The names that a listing has shown last: most files of a directory have the same owner, and the next line needs no lock.
+#[derive(Default)]
+pub(super) struct Recent {
+    owner: Option<(u32, Option<Arc<str>>)>,
+    group: Option<(u32, Option<Arc<str>>)>,
+}
+
+impl Recent {
+    fn name(
+        last: &mut Option<(u32, Option<Arc<str>>)>,
+        id: u32,
+        recall: impl FnOnce(u32) -> Option<Arc<str>>,
+    ) -> Option<Arc<str>> {
+        match last {
+            Some((known, name)) if *known == id => name.clone(),
+            Some(_) | None => last.insert((id, recall(id))).1.clone(),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Writing that nobody waits for.
+mod queue;
+
 use core::{mem, time::Duration};
+use queue::{Batch, Queue};
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 use tracing::warn;
-
-/// Octets that wait to be written; pieces beyond them are lost.
-const ROOM: usize = 512 * 1024;
 
 /// How long the thread leaves what comes alone after it has written: a busy server wakes it a hundred times a second so, and not
 /// for each line, which would cost a login more than all that the session itself does.
@@ -35,7 +35,7 @@ pub(super) trait Sink: Send + 'static {
 /// cannot be written, or not fast enough, are lost, and counted.
 #[derive(Clone)]
 pub(super) struct Background {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     /// What the thread is to do, until it is started.
     work: Arc<Mutex<Option<Work>>>,
     name: &'static str,
@@ -43,49 +43,13 @@ pub(super) struct Background {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// There is something to do for a thread that waits.
-    work: Condvar,
-    ended: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    batch: Batch,
-    /// What is to be written once the sink has begun anew; `None` if it need not.
-    behind: Option<Batch>,
-    /// Pieces that were lost, and not told of yet.
-    lost: u64,
-    /// The thread waits for work.
-    idle: bool,
-    phase: Phase,
-}
-
-/// What is written at one go.
-#[derive(Default)]
-struct Batch {
-    octets: Vec<u8>,
-    pieces: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Running,
-    /// What is there is written, and nothing more.
-    Ending,
-    Ended,
-}
-
 impl Background {
     /// Keeps what is to be written until [`Background::start`].
     pub(super) fn new<S: Sink>(sink: S) -> Self {
-        let shared = Arc::<Shared>::default();
-        let mut worker = Worker { shared: shared.clone(), sink, failing: false };
+        let queue = Arc::<Queue>::default();
+        let mut worker = Worker { queue: queue.clone(), sink, failing: false };
         let work: Work = Box::new(move || worker.run());
-        Self { shared, work: Arc::new(Mutex::new(Some(work))), name: S::NAME }
+        Self { queue, work: Arc::new(Mutex::new(Some(work))), name: S::NAME }
     }
 
     /// Starts the thread, unless it was started before. It has what the calling thread has: its sandbox, for example.
@@ -99,84 +63,32 @@ impl Background {
 
     /// Has this piece written some time.
     pub(super) fn write(&self, piece: &[u8]) {
-        let mut state = self.shared.lock();
-        let State { batch, behind, lost, phase, .. } = &mut *state;
-        let batch = behind.as_mut().unwrap_or(batch);
-        if *phase != Phase::Running || batch.octets.len() + piece.len() > ROOM {
-            *lost += 1;
-            return;
-        }
-        batch.octets.extend_from_slice(piece);
-        batch.pieces += 1;
-        self.shared.wake(state);
+        self.queue.push(piece);
     }
 
     /// Has the sink begin anew, once all is written that was given before.
     pub(super) fn reopen(&self) {
-        let mut state = self.shared.lock();
-        state.behind.get_or_insert_default();
-        self.shared.wake(state);
+        self.queue.reopen();
     }
 
     /// Writes what is waiting, as far as that is possible in a moment. Nothing is written after that.
     pub(super) fn finish(&self) {
-        if self.start().is_err() {
-            return;
+        if self.start().is_ok() {
+            self.queue.finish(PATIENCE);
         }
-        let mut state = self.shared.lock();
-        if state.phase == Phase::Running {
-            state.phase = Phase::Ending;
-        }
-        self.shared.work.notify_one();
-        let waited = self.shared.ended.wait_timeout_while(state, PATIENCE, |state| state.phase != Phase::Ended);
-        drop(waited);
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        if mem::take(&mut state.idle) {
-            drop(state);
-            self.work.notify_one();
-        }
-    }
-}
-
-impl State {
-    fn has_work(&self) -> bool {
-        self.batch.pieces > 0 || self.behind.is_some() || self.phase != Phase::Running
     }
 }
 
 struct Worker<S> {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     sink: S,
     failing: bool,
 }
 
 impl<S: Sink> Worker<S> {
     fn run(&mut self) {
-        let shared = self.shared.clone();
         let mut batch = Batch::default();
-        loop {
-            let mut state = shared.lock();
-            while !state.has_work() {
-                state.idle = true;
-                state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            // Its memory is used again, in turns with the other one's.
-            mem::swap(&mut batch, &mut state.batch);
-            let behind = state.behind.take();
-            if batch.pieces == 0 && behind.is_none() {
-                state.phase = Phase::Ended;
-                shared.ended.notify_all();
-                return;
-            }
-            drop(state);
+        while let Some(behind) = self.queue.take(&mut batch) {
             self.write(&mut batch);
             if let Some(mut behind) = behind {
                 if let Err(error) = self.sink.reopen() {
@@ -184,8 +96,7 @@ impl<S: Sink> Worker<S> {
                 }
                 self.write(&mut behind);
             }
-            let state = shared.lock();
-            drop(shared.work.wait_timeout_while(state, PAUSE, |state| state.phase == Phase::Running));
+            self.queue.rest(PAUSE);
         }
     }
 
@@ -197,12 +108,12 @@ impl<S: Sink> Worker<S> {
         let pieces = mem::take(&mut batch.pieces);
         batch.octets.clear();
         if let Err(error) = written {
-            self.shared.lock().lost += pieces;
+            self.queue.lose(pieces);
             self.complain(&error);
             return;
         }
         self.failing = false;
-        let lost = mem::take(&mut self.shared.lock().lost);
+        let lost = self.queue.take_lost();
         if lost > 0 {
             warn!("{lost} lines of the {} were lost", S::NAME);
         }
@@ -219,7 +130,10 @@ impl<S: Sink> Worker<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        queue::{ROOM, State},
+        *,
+    };
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// Waits for leave before each piece, and tells what it got.
@@ -240,7 +154,7 @@ mod tests {
 
     fn wait_until(background: &Background, holds: fn(&State) -> bool) {
         let start = std::time::Instant::now();
-        while !holds(&background.shared.lock()) {
+        while !holds(&background.queue.lock()) {
             assert!(start.elapsed() < Duration::from_secs(20), "it never comes to that");
             thread::yield_now();
         }
@@ -257,30 +171,30 @@ mod tests {
             background.write(&piece);
         }
         // At first some may be with the sink already.
-        let lost = background.shared.lock().lost;
+        let lost = background.queue.lock().lost;
         let pieces = ROOM / piece.len();
         assert!((pieces as u64..=2 * pieces as u64).contains(&lost), "{lost}");
         drop(allow);
         background.finish();
         let got: usize = got.iter().map(|octets| octets.len()).sum();
         assert_eq!(got as u64 / 1024 + lost, 3 * pieces as u64);
-        assert_eq!(background.shared.lock().lost, 0);
+        assert_eq!(background.queue.lock().lost, 0);
     }
 
     #[test]
     fn a_sink_that_fails_loses_pieces_and_recovers() {
         let ((allow, leave), (written, got)) = (channel(), channel());
-        let shared = Arc::<Shared>::default();
-        let mut worker = Worker { shared: shared.clone(), sink: Slow { leave, written }, failing: false };
+        let queue = Arc::<Queue>::default();
+        let mut worker = Worker { queue: queue.clone(), sink: Slow { leave, written }, failing: false };
         let batch = |octets: &[u8], pieces| Batch { octets: octets.into(), pieces };
         for _ in 0..2 {
             allow.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
             worker.write(&mut batch(b"lost, lost", 2));
         }
-        assert!(worker.failing && shared.lock().lost == 4);
+        assert!(worker.failing && queue.lock().lost == 4);
         allow.send(Ok(())).unwrap();
         worker.write(&mut batch(b"written", 1));
-        assert!(!worker.failing && shared.lock().lost == 0);
+        assert!(!worker.failing && queue.lock().lost == 0);
         assert_eq!(got.try_iter().collect::<Vec<_>>(), [b"written"]);
     }
 

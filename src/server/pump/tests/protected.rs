@@ -1,0 +1,143 @@
+//! Under TLS.
+use super::*;
+use crate::server::tls::{Binding, TlsSettings};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedCipherSuite, Tls12CipherSuite,
+    crypto::{CipherSuiteCommon, CryptoProvider},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+
+const AUTHORITY: &[u8] = include_bytes!("../../../../tests/support/tls/authority.pem");
+const CERTIFICATE: &[u8] = include_bytes!("../../../../tests/support/tls/server.pem");
+const KEY: &[u8] = include_bytes!("../../../../tests/support/tls/server.key");
+
+type Client = StreamOwned<ClientConnection, TcpStream>;
+
+fn provider() -> CryptoProvider {
+    #[cfg(feature = "aws-lc-rs")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return rustls::crypto::ring::default_provider();
+}
+
+fn tls() -> TlsSettings {
+    TlsSettings::builder().certificate_pem(CERTIFICATE, KEY).build().unwrap()
+}
+
+fn protect(settings: &TlsSettings) -> Options {
+    Options { protection: Protection::new(Binding::new(settings, None)), ..options() }
+}
+
+fn client(stream: TcpStream, new: bool) -> Client {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(AUTHORITY).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[if new { &TLS13 } else { &TLS12 }])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap(), stream)
+}
+
+#[test]
+fn a_close_notify_waits_for_room() {
+    let (server, stream) = connection();
+    let mut pump = Pump::new(source(b"content", None), protect(&tls()), &Settings::default());
+    let mut client = client(stream, true);
+    client.sock.set_nonblocking(true).unwrap();
+    while client.conn.is_handshaking() || !pump.is_secured() {
+        let _ = client.conn.complete_io(&mut client.sock);
+        while !matches!(pump.exchange(server.as_fd(), NOW), Err(Blocked::Socket)) && !pump.is_secured() {}
+    }
+    pump.work();
+    assert_eq!((pump.exchange(server.as_fd(), NOW), pump.bytes()), (Ok(()), 7));
+    // One call sends what protects them as well.
+    assert_eq!(pump.next(), Next::Work);
+    // All of the file is on its way, and there is no room for anything else.
+    while sockets::send(&server, &[0; 65536]).is_ok() {}
+    assert_eq!(pump.step(&server, NOW, true), Step::Socket(Interest::Writable));
+    assert!(pump.finish().1.is_err());
+}
+
+#[test]
+fn what_came_along_with_an_early_handshake_is_not_waited_for() {
+    let (server, stream) = connection();
+    let sink = Sink::default();
+    let mut protection = Protection::new(Binding::new(&tls(), None)).unwrap();
+    let mut client = client(stream, true);
+    // The client's part of the handshake, all of its file, and the end, in one segment.
+    client.conn.writer().write_all(b"content").unwrap();
+    let mut octets = Vec::new();
+    while client.conn.is_handshaking() {
+        octets.clear();
+        client.conn.write_tls(&mut octets).unwrap();
+        client.sock.write_all(&octets).unwrap();
+        while !matches!(protection.handshake(server.as_fd()), Handshake::Blocked) {}
+        client.conn.read_tls(&mut client.sock).unwrap();
+        client.conn.process_new_packets().unwrap();
+    }
+    client.conn.send_close_notify();
+    octets.clear();
+    while client.conn.wants_write() {
+        client.conn.write_tls(&mut octets).unwrap();
+    }
+    client.sock.write_all(&octets).unwrap();
+    while !matches!(protection.handshake(server.as_fd()), Handshake::Done) {}
+    let options = Options { protection: Some(protection), ..options() };
+    let mut pump = Pump::new(sink.opened(), options, &Settings::default());
+    // The socket has nothing more to tell.
+    assert_eq!(pump.step(&server, NOW, false), Step::End);
+    assert_eq!(pump.finish(), (7, Ok(())));
+    assert_eq!(sink.0.lock().unwrap().content, b"content");
+}
+
+/// TLS 1.2 with keys that are good for so many records.
+fn with_limit(records: u64) -> TlsSettings {
+    let limited = |suite| match suite {
+        SupportedCipherSuite::Tls12(suite) => {
+            let CipherSuiteCommon { suite: name, hash_provider, .. } = suite.common;
+            let suite = Tls12CipherSuite {
+                common: CipherSuiteCommon { suite: name, hash_provider, confidentiality_limit: records },
+                prf_provider: suite.prf_provider,
+                kx: suite.kx,
+                sign: suite.sign,
+                aead_alg: suite.aead_alg,
+            };
+            Some(SupportedCipherSuite::Tls12(Box::leak(Box::new(suite))))
+        }
+        SupportedCipherSuite::Tls13(_) => None,
+    };
+    let mut provider = provider();
+    provider.cipher_suites = provider.cipher_suites.into_iter().filter_map(limited).collect();
+    let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
+    let config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(KEY).unwrap())
+        .unwrap();
+    TlsSettings::from_config(Arc::new(config))
+}
+
+#[test]
+fn keys_that_are_used_up_are_no_end_of_file() {
+    for (octets, fits) in [(1_000_000, true), (20_000_000, false)] {
+        let (server, stream) = connection();
+        let mut pump = Pump::new(source(&noise(octets), None), protect(&with_limit(200)), &Settings::default());
+        let reader = std::thread::spawn(move || {
+            let mut received = Vec::new();
+            client(stream, false).read_to_end(&mut received).map(|_| received.len())
+        });
+        run(&mut pump, &server);
+        let (sent, result) = pump.finish();
+        drop(server);
+        let received = reader.join().unwrap();
+        if fits {
+            assert_eq!((sent, result, received.unwrap()), (u64::from(octets), Ok(()), 1_000_000));
+        } else {
+            assert_eq!(result.unwrap_err().kind(), FailureKind::ConnectionLost);
+            received.expect_err("no close_notify");
+        }
+    }
+}
