@@ -113,7 +113,7 @@ fn a_verb_knows_its_session_and_files(engine: Engine) {
         Ok(Answer::new(200, format!("{} {user:?} {directory} {files} {argument:?}", session.peer)))
     });
     let mut client = Client::connect(server.address());
-    let peer = client.stream.local_addr().unwrap();
+    let peer = client.local;
     assert_eq!(client.say("XKNOW  a ", 200).text, format!("{peer} None / false \" a \""));
     client.say("USER user", 331);
     client.say("PASS 12345", 230);

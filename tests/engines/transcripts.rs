@@ -17,8 +17,11 @@ const PLAYED: usize = 144;
 
 /// Those whose dialogue is another under TLS, and why.
 #[cfg(feature = "tls")]
-const UNLIKE: [(&str, &str); 3] = [
+const UNLIKE: [(&str, &str); 6] = [
     ("143-no-tls.txt", "it is about a server without TLS"),
+    ("196-tls-required-where-there-is-none.txt", "it is about a server without TLS"),
+    ("197-tls-required-for-data-where-there-is-none.txt", "it is about a server without TLS"),
+    ("70-host.txt", "the handshake has named the server already: see 195"),
     ("170-early-data.txt", "what it sends early, and breaks off, is a handshake then: see `under_tls.rs`"),
     ("92-abor-urgent.txt", "TLS knows no urgent data"),
 ];

@@ -97,11 +97,19 @@ impl<'a> Network<'a> {
 
     /// Whether an upload runs that has not got all octets yet: then a command that follows might overtake them.
     fn is_behind(&self) -> bool {
+        self.has_got(|got, sent| got < sent)
+    }
+
+    /// What is to be said of the octets that the upload under way has got, and those that were sent. `false`: there is none.
+    fn has_got(&self, said: impl Fn(u64, u64) -> bool) -> bool {
         let sessions = self.server.handle.sessions();
         let transfer = sessions.first().and_then(|session| session.transfer.as_ref());
-        transfer.is_some_and(|transfer| transfer.bytes < self.sent)
+        transfer.is_some_and(|transfer| said(transfer.bytes, self.sent))
     }
 }
+
+/// How long a server may take to have what was sent, if there is an upload at all.
+const AWHILE: Duration = Duration::from_secs(5);
 
 /// The connection that comes to a listening client.
 fn accepted(listener: &TcpListener) -> Outcome<TcpStream> {
@@ -239,6 +247,11 @@ impl World for Network<'_> {
 
     fn data_drop(&mut self) -> Outcome<()> {
         self.data()?;
+        // A reset overtakes what was sent, which may be on its way through a handshake, and a process tells late of its upload.
+        let start = Instant::now();
+        while self.sent > 0 && !self.has_got(|got, sent| got >= sent) && start.elapsed() < AWHILE {
+            thread::sleep(Duration::from_millis(1));
+        }
         if let Channel::Open(data) = mem::replace(&mut self.channel, Channel::Closed) {
             reset(data);
         }

@@ -189,8 +189,13 @@ fn relay(inner: &TcpStream, tls: &mut Stream, is_as_wanted: impl Fn(&ClientConne
         let reads = !out_ended && !tls.conn.is_handshaking() && !tls.conn.wants_write();
         let reads_flags = if reads { PollFlags::IN } else { PollFlags::empty() };
         let mut wanted = [PollFd::new(inner, reads_flags), PollFd::new(&tls.sock, flags)];
-        poll(&mut wanted, None).map_err(io::Error::from)?;
+        // What nothing is wanted of would still tell of its end, again and again.
+        let polled = if flags.is_empty() { &mut wanted[..1] } else { &mut wanted[..] };
+        poll(polled, None).map_err(io::Error::from)?;
         let [clear, sealed] = wanted.map(|wanted| wanted.revents());
+        if in_ended && !reads && clear.intersects(PollFlags::HUP) {
+            return Ok(());
+        }
         if clear.intersects(PollFlags::ERR) {
             // The client has reset its end: so is the server's.
             let _ = set_socket_linger(&tls.sock, Some(Duration::ZERO));
@@ -245,6 +250,9 @@ fn relay(inner: &TcpStream, tls: &mut Stream, is_as_wanted: impl Fn(&ClientConne
             }
             if in_ended {
                 let _ = inner.shutdown(Shutdown::Write);
+                if tls.conn.is_handshaking() {
+                    return Ok(());
+                }
             }
         }
         if in_ended && out_ended {
