@@ -24,7 +24,8 @@ Exit codes:
   2  the flags or the configuration are wrong
 
 Output:
-  Once it listens: a line `listening on ADDRESS:PORT` for each address, on standard output. Logs go to standard error.
+  Once it listens: a line `listening on ADDRESS:PORT` for each address, on standard output (with implicit TLS: followed by
+  ` (implicit TLS)`). Logs go to standard error.
 
 The configuration file:
   `wharf --check` prints all keys with the values that they have; examples/wharf.toml in the source explains them.";

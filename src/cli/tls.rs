@@ -1,5 +1,6 @@
 //! The certificates of the daemon.
 use super::{options::Options, problem::Problem};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -160,8 +161,14 @@ pub(super) fn announce(tls: &Opened, before: Option<&Opened>) {
 
 /// A certificate, its key, and what it can be known by.
 fn make() -> Result<((Pem, Pem), String), Problem> {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])
-        .map_err(|error| Problem::new("--tls", format!("cannot make a certificate: {error}; name one by --certfile")))?;
-    let digest: Vec<_> = Sha256::digest(made.cert.der()).iter().map(|octet| format!("{octet:02X}")).collect();
-    Ok(((made.cert.pem().into(), made.signing_key.serialize_pem().into()), digest.join(":")))
+    let made = CertificateParams::new(vec!["localhost".to_owned()]).and_then(|mut params| {
+        // People are shown it when they are asked whether they trust it.
+        params.distinguished_name.push(DnType::CommonName, "wharf (self-signed)");
+        let key = KeyPair::generate()?;
+        Ok((params.self_signed(&key)?, key))
+    });
+    let (certificate, key) =
+        made.map_err(|error| Problem::new("--tls", format!("cannot make a certificate: {error}; name one by --certfile")))?;
+    let digest: Vec<_> = Sha256::digest(certificate.der()).iter().map(|octet| format!("{octet:02X}")).collect();
+    Ok(((certificate.pem().into(), key.serialize_pem().into()), digest.join(":")))
 }

@@ -61,6 +61,12 @@ pub enum Event {
     PrivilegedPort(SocketAddr),
     /// No passive listener could be opened: all ports may be in use.
     CannotListen(Failure),
+    /// TLS could not be begun or ended on the control connection: the engine's word on why, if it knows
+    /// (`handle_failed_ssl_handshake`). The session ends next.
+    TlsFailed {
+        /// What is wrong, for people to read.
+        why: String,
+    },
     /// A command arrived; only if [`Config::report_dialogue`](super::config::Config::report_dialogue) is set.
     Command {
         /// The verb, upper case, as octets; `***` for what is no verb and may be a password.

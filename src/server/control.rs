@@ -7,7 +7,7 @@ use crate::proto::{
     session::{Input, Session},
     time::Instant,
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::mem;
 use rustix::io::Errno;
 
@@ -324,6 +324,11 @@ impl<E: Endpoint> Control<E> {
             Ok(_) | Err(Broken) => self.fail(session, now),
         }
         false
+    }
+
+    /// Why there is no TLS, of a handshake that failed.
+    pub(super) fn tls_failure(&mut self) -> Option<String> {
+        self.wrapping.as_mut()?.tls.as_mut()?.codec.failure()
     }
 
     /// What came is no TLS.

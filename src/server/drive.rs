@@ -249,7 +249,15 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 }
             }
             Output::Close(reason) => return Some(Act::End(reason)),
-            Output::Event(event) => self.member.tell(&event),
+            Output::Event(event) => {
+                // The session knows no more than that it failed.
+                if event == Event::Disconnected(Reason::Tls)
+                    && let Some(why) = self.control.tls_failure()
+                {
+                    self.member.tell(&Event::TlsFailed { why });
+                }
+                self.member.tell(&event);
+            }
         }
         None
     }

@@ -577,6 +577,7 @@ impl Membership {
             | Event::ForeignAddress(_)
             | Event::PrivilegedPort(_)
             | Event::CannotListen(_)
+            | Event::TlsFailed { .. }
             | Event::Custom { .. }
             | Event::Command { .. }
             | Event::Reply(_) => {}

@@ -162,6 +162,29 @@ fn each_name_has_its_certificate() {
 }
 
 #[test]
+fn the_log_says_why_a_handshake_failed() {
+    for engine in ENGINES {
+        let folder = Folder::new();
+        let file = |name: &str| tls::file(name).display().to_string();
+        let (certificate, key, authority) = (file("server.pem"), file("server.key"), file("authority.pem"));
+        let asked = format!("client_ca = \"{authority}\"\nclient_cert_required = true");
+        configure(&folder, engine, &format!("[tls]\ncertfile = \"{certificate}\"\nkeyfile = \"{key}\"\n{asked}"));
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+
+        let without_certificate = Secure::connect(daemon.addresses[0]);
+        daemon.wait_for_log("no TLS: peer sent no certificates");
+        daemon.wait_for_log("closed (disconnect): the TLS handshake failed.");
+        drop(without_certificate);
+
+        let mut clear = Client::connect(daemon.addresses[0]);
+        clear.say("AUTH TLS", 234);
+        clear.stream.write_all(b"USER user\r\n").unwrap();
+        daemon.wait_for_log("no TLS: received corrupt message");
+        assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+    }
+}
+
+#[test]
 fn a_hangup_reads_certificates_again_and_drops_nobody() {
     for engine in ENGINES {
         let folder = Folder::new();

@@ -1,6 +1,6 @@
 //! What stands in for TLS in a build without it: nothing of it can exist.
 use super::{super::std, Broken};
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
@@ -62,6 +62,10 @@ impl Codec {
     }
 
     pub(in crate::server) fn feed(&mut self, _: &[u8]) -> Result<usize, Broken> {
+        match *self {}
+    }
+
+    pub(in crate::server) fn failure(&mut self) -> Option<String> {
         match *self {}
     }
 

@@ -101,7 +101,9 @@ fn certificates((place, text): Text<'_>) -> Result<Vec<CertificateDer<'static>>,
     let certificates = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
     let certificates = certificates.map_err(|error| broken(place, text, "CERTIFICATE", &error))?;
     if certificates.is_empty() {
-        let message = "there is no certificate in it: it has to be in PEM, with a line -----BEGIN CERTIFICATE-----".into();
+        let message = "there is no certificate in it: it has to be in PEM, with a line -----BEGIN CERTIFICATE-----; from DER: \
+                       openssl x509 -inform der -in FILE -out FILE.pem"
+            .into();
         return Err(TlsError::Pem { place: place.to_string(), message });
     }
     for (index, certificate) in certificates.iter().enumerate() {

@@ -4,7 +4,12 @@ use super::{
     Broken,
     records::{Records, begins_record},
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 use core::cmp::Ordering;
 use rustix::io::Errno;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedCipherSuite, pki_types::CertificateDer};
@@ -81,6 +86,12 @@ impl Codec {
         let taken = octets.len() - rest.len();
         self.records.pass(&octets[..taken]);
         Ok(taken)
+    }
+
+    /// Why [`Codec::feed`] failed, if rustls knows.
+    pub(in crate::server) fn failure(&mut self) -> Option<String> {
+        // It says again what it said.
+        self.connection.process_new_packets().err().map(|error| error.to_string())
     }
 
     /// What of these octets belongs to the record under way, or to the next one.
