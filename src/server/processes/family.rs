@@ -3,7 +3,7 @@ use super::{
     super::{
         accept::{Acceptor, Guest, Listening, PAUSE, Pause},
         handle::Handle,
-        limits::{Lingering, SharedBucket, Slot},
+        limits::{Lingering, Slot},
         registry::{Membership, Order, Setup, Shared},
         sockets::{self, Interest},
         std,
@@ -12,6 +12,7 @@ use super::{
     Program,
     channel::Channel,
     message::{Down, LONGEST, Up},
+    share::Share,
 };
 use crate::proto::{
     session::{Reason, refusal::Refusal},
@@ -116,7 +117,7 @@ struct Session {
     lingering: Option<Lingering>,
     login: Login,
     /// By direction.
-    buckets: [Option<Arc<SharedBucket>>; 2],
+    shares: [Option<Share>; 2],
     told: Order,
     /// When it is killed, if it has not ended.
     end: Option<Instant>,
@@ -312,7 +313,7 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             slot: Some(slot),
             lingering: None,
             login: Login::None,
-            buckets: [None, None],
+            shares: [None, None],
             told: Order::Serve,
             end: None,
         };
@@ -390,16 +391,14 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             Up::Login | Up::LoginEnded { .. } => return None,
             Up::State(view) => session.member.mirror(view),
             Up::Bucket { user, flow, rate } => {
-                session.buckets[flow as usize] = Some(self.shared.limits.bucket(&user.into(), flow, rate, now));
+                let bucket = self.shared.limits.bucket(&user.into(), flow, rate, now);
+                session.shares[flow as usize] = Some(Share::new(self.shared.clock, bucket));
             }
             Up::Take { flow, want } => {
-                let (octets, wait) = match session.buckets[flow as usize].as_ref()?.take(now, want.max(1)) {
-                    Ok(octets) => (octets, Duration::ZERO),
-                    Err(turn) => (turn.octets, turn.moment.since(now)),
-                };
+                let (octets, wait) = session.shares[flow as usize].as_mut()?.take(want);
                 child.channel.send(&Down::Turn { octets, wait }.encode()).ok()?;
             }
-            Up::GiveBack { flow, octets } => session.buckets[flow as usize].as_ref()?.give_back(octets),
+            Up::GiveBack { flow, octets } => session.shares[flow as usize].as_mut()?.give_back(octets),
             Up::Ended => {
                 session.member.keep_silent();
                 if let Some(slot) = session.slot.take() {
