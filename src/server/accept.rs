@@ -192,10 +192,12 @@ impl<E: Endpoint> Drop for Acceptor<E> {
 pub(super) fn adopt<E: Endpoint + From<OwnedFd>>(shared: &Arc<Shared>, connection: TcpStream) -> Result<Admitted<E>, Refusal> {
     // Without an address there is nobody at the other end any more.
     let peer = connection.peer_addr().map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
+    // Nobody is to wait for a client, not even for one who is refused.
+    sockets::adopt(&connection).map_err(|_| Refusal::Resources)?;
     if !shared.is_accepting() {
         return Err(refuse(shared, &connection, peer, false, Refusal::Shutdown));
     }
-    admit(shared, connection.into(), peer, false, |control, settings, _| sockets::adopt(control, settings))
+    admit(shared, connection.into(), peer, false, |control, settings, _| sockets::set_control_options(control, settings))
 }
 
 /// Lets a connection in, or says why not.
@@ -328,7 +330,7 @@ mod tests {
     use super::{super::handle::Handle, *};
     use crate::proto::config::Config;
     use core::cell::Cell;
-    use std::{io::Write, net::TcpListener, os::fd::BorrowedFd};
+    use std::{io::Write, net::TcpListener, os::fd::BorrowedFd, sync::mpsc, thread};
 
     /// A socket that its engine watches from when it was first found not ready on.
     struct Watched(OwnedFd, Cell<bool>);
@@ -356,6 +358,27 @@ mod tests {
             self.1.set(false);
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_client_who_is_refused_and_stays_holds_nobody_up() {
+        let shared = Shared::without_listener();
+        let setup = shared.setup();
+        let mut settings = setup.settings.clone();
+        settings.max_cons = 1;
+        let _only = shared.limits.admit_anybody(&settings).ok().unwrap();
+        Handle(shared.clone()).reload(Config::clone(&setup.config), settings, setup.authorizer.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let refused = |refusal| {
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (connection, shared) = (listener.accept().unwrap().0, shared.clone());
+            let (tell, told) = mpsc::channel();
+            thread::spawn(move || tell.send(adopt::<Watched>(&shared, connection).err()));
+            assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(Some(refusal)));
+        };
+        refused(Refusal::Connections);
+        shared.stop_accepting();
+        refused(Refusal::Shutdown);
     }
 
     #[test]

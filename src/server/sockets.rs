@@ -102,15 +102,15 @@ pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, inherited:
     set_control_options(control, settings)
 }
 
-/// Makes a control connection ready that somebody else accepted.
-pub(super) fn adopt(control: &OwnedFd, settings: &Settings) -> io::Result<()> {
-    rustix::io::ioctl_fionbio(control, true)?;
+/// Makes of a connection that somebody else accepted one as [`accept`] gives.
+pub(super) fn adopt(connection: impl AsFd) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(&connection, true)?;
     #[cfg(target_vendor = "apple")]
-    sockopt::set_socket_nosigpipe(control, true)?;
-    set_control_options(control, settings)
+    sockopt::set_socket_nosigpipe(&connection, true)?;
+    Ok(())
 }
 
-fn set_control_options(socket: impl AsFd, settings: &Settings) -> io::Result<()> {
+pub(super) fn set_control_options(socket: impl AsFd, settings: &Settings) -> io::Result<()> {
     let socket = socket.as_fd();
     let ControlOptions { no_delay, keep_alive } = ControlOptions::of(settings);
     sockopt::set_tcp_nodelay(socket, no_delay)?;
@@ -348,7 +348,7 @@ mod tests {
             let (control, _) = accept(&listener).unwrap();
             prepare_control(&control, &settings(now.0, now.1), ControlOptions::of(&before)).unwrap();
             let adopted = OwnedFd::from(client);
-            adopt(&adopted, &settings(now.0, now.1)).unwrap();
+            set_control_options(&adopted, &settings(now.0, now.1)).unwrap();
             for socket in [control, adopted] {
                 assert_eq!(sockopt::tcp_nodelay(&socket).unwrap(), now.0);
                 assert_eq!(sockopt::socket_keepalive(&socket).unwrap(), now.1 != 0);

@@ -16,6 +16,7 @@ mod channel;
 mod child;
 mod family;
 mod message;
+mod share;
 
 pub use child::Child;
 
