@@ -44,6 +44,8 @@ const SPARE: usize = 4;
 const FAILED: Duration = Duration::from_secs(1);
 /// How long a child may take to end, once it has to; then it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a child may take up a place among those that check passwords. What takes longer does not hash, but waits for somebody.
+const LOGIN: Duration = Duration::from_secs(10);
 /// How long the server sleeps at most while children are about to end.
 const TICK: Duration = Duration::from_millis(5);
 /// The same while all is to end, but takes its time.
@@ -127,7 +129,23 @@ struct Session {
 enum Login {
     None,
     Waiting,
-    Running,
+    /// It has a place until then.
+    Running(Instant),
+    /// It has no place any more.
+    Overdue,
+}
+
+impl Session {
+    /// When something is to be done for it, whatever its child does.
+    fn until(&self) -> Option<Instant> {
+        let login = if let Login::Running(until) = self.login { Some(until) } else { None };
+        [self.end, login].into_iter().flatten().min()
+    }
+
+    /// It is to have ended by then, unless that was to be earlier.
+    fn end_by(&mut self, moment: Instant) {
+        self.end = Some(self.end.map_or(moment, |end| end.min(moment)));
+    }
 }
 
 impl Alarm {
@@ -176,13 +194,14 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             let stopping = listeners.is_empty();
             self.replace_outdated(stopping);
             self.pass_orders_on(now);
+            self.take_places_back(now);
             self.bury(now);
             if stopping && self.children.is_empty() && self.ending.is_empty() {
                 return Ok(());
             }
             let accepting = !stopping && accept_again <= now;
             let starting = !stopping && self.idle.len() < SPARE;
-            let mut until: Vec<_> = self.sessions().filter_map(|session| session.end).collect();
+            let mut until: Vec<_> = self.sessions().filter_map(Session::until).collect();
             until.extend((!stopping && !accepting).then_some(accept_again));
             until.extend(starting.then_some(self.pause));
             until.extend(acceptor.until());
@@ -379,13 +398,13 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                 self.waiting.push_back(number);
                 self.let_log_in();
             }
-            Up::LoginEnded { failed } if session.login == Login::Running => {
+            Up::LoginEnded { failed } if matches!(session.login, Login::Running(_) | Login::Overdue) => {
                 if failed {
                     let (_, peer) = session.member.ends();
                     self.shared.limits.login_failed(peer.ip(), &self.setup.settings, now);
                 }
-                session.login = Login::None;
-                self.logins -= 1;
+                let ended = mem::replace(&mut session.login, Login::None);
+                self.logins -= usize::from(ended != Login::Overdue);
                 self.let_log_in();
             }
             Up::Login | Up::LoginEnded { .. } => return None,
@@ -407,10 +426,22 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                 if session.lingering.is_none() {
                     child.channel.send(&Down::Cut.encode()).ok()?;
                 }
-                session.end = Some(now + PATIENCE);
+                // Whoever says so again has no longer for that.
+                session.end_by(now + PATIENCE);
             }
         }
         Some(())
+    }
+
+    /// Gives the places of those to others who have taken too long to check a password, or never say that they are done.
+    fn take_places_back(&mut self, now: Instant) {
+        for session in self.children.values_mut().filter_map(|child| child.session.as_mut()) {
+            if matches!(session.login, Login::Running(until) if until <= now) {
+                session.login = Login::Overdue;
+                self.logins -= 1;
+            }
+        }
+        self.let_log_in();
     }
 
     /// Lets the next ones check passwords.
@@ -423,7 +454,7 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             let (_, peer) = session.member.ends();
             // Others may have used up the attempts meanwhile.
             let permit = !self.shared.limits.is_shut_out(peer.ip(), &self.setup.settings, now);
-            session.login = if permit { Login::Running } else { Login::None };
+            session.login = if permit { Login::Running(now + LOGIN) } else { Login::None };
             self.logins += usize::from(permit);
             // If it has ended, that will be seen.
             let _ = child.channel.send(&Down::Permit(permit).encode());
@@ -432,7 +463,8 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
 
     /// Tells children what a handle wants of their sessions, and kills those that do not end in time.
     fn pass_orders_on(&mut self, now: Instant) {
-        for child in self.children.values_mut() {
+        let mut overdue = Vec::new();
+        for (number, child) in &mut self.children {
             let Some(session) = &mut child.session else { continue };
             let order = session.member.order();
             if order != session.told {
@@ -443,14 +475,15 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                     Order::Cut => (Down::Cut, now),
                 };
                 let _ = child.channel.send(&message.encode());
-                session.end = Some(end.max(now) + PATIENCE);
+                session.end_by(end.max(now) + PATIENCE);
             }
             if session.end.is_some_and(|end| end <= now) {
-                // Its end will be seen.
                 let _ = child.process.kill();
-                session.end = Some(now + PATIENCE);
+                overdue.push(*number);
             }
         }
+        // Not when its channel ends: others may hold that as well.
+        overdue.into_iter().for_each(|number| self.part_with(number));
     }
 
     /// Ends what a child has begun. The process ends by itself, as nobody speaks to it any more.
@@ -461,7 +494,7 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         if let Some(session) = session {
             // Unless it could say so itself.
             session.member.farewell(Reason::Failed);
-            if session.login == Login::Running {
+            if let Login::Running(_) = session.login {
                 self.logins -= 1;
                 self.let_log_in();
             }
@@ -481,5 +514,75 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             }
             Ok(Some(_)) | Err(_) => false,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::registry::Shared, *};
+    use core::net::SocketAddr;
+    use std::process::{Command, Stdio};
+
+    /// A family with so many children in the middle of sessions. What they do, they say by [`Family::obey`].
+    fn family(children: u64) -> Family<impl FnMut() -> io::Result<Program>> {
+        let shared = Shared::without_listener();
+        let mut family = Family::new(&shared, || Err(io::ErrorKind::Unsupported.into())).unwrap();
+        let address = SocketAddr::from(([192, 0, 2, 1], 21));
+        for number in 0..children {
+            let process = Command::new("sleep")
+                .arg("3600")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let channel = Channel::new(UnixStream::pair().unwrap().0);
+            let session = Session {
+                member: shared.join(address, address, address, Box::new(|| {})).unwrap(),
+                slot: Some(shared.limits.admit(address.ip(), &shared.setup().settings, Instant::ZERO).ok().unwrap()),
+                lingering: None,
+                login: Login::None,
+                shares: [None, None],
+                told: Order::Serve,
+                end: None,
+            };
+            family.children.insert(number, Child { process, channel, unread: UNREAD, session: Some(session) });
+        }
+        family
+    }
+
+    #[test]
+    fn a_child_that_has_ended_has_no_longer_to_live_if_it_says_so_again() {
+        let mut family = family(1);
+        let end = |family: &Family<_>| family.children[&0].session.as_ref().unwrap().end.unwrap();
+        family.obey(0, Up::Ended).unwrap();
+        let first = end(&family);
+        family.obey(0, Up::Ended).unwrap();
+        assert_eq!(end(&family), first);
+        family.pass_orders_on(first);
+        assert!(family.children.is_empty(), "it is waited for no longer");
+        let (process, _) = &mut family.ending[0];
+        assert!(!process.wait().unwrap().success());
+    }
+
+    #[test]
+    fn places_for_logins_come_back_from_whoever_keeps_them() {
+        let mut family = family(3);
+        family.most_logins = 1;
+        let login = |family: &Family<_>, number: u64| family.children[&number].session.as_ref().unwrap().login;
+        (0..3).for_each(|number| family.obey(number, Up::Login).unwrap());
+        let Login::Running(until) = login(&family, 0) else { panic!("it waits") };
+        family.take_places_back(Instant::ZERO);
+        assert!(family.logins == 1 && login(&family, 1) == Login::Waiting);
+        family.take_places_back(until);
+        assert!(family.logins == 1 && login(&family, 0) == Login::Overdue);
+        // Its answer counts all the same, and makes no room for others.
+        family.obey(0, Up::LoginEnded { failed: false }).unwrap();
+        assert!(family.logins == 1 && login(&family, 0) == Login::None && login(&family, 2) == Login::Waiting);
+        family.obey(1, Up::LoginEnded { failed: true }).unwrap();
+        assert!(family.logins == 1 && matches!(login(&family, 2), Login::Running(_)));
+        for child in family.children.values_mut() {
+            child.process.kill().and_then(|()| child.process.wait()).unwrap();
+        }
     }
 }
