@@ -521,7 +521,7 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
 mod tests {
     use super::{super::super::registry::Shared, *};
     use core::net::SocketAddr;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     /// A family with so many children in the middle of sessions. What they do, they say by [`Family::obey`].
     fn family(children: u64) -> Family<impl FnMut() -> io::Result<Program>> {
@@ -529,7 +529,13 @@ mod tests {
         let mut family = Family::new(&shared, || Err(io::ErrorKind::Unsupported.into())).unwrap();
         let address = SocketAddr::from(([192, 0, 2, 1], 21));
         for number in 0..children {
-            let process = Command::new("sleep").arg("3600").spawn().unwrap();
+            let process = Command::new("sleep")
+                .arg("3600")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             let channel = Channel::new(UnixStream::pair().unwrap().0);
             let session = Session {
                 member: shared.join(address, address, address, Box::new(|| {})).unwrap(),
