@@ -20,7 +20,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::{
-    fmt,
+    fmt, mem,
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::atomic::{AtomicU64, Ordering},
@@ -330,8 +330,13 @@ impl Shared {
 
     /// Lets new sessions start with something else, made of what they start with so far.
     pub(super) fn replace_setup(&self, make: impl FnOnce(&Setup) -> Setup) {
-        let mut state = lock(&self.state);
-        state.setup = Arc::new(make(&state.setup));
+        let old = {
+            let mut state = lock(&self.state);
+            let setup = Arc::new(make(&state.setup));
+            mem::replace(&mut state.setup, setup)
+        };
+        // Not under the lock: the embedder's authorizer may end here, and ask for sessions meanwhile.
+        drop(old);
     }
 
     /// Takes a session in; `None` if the server is being stopped. `wake` makes the session look at its [`Order`] where it
@@ -740,7 +745,11 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::auth::{Account, UserTable},
+        *,
+    };
+    use crate::proto::job::Login;
     use alloc::task::Wake;
     use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -752,6 +761,39 @@ mod tests {
             assert!(self.0.state.try_lock().is_ok(), "the registry is locked while a task is woken");
             self.1.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whoever may log in, until all is looked at that goes on.
+    struct Parting(Arc<Shared>, Arc<AtomicUsize>);
+
+    impl Authorizer for Parting {
+        fn authenticate(&self, _: &Login) -> Result<Account, Denied> {
+            Err(Denied(None))
+        }
+    }
+
+    impl Drop for Parting {
+        fn drop(&mut self) {
+            assert!(self.0.state.try_lock().is_ok(), "the registry is locked while an authorizer ends");
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn authorizers_end_without_a_lock() {
+        let (shared, ended) = (Shared::without_listener(), Arc::default());
+        let change = |authorizer: Arc<dyn Authorizer>| {
+            shared.replace_setup(|setup| Setup {
+                config: setup.config.clone(),
+                settings: setup.settings.clone(),
+                authorizer,
+                tls: None,
+            });
+        };
+        change(Arc::new(Parting(shared.clone(), Arc::clone(&ended))));
+        assert_eq!(ended.load(Ordering::Relaxed), 0);
+        change(Arc::new(UserTable::new()));
+        assert_eq!(ended.load(Ordering::Relaxed), 1);
     }
 
     #[test]
