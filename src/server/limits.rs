@@ -1,5 +1,5 @@
 //! What sessions of a server may take together: connections, failed logins, bandwidth of a user.
-use super::{Settings, registry::lock, sync::Mutex};
+use super::{Settings, clock::Clock, registry::lock, sync::Mutex};
 use crate::proto::{address::canonical, codec::rate::TokenBucket, session::refusal::Refusal, time::Instant};
 use alloc::{
     collections::BTreeMap,
@@ -28,7 +28,8 @@ pub(super) struct Limits {
     lingering: AtomicUsize,
     /// Verbs of the embedder's that are carried out.
     verbs: AtomicUsize,
-    superior: Option<Arc<dyn Superior>>,
+    /// Who keeps them, and the clock of those that ask.
+    superior: Option<(Arc<dyn Superior>, Clock)>,
 }
 
 /// Who keeps the limits that hold for sessions of several processes.
@@ -83,7 +84,7 @@ pub(super) struct SharedBucket {
 enum Keeper {
     /// It itself: the moment at which all is filled in again that was taken, or promised to those who wait.
     Even(Mutex<Instant>),
-    Superior(Flow, Arc<dyn Superior>),
+    Superior(Flow, Arc<dyn Superior>, Clock),
 }
 
 /// What was promised to a transfer that waits.
@@ -102,18 +103,23 @@ pub(super) struct Slot {
 impl Limits {
     /// Limits of one process among several.
     #[cfg(feature = "processes")]
-    pub(super) fn under(superior: Arc<dyn Superior>) -> Self {
-        Self { superior: Some(superior), ..Self::default() }
+    pub(super) fn under(superior: Arc<dyn Superior>, clock: Clock) -> Self {
+        Self { superior: Some((superior, clock)), ..Self::default() }
+    }
+
+    /// The clock that promises are told by, if somebody else makes them.
+    pub(super) fn clock(&self) -> Option<Clock> {
+        self.superior.as_ref().map(|(_, clock)| *clock)
     }
 
     /// Waits until a password may be checked, if that is limited. `false`: none from this address is to be.
     pub(super) fn begin_login(&self) -> bool {
-        self.superior.as_ref().is_none_or(|superior| superior.begin_login())
+        self.superior.as_ref().is_none_or(|(superior, _)| superior.begin_login())
     }
 
     /// The password was checked.
     pub(super) fn end_login(&self, failed: bool) {
-        if let Some(superior) = &self.superior {
+        if let Some((superior, _)) = &self.superior {
             superior.end_login(failed);
         }
     }
@@ -185,9 +191,9 @@ impl Limits {
         }
         let keeper = match &self.superior {
             None => Keeper::Even(Mutex::new(now)),
-            Some(superior) => {
+            Some((superior, clock)) => {
                 superior.bucket(user, flow, rate);
-                Keeper::Superior(flow, superior.clone())
+                Keeper::Superior(flow, superior.clone(), *clock)
             }
         };
         let bucket = Arc::new(SharedBucket { rate, keeper });
@@ -275,9 +281,10 @@ impl SharedBucket {
     pub(super) fn take(&self, now: Instant, want: usize) -> Result<usize, Turn> {
         let even = match &self.keeper {
             Keeper::Even(even) => even,
-            Keeper::Superior(flow, superior) => {
+            Keeper::Superior(flow, superior, clock) => {
                 let (octets, wait) = superior.take(*flow, want);
-                return if wait.is_zero() { Ok(octets) } else { Err(Turn { moment: now + wait, octets }) };
+                // So much later than the answer, and `now` is before it was asked: whoever comes early has no promise any more.
+                return if wait.is_zero() { Ok(octets) } else { Err(Turn { moment: clock.now() + wait, octets }) };
             }
         };
         let rate = u128::from(self.rate.get());
@@ -297,7 +304,7 @@ impl SharedBucket {
                 *even = before(*even, self.time_for(octets));
             }
             Keeper::Superior(..) if octets == 0 => {}
-            Keeper::Superior(flow, superior) => superior.give_back(*flow, octets),
+            Keeper::Superior(flow, superior, _) => superior.give_back(*flow, octets),
         }
     }
 
@@ -388,6 +395,35 @@ mod tests {
         let mut settings = Settings::default();
         change(&mut settings);
         settings
+    }
+
+    /// Who promises something for later.
+    #[cfg(feature = "processes")]
+    struct Later;
+
+    #[cfg(feature = "processes")]
+    impl Superior for Later {
+        fn begin_login(&self) -> bool {
+            true
+        }
+        fn end_login(&self, _: bool) {}
+        fn bucket(&self, _: &str, _: Flow, _: NonZeroU64) {}
+        fn take(&self, _: Flow, want: usize) -> (usize, Duration) {
+            (want, Duration::from_secs(1))
+        }
+        fn give_back(&self, _: Flow, _: usize) {}
+    }
+
+    #[cfg(feature = "processes")]
+    #[test]
+    fn a_promise_is_for_so_much_later_than_the_answer() {
+        let clock = Clock::start();
+        let limits = Limits::under(Arc::new(Later), clock);
+        let bucket = limits.bucket(&"user".into(), Flow::Send, NonZeroU64::MIN, NOW);
+        let asked = clock.now();
+        // The session has looked at the clock some time ago.
+        let turn = bucket.take(NOW, 10).err().unwrap();
+        assert!(turn.octets == 10 && turn.moment >= asked + Duration::from_secs(1));
     }
 
     #[test]

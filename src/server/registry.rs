@@ -306,7 +306,7 @@ impl Shared {
             waiting: None,
         };
         Self {
-            clock: Clock::start(),
+            clock: limits.clock().unwrap_or_else(Clock::start),
             addresses,
             inherited,
             limits: Arc::new(limits),

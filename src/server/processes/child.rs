@@ -2,6 +2,7 @@
 use super::{
     super::{
         Builder,
+        clock::Clock,
         limits::{Flow, Limits, Superior},
         registry::{Entry, Order, Setup, Shared, lock},
         std,
@@ -86,7 +87,7 @@ impl Builder {
         let authorizer = self.authorizer.ok_or_else(|| io::Error::other("there is no authorizer: call Builder::authorizer"))?;
         let setup = Setup::new(self.config, self.settings, authorizer, self.tls, &self.hooks);
         let link = Arc::new(Link(Mutex::new(Talk { channel: child.channel, ended: false, orders: Vec::new() })));
-        let shared = Arc::new(Shared::new(setup, Vec::new(), self.hooks, Limits::under(link.clone()), None));
+        let shared = Arc::new(Shared::new(setup, Vec::new(), self.hooks, Limits::under(link.clone(), Clock::start()), None));
         let Some(Client { id, local, peer, own, implicit_tls, control }) = link.wait_for_client()? else { return Ok(()) };
         let (control, setup) = (Socket::new(control), shared.setup());
         shared.count_from(id);
