@@ -26,8 +26,8 @@ use stream::Stream;
 
 /// Octets of names, and of what is kept of each, that are sorted. A buffer that grows may have twice that.
 const SORTED: usize = 512 * 1024;
-/// Octets of attributes that are kept of names before these are sorted: enough for seven thousand.
-const KNOWN: usize = 512 * 1024;
+/// Octets of attributes that are kept of names before these are sorted: enough for five thousand.
+const KNOWN: usize = 384 * 1024;
 /// How long attributes are asked for while names are read. Just then the system has at hand what it needs for them: to ask once
 /// all names are sorted takes a tenth longer. But if it has to ask a disk, the client would wait too long for the first line.
 const EAGER: Duration = Duration::from_millis(50);
