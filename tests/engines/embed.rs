@@ -374,7 +374,9 @@ fn what_sessions_do_can_be_seen(engine: Engine) {
         command.map(|command| (command.verb, String::from_utf8(command.argument).unwrap()))
     };
     let asked = protection().filter(|protection| !protection.implicit).map(|_| ("PROT".to_owned(), "P".to_owned()));
-    assert_eq!((command(&server), &server.handle.sessions()[0].directory), (asked, &None));
+    // It is told of a moment after the reply.
+    server.until("what began TLS", |server| command(server) == asked);
+    assert_eq!(server.handle.sessions()[0].directory, None);
     let expect = |verb: &str, argument: &str| {
         let expected = Some((verb.to_owned(), argument.to_owned()));
         server.until(verb, |server| command(server) == expected);
