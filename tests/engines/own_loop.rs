@@ -6,7 +6,11 @@ use crate::{
 use std::{
     io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
 };
 use wharf::{
@@ -24,20 +28,36 @@ fn server() -> Arc<Server> {
     Arc::new(builder.build_without_listener().unwrap())
 }
 
+/// Hears what a connection came to, once nothing is held of it.
+#[derive(Clone)]
+struct Tell(mpsc::Sender<Result<(), Refusal>>, Arc<AtomicUsize>);
+
+impl Tell {
+    fn send(&self, end: Result<(), Refusal>) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.send(end).unwrap();
+    }
+}
+
 /// Accepts six connections and has them served: what each came to.
-fn accept(listener: TcpListener, serve: impl Fn(TcpStream, mpsc::Sender<Result<(), Refusal>>)) -> Vec<Result<(), Refusal>> {
+fn accept(listener: TcpListener, ended: Arc<AtomicUsize>, serve: impl Fn(TcpStream, Tell)) -> Vec<Result<(), Refusal>> {
     let (tell, told) = mpsc::channel();
+    let tell = Tell(tell, ended);
     for _ in 0..6 {
         serve(listener.accept().unwrap().0, tell.clone());
     }
     (0..6).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect()
 }
 
-fn connections_are_served(server: &Server, serve: impl Fn(TcpStream, mpsc::Sender<Result<(), Refusal>>) + Send + 'static) {
+fn connections_are_served(server: &Server, serve: impl Fn(TcpStream, Tell) + Send + 'static) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
     let handle = server.handle();
-    let accepting = thread::spawn(move || accept(listener, serve));
+    let ended = Arc::new(AtomicUsize::new(0));
+    let told = ended.clone();
+    let accepting = thread::spawn(move || accept(listener, told, serve));
+    // There is room for one, and the end of another is seen before its place is free.
+    let until = |count| eventually("a free place", || ended.load(Ordering::Relaxed) == count);
     let mut client = Client::login(address);
     client.say("TYPE I", 200);
     assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
@@ -45,8 +65,9 @@ fn connections_are_served(server: &Server, serve: impl Fn(TcpStream, mpsc::Sende
     Client::dial(address).unwrap().expect(421);
     client.say("QUIT", 221);
     client.expect_end();
-    eventually("the end", || handle.is_empty());
-    proxies_are_believed(address, &handle);
+    until(2);
+    proxies_are_believed(address, &handle, until);
+    until(4);
     let mut client = Client::login(address);
     handle.close_all();
     client.expect(421);
@@ -58,7 +79,7 @@ fn connections_are_served(server: &Server, serve: impl Fn(TcpStream, mpsc::Sende
 }
 
 /// Whom they stand for, whenever they say so; or they are given up.
-fn proxies_are_believed(address: SocketAddr, handle: &Handle) {
+fn proxies_are_believed(address: SocketAddr, handle: &Handle, until: impl Fn(usize)) {
     let (header, rest) = "PROXY TCP4 192.0.2.1 203.0.113.7 50000 21\r\n".split_at(10);
     let dial = || Client::new(dial_from([127, 0, 0, 9], address).unwrap()).unwrap();
     let mut client = dial();
@@ -68,7 +89,7 @@ fn proxies_are_believed(address: SocketAddr, handle: &Handle) {
     client.expect(220);
     assert_eq!(handle.sessions()[0].info.peer.to_string(), "192.0.2.1:50000");
     drop(client);
-    eventually("the end", || handle.is_empty());
+    until(3);
     let mut silent = dial();
     silent.expect_end();
 }
