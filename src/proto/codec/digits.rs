@@ -22,7 +22,7 @@ pub(super) fn mode(bits: u32, output: &mut Vec<u8>) {
 /// The base is known to the compiler: it divides by multiplying then.
 fn in_base<const BASE: u64>(mut value: u64, width: usize, fill: u8, output: &mut Vec<u8>) {
     // Most numbers of a listing are short. These are made in a register and appended as eight octets, of which those too many are
-    // taken back: to append as many as there are is a call, and takes half as many instructions again.
+    // taken back: to append as many as there are would be a call.
     if value < BASE.pow(8) && width <= 8 {
         let (mut packed, mut len) = (0_u64, 0);
         while len == 0 || value > 0 {

@@ -19,7 +19,7 @@ pub struct ListClock {
 #[must_use]
 pub fn fits_line(octets: &[u8]) -> bool {
     // Eight at a time, the last eight perhaps for the second time: names are too short for a search that has to be made ready
-    // first, and this takes half the time of a loop over all octets.
+    // first.
     match octets.last_chunk::<8>() {
         Some(last) => octets.chunks_exact(8).fold(line_ends(last), |found, eight| found | line_ends(eight)) == 0,
         None => !octets.iter().any(|octet| matches!(octet, b'\r' | b'\n')),

@@ -146,8 +146,8 @@ mod stream {
     use rustix::{fs::RawDir, io::Errno};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
-    /// Octets that the system tells at a time: what it had to look at for them is in the processor's caches when their attributes
-    /// are asked for. With twice as much it no longer is.
+    /// Octets that the system tells at a time: few enough that what it had to look at for them is at hand when their attributes are
+    /// asked for.
     const BLOCK: usize = 32 * 1024;
 
     pub(super) struct Stream(OwnedFd);
