@@ -223,7 +223,8 @@ impl<E> Jobs<E> {
                 Work::Identify { shared: self.shared.clone(), setup: self.setup.clone(), session: self.session, login }
             }
             Job::Login(mut login) => {
-                // Another connection from there may have used up the attempts: no more passwords are tried then.
+                // Another connection from there may have used up the attempts: no more passwords are tried then. Those that are
+                // being tried are judged at their end.
                 if self.is_shut_out(&login, now) {
                     return Task::Report(Report::Denied(None));
                 }
@@ -595,12 +596,12 @@ fn log_in(shared: &Shared, setup: &Setup, session: SessionId, login: &Login) -> 
     }
     let outcome = setup.authorizer.authenticate(login);
     shared.limits.end_login(outcome.is_err());
+    if !shared.limits.judge_login(login.peer.ip(), outcome.is_err(), &setup.settings, shared.clock.now()) {
+        return (Report::Denied(None), Kept::Nothing);
+    }
     match outcome {
         Ok(account) => let_in(shared, session, account),
-        Err(denied) => {
-            shared.limits.login_failed(login.peer.ip(), &setup.settings, shared.clock.now());
-            (Report::Denied(denied.0), Kept::Nothing)
-        }
+        Err(denied) => (Report::Denied(denied.0), Kept::Nothing),
     }
 }
 

@@ -23,7 +23,7 @@ const LINGERING: usize = 256;
 #[derive(Default)]
 pub(super) struct Limits {
     connections: Mutex<Connections>,
-    failures: Mutex<BTreeMap<IpAddr, Failures>>,
+    failures: Mutex<FailedLogins>,
     buckets: Mutex<Buckets>,
     lingering: AtomicUsize,
     /// Verbs of the embedder's that are carried out.
@@ -58,6 +58,10 @@ struct Connections {
     total: usize,
     by_ip: BTreeMap<IpAddr, usize>,
 }
+
+/// Failed logins, by [`network`].
+#[derive(Default)]
+struct FailedLogins(BTreeMap<IpAddr, Failures>);
 
 /// Failed logins of an address.
 struct Failures {
@@ -143,33 +147,24 @@ impl Limits {
 
     /// Whether too many logins from this address failed lately.
     pub(super) fn is_shut_out(&self, ip: IpAddr, settings: &Settings, now: Instant) -> bool {
-        settings.max_login_failures_per_ip != 0
-            && lock(&self.failures).get(&network(ip)).is_some_and(|failures| {
-                failures.count >= settings.max_login_failures_per_ip && now.since(failures.since) < FAILURES_WINDOW
-            })
+        self.attempts_left(ip, settings, now) == 0
     }
 
-    /// Notes that a login failed.
-    pub(super) fn login_failed(&self, ip: IpAddr, settings: &Settings, now: Instant) {
-        let mut table = lock(&self.failures);
+    /// How many more logins from this address may fail.
+    pub(super) fn attempts_left(&self, ip: IpAddr, settings: &Settings, now: Instant) -> u32 {
+        lock(&self.failures).left(network(ip), settings, now)
+    }
+
+    /// Judges a login from this address at its end, since any number of others may have been tried meanwhile. `false`: so many
+    /// failed that nobody is to be told any more whether this one did.
+    pub(super) fn judge_login(&self, ip: IpAddr, failed: bool, settings: &Settings, now: Instant) -> bool {
         let ip = network(ip);
-        if table.len() >= FAILURES_TABLE && !table.contains_key(&ip) {
-            table.retain(|_, failures| now.since(failures.since) < FAILURES_WINDOW);
-            // Still full: a flood from many addresses. Those who tried least are forgotten, not those who are shut out.
-            if table.len() >= FAILURES_TABLE
-                && let Some(least) = table.iter().min_by_key(|(_, f)| (f.count, f.since)).map(|(ip, _)| *ip)
-            {
-                table.remove(&least);
-            }
+        let mut failures = lock(&self.failures);
+        let told = failures.left(ip, settings, now) > 0;
+        if told && failed {
+            failures.note(ip, settings, now);
         }
-        let failures = table.entry(ip).or_insert(Failures { count: 0, since: now });
-        if now.since(failures.since) >= FAILURES_WINDOW {
-            *failures = Failures { count: 0, since: now };
-        }
-        failures.count = failures.count.saturating_add(1);
-        if failures.count == settings.max_login_failures_per_ip {
-            failures.since = now;
-        }
+        told
     }
 
     /// Lets a verb of the embedder's be carried out, if there is room.
@@ -202,8 +197,40 @@ impl Limits {
     }
 }
 
+impl FailedLogins {
+    fn left(&self, ip: IpAddr, settings: &Settings, now: Instant) -> u32 {
+        let limit = settings.max_login_failures_per_ip;
+        if limit == 0 {
+            return u32::MAX;
+        }
+        let recent = self.0.get(&ip).filter(|failures| now.since(failures.since) < FAILURES_WINDOW);
+        limit.saturating_sub(recent.map_or(0, |failures| failures.count))
+    }
+
+    fn note(&mut self, ip: IpAddr, settings: &Settings, now: Instant) {
+        let table = &mut self.0;
+        if table.len() >= FAILURES_TABLE && !table.contains_key(&ip) {
+            table.retain(|_, failures| now.since(failures.since) < FAILURES_WINDOW);
+            // Still full: a flood from many addresses. Those who tried least are forgotten, not those who are shut out.
+            if table.len() >= FAILURES_TABLE
+                && let Some(least) = table.iter().min_by_key(|(_, f)| (f.count, f.since)).map(|(ip, _)| *ip)
+            {
+                table.remove(&least);
+            }
+        }
+        let failures = table.entry(ip).or_insert(Failures { count: 0, since: now });
+        if now.since(failures.since) >= FAILURES_WINDOW {
+            *failures = Failures { count: 0, since: now };
+        }
+        failures.count = failures.count.saturating_add(1);
+        if failures.count == settings.max_login_failures_per_ip {
+            failures.since = now;
+        }
+    }
+}
+
 /// What counts as one client: whoever has an IPv6 address has 2^64 of them.
-fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn network(ip: IpAddr) -> IpAddr {
     match canonical(ip) {
         IpAddr::V4(ip) => ip.into(),
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
@@ -461,7 +488,7 @@ mod tests {
         let limits = Arc::new(Limits::default());
         let settings = settings(|settings| (settings.max_cons, settings.max_login_failures_per_ip) = (0, 0));
         for _ in 0..100 {
-            limits.login_failed(ip("192.0.2.1"), &settings, NOW);
+            limits.judge_login(ip("192.0.2.1"), true, &settings, NOW);
         }
         let slots: alloc::vec::Vec<_> = (0..5000).map(|_| limits.admit(ip("192.0.2.1"), &settings, NOW)).collect();
         assert!(slots.iter().all(Result::is_ok));
@@ -486,26 +513,35 @@ mod tests {
         let minutes = |minutes: u64| NOW + Duration::from_secs(60 * minutes);
         let (guesser, other) = (ip("192.0.2.1"), ip("192.0.2.2"));
         for minute in [0, 1] {
-            limits.login_failed(guesser, &settings, minutes(minute));
+            limits.judge_login(guesser, true, &settings, minutes(minute));
         }
         assert!(!limits.is_shut_out(guesser, &settings, minutes(1)));
-        limits.login_failed(guesser, &settings, minutes(9));
+        limits.judge_login(guesser, true, &settings, minutes(9));
         assert!(limits.is_shut_out(guesser, &settings, minutes(9)));
         assert!(limits.is_shut_out(guesser, &settings, minutes(18)));
         assert!(!limits.is_shut_out(other, &settings, minutes(9)));
         assert!(!limits.is_shut_out(guesser, &settings, minutes(19)));
         // Older failures do not count any more.
-        limits.login_failed(guesser, &settings, minutes(30));
-        limits.login_failed(guesser, &settings, minutes(31));
+        limits.judge_login(guesser, true, &settings, minutes(30));
+        limits.judge_login(guesser, true, &settings, minutes(31));
         assert!(!limits.is_shut_out(guesser, &settings, minutes(31)));
+    }
+
+    #[test]
+    fn of_logins_at_the_same_time_no_more_are_told_to_fail_than_may() {
+        let limits = Limits::default();
+        let settings = settings(|settings| settings.max_login_failures_per_ip = 3);
+        let judge = |failed| limits.judge_login(ip("192.0.2.1"), failed, &settings, NOW);
+        let told = [false, true, true, false, true, true, false, true].map(judge);
+        assert_eq!(told, [true, true, true, true, true, false, false, false]);
     }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_address() {
         let limits = Limits::default();
         let settings = settings(|settings| settings.max_login_failures_per_ip = 2);
-        limits.login_failed(ip("2001:db8::1"), &settings, NOW);
-        limits.login_failed(ip("2001:db8::ffff:2"), &settings, NOW);
+        limits.judge_login(ip("2001:db8::1"), true, &settings, NOW);
+        limits.judge_login(ip("2001:db8::ffff:2"), true, &settings, NOW);
         assert!(limits.is_shut_out(ip("2001:db8::3"), &settings, NOW));
         assert!(!limits.is_shut_out(ip("2001:db8:0:1::3"), &settings, NOW));
     }
@@ -515,12 +551,12 @@ mod tests {
         let limits = Limits::default();
         let settings = settings(|settings| settings.max_login_failures_per_ip = 2);
         for _ in 0..2 {
-            limits.login_failed(ip("192.0.2.1"), &settings, NOW);
+            limits.judge_login(ip("192.0.2.1"), true, &settings, NOW);
         }
         for number in 0..FAILURES_TABLE as u32 + 100 {
-            limits.login_failed(IpAddr::V4(core::net::Ipv4Addr::from_bits(number)), &settings, NOW);
+            limits.judge_login(IpAddr::V4(core::net::Ipv4Addr::from_bits(number)), true, &settings, NOW);
         }
-        assert!(lock(&limits.failures).len() <= FAILURES_TABLE);
+        assert!(lock(&limits.failures).0.len() <= FAILURES_TABLE);
         assert!(limits.is_shut_out(ip("192.0.2.1"), &settings, NOW));
     }
 

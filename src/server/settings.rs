@@ -35,7 +35,9 @@ pub struct Settings {
     /// Octets of the buffer for sending data, at least; a larger one may be used, but none beyond 1 MiB. Default: 65536.
     pub ac_out_buffer_size: usize,
     /// Failed logins from one client address within 10 minutes, after which its connections are answered 421 for 10 minutes.
-    /// An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.
+    /// Of logins that run at the same time each is judged at its end: those that end beyond the limit are refused, whatever their
+    /// password, so that no more guesses are answered than one after the other, and any number of clients who know theirs get in
+    /// together. An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.
     pub max_login_failures_per_ip: u32,
     /// Verbs added by [`Builder::verb`](super::Builder::verb) that are carried out at a time; more are answered 450. One counts until
     /// its handler returns, whether or not its session has ended before: clients who come, ask and go take up no more threads than

@@ -134,6 +134,24 @@ fn failed_logins_of_an_address_end_its_attempts() {
 }
 
 #[test]
+fn logins_at_the_same_time_get_in_or_are_told_to_fail_as_often_as_one_after_the_other() {
+    let begin = |jobs: &mut Jobs<Numbers>, passwords: &[&str]| {
+        let begun = passwords.iter().zip(1..).map(|(password, id)| (JobId(id), login(password)));
+        begun.map(|(id, job)| blocking(jobs.start(id, job, NOW))).collect::<Vec<_>>()
+    };
+    // More than may fail.
+    let mut jobs = jobs();
+    let clients = begin(&mut jobs, &["right"; 16]);
+    assert!(clients.into_iter().all(|work| matches!(jobs.settle(work.run()), Some((_, Report::Granted(_))))));
+    let guesses = begin(&mut jobs, &["wrong", "wrong", "right", "wrong", "right", "wrong"]);
+    let reports: Vec<_> = guesses.into_iter().filter_map(|work| jobs.settle(work.run())).map(|(_, report)| report).collect();
+    let (wrong, untold) = (Report::Denied(Some("No.".into())), Report::Denied(None));
+    assert!(matches!(reports[2], Report::Granted(_)));
+    assert_eq!([&reports[0], &reports[1], &reports[3]], [&wrong; 3]);
+    assert_eq!(reports[4..], [untold.clone(), untold]);
+}
+
+#[test]
 fn what_is_to_be_protected_does_not_go_in_clear() {
     let mut jobs = logged_in();
     assert!(matches!(done(&mut jobs, JobId(2), retrieve(0)), Report::Opened { .. }));

@@ -34,18 +34,19 @@ fn no_more_are_let_in_than_there_is_room_for_and_none_is_forgotten() {
 }
 
 #[test]
-fn every_failed_login_counts() {
+fn every_failed_login_counts_and_no_more_are_told_than_may_fail() {
     let check = || {
         let limits = Arc::new(Limits::default());
         let settings = Settings { max_login_failures_per_ip: 3, ..Settings::default() };
         let ip = IpAddr::from([192, 0, 2, 1]);
-        let guesses: Vec<_> = (0..3)
+        let guesses: Vec<_> = (0..5)
             .map(|_| {
                 let (limits, settings) = (limits.clone(), settings.clone());
-                thread::spawn(move || limits.login_failed(ip, &settings, NOW))
+                thread::spawn(move || limits.judge_login(ip, true, &settings, NOW))
             })
             .collect();
-        guesses.into_iter().for_each(|guess| guess.join().unwrap());
+        let told = guesses.into_iter().filter_map(|guess| guess.join().ok().filter(|told| *told));
+        assert_eq!(told.count(), 3);
         assert!(limits.is_shut_out(ip, &settings, NOW));
     };
     shuttle::check_random(check, 1000);

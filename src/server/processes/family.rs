@@ -3,7 +3,7 @@ use super::{
     super::{
         accept::{Acceptor, Guest, Listening, PAUSE, Pause},
         handle::Handle,
-        limits::{Lingering, Slot},
+        limits::{Lingering, Slot, network},
         registry::{Membership, Order, Setup, Shared},
         sockets::{self, Interest},
         std,
@@ -26,6 +26,7 @@ use alloc::{
 };
 use core::{
     mem,
+    net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -140,6 +141,12 @@ impl Session {
     fn until(&self) -> Option<Instant> {
         let login = if let Login::Running(until) = self.login { Some(until) } else { None };
         [self.end, login].into_iter().flatten().min()
+    }
+
+    /// Where its client is, as far as guesses are counted.
+    fn network(&self) -> IpAddr {
+        let (_, peer) = self.member.ends();
+        network(peer.ip())
     }
 
     /// It is to have ended by then, unless that was to be earlier.
@@ -399,10 +406,8 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                 self.let_log_in();
             }
             Up::LoginEnded { failed } if matches!(session.login, Login::Running(_) | Login::Overdue) => {
-                if failed {
-                    let (_, peer) = session.member.ends();
-                    self.shared.limits.login_failed(peer.ip(), &self.setup.settings, now);
-                }
+                let (_, peer) = session.member.ends();
+                self.shared.limits.judge_login(peer.ip(), failed, &self.setup.settings, now);
                 let ended = mem::replace(&mut session.login, Login::None);
                 self.logins -= usize::from(ended != Login::Overdue);
                 self.let_log_in();
@@ -444,21 +449,37 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         self.let_log_in();
     }
 
-    /// Lets the next ones check passwords.
+    /// Lets the next ones check passwords: at a time no more of an address than may fail, since children tell clients by themselves
+    /// who is let in. The others wait.
     fn let_log_in(&mut self) {
         let now = self.shared.clock.now();
+        let mut running = BTreeMap::<_, u32>::new();
+        for session in self.children.values().filter_map(|child| child.session.as_ref()) {
+            if let Login::Running(_) = session.login {
+                *running.entry(session.network()).or_default() += 1;
+            }
+        }
+        let mut put_off = VecDeque::new();
         while self.logins < self.most_logins {
-            let Some(number) = self.waiting.pop_front() else { return };
+            let Some(number) = self.waiting.pop_front() else { break };
             let Some(child) = self.children.get_mut(&number) else { continue };
             let Some(session) = child.session.as_mut().filter(|session| session.login == Login::Waiting) else { continue };
-            let (_, peer) = session.member.ends();
+            let left = self.shared.limits.attempts_left(session.network(), &self.setup.settings, now);
+            let running = running.entry(session.network()).or_default();
+            if left > 0 && *running >= left {
+                put_off.push_back(number);
+                continue;
+            }
             // Others may have used up the attempts meanwhile.
-            let permit = !self.shared.limits.is_shut_out(peer.ip(), &self.setup.settings, now);
+            let permit = left > 0;
             session.login = if permit { Login::Running(now + LOGIN) } else { Login::None };
             self.logins += usize::from(permit);
+            *running += u32::from(permit);
             // If it has ended, that will be seen.
             let _ = child.channel.send(&Down::Permit(permit).encode());
         }
+        put_off.append(&mut self.waiting);
+        self.waiting = put_off;
     }
 
     /// Tells children what a handle wants of their sessions, and kills those that do not end in time.
@@ -519,7 +540,11 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::registry::Shared, *};
+    use super::{
+        super::super::{Settings, registry::Shared},
+        *,
+    };
+    use crate::proto::config::Config;
     use core::net::SocketAddr;
     use std::process::{Command, Stdio};
 
@@ -581,6 +606,33 @@ mod tests {
         assert!(family.logins == 1 && login(&family, 0) == Login::None && login(&family, 2) == Login::Waiting);
         family.obey(1, Up::LoginEnded { failed: true }).unwrap();
         assert!(family.logins == 1 && matches!(login(&family, 2), Login::Running(_)));
+        end(family);
+    }
+
+    #[test]
+    fn no_more_passwords_of_an_address_are_checked_at_a_time_than_may_fail() {
+        let mut family = family(4);
+        let settings = Settings { max_login_failures_per_ip: 2, ..Settings::default() };
+        Handle(family.shared.clone()).reload(Config::default(), settings, family.setup.authorizer.clone());
+        family.setup = family.shared.setup();
+        family.most_logins = 4;
+        let running = |family: &Family<_>| {
+            let sessions = family.children.iter().map(|(number, child)| (*number, child.session.as_ref().unwrap().login));
+            sessions.filter(|(_, login)| matches!(login, Login::Running(_))).map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        (0..4).for_each(|number| family.obey(number, Up::Login).unwrap());
+        assert_eq!(running(&family), [0, 1]);
+        // Whoever knows the password makes room for the next.
+        family.obey(0, Up::LoginEnded { failed: false }).unwrap();
+        assert_eq!(running(&family), [1, 2]);
+        family.obey(1, Up::LoginEnded { failed: true }).unwrap();
+        assert_eq!(running(&family), [2]);
+        family.obey(2, Up::LoginEnded { failed: true }).unwrap();
+        assert!(running(&family).is_empty() && family.waiting.is_empty(), "the last one is refused");
+        end(family);
+    }
+
+    fn end<P>(mut family: Family<P>) {
         for child in family.children.values_mut() {
             child.process.kill().and_then(|()| child.process.wait()).unwrap();
         }
