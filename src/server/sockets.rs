@@ -175,9 +175,10 @@ pub(super) fn end(socket: impl AsFd) -> bool {
 }
 
 /// Whether an error of [`accept`] is about the connection, and not about the listener: the client gave up meanwhile, or
-/// something happened on the way to it (accept(2) lists the errors that a server has to put up with).
+/// something happened on the way to it (accept(2) lists the errors that a server has to put up with). EPERM is none of them: a
+/// security module says so before a connection is taken, which stays where it is, and may say so for ever.
 pub(super) fn is_passing(error: Errno) -> bool {
-    matches!(error, Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM | Errno::NOPROTOOPT)
+    matches!(error, Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::NOPROTOOPT)
         || matches!(error, Errno::NETDOWN | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::HOSTUNREACH)
 }
 
@@ -322,6 +323,15 @@ mod tests {
         assert_eq!(unmapped(mapped), "192.0.2.1:21".parse().unwrap());
         let zoned = SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().unwrap(), 21, 0, 7));
         assert_eq!(unmapped(zoned), zoned);
+    }
+
+    #[test]
+    fn what_stays_as_it_is_does_not_pass() {
+        assert!(is_passing(Errno::CONNABORTED) && is_passing(Errno::HOSTUNREACH));
+        // Of these the listener stays readable: whoever tried again at once would do so for ever.
+        for lasting in [Errno::PERM, Errno::ACCESS, Errno::MFILE, Errno::NOBUFS, Errno::INVAL] {
+            assert!(!is_passing(lasting), "{lasting}");
+        }
     }
 
     #[test]
