@@ -263,12 +263,8 @@ impl<E> Jobs<E> {
     fn custom(&mut self, id: JobId, command: CustomCommand) -> Result<Work, Failure> {
         let (handler, is_quick) = self.shared.hooks.verbs.handler(&command.verb).ok_or(FailureKind::Local)?;
         let session = self.shared.info(self.session).ok_or(FailureKind::Local)?;
-        let place = if is_quick {
-            None
-        } else {
-            let busy = || Failure::new(FailureKind::Busy).with_text("Too many commands of this kind at once. Try again later.");
-            Some(self.shared.limits.begin_verb(&self.setup.settings).ok_or_else(busy)?)
-        };
+        let place =
+            if is_quick { None } else { Some(self.shared.limits.begin_verb(&self.setup.settings).ok_or_else(too_many_verbs)?) };
         let files = command.login.and_then(|login| self.files(login));
         let (cancel, cancelled) = Cancel::new();
         self.table.push((id, Held::Custom(cancel)));
@@ -500,9 +496,20 @@ impl<E> Jobs<E> {
     }
 }
 
+fn too_many_verbs() -> Failure {
+    Failure::new(FailureKind::Busy).with_text("Too many commands of this kind at once. Try again later.")
+}
+
 /// The session named a job that does not hold what is needed: it never should.
 fn nothing_held<E>() -> Task<E> {
     Task::Report(Report::Failed(FailureKind::Local.into()))
+}
+
+impl Finished {
+    /// Of a verb that could not be begun, since the system is short of what that takes.
+    pub(super) fn in_vain(id: JobId) -> Self {
+        Self { id, report: Report::Failed(too_many_verbs()), kept: Kept::Nothing }
+    }
 }
 
 impl Blocking {

@@ -39,10 +39,10 @@ pub struct Settings {
     /// password, so that no more guesses are answered than one after the other, and any number of clients who know theirs get in
     /// together. An IPv6 network of 64 bits counts as one address. 0 = no limit. Default: 20.
     pub max_login_failures_per_ip: u32,
-    /// Verbs added by [`Builder::verb`](super::Builder::verb) that are carried out at a time; more are answered 450. One counts until
-    /// its handler returns, whether or not its session has ended before: clients who come, ask and go take up no more threads than
-    /// these. With a process for each session, where all ends with the session, it counts for each by itself. 0 = no limit.
-    /// Default: 128.
+    /// Verbs added by [`Builder::verb`](super::Builder::verb) that are carried out at a time; more are answered 450, and so is one
+    /// that the system has no thread for (where each connection has a thread). One counts until its handler returns, whether or
+    /// not its session has ended before: clients who come, ask and go take up no more threads than these. With a process for each
+    /// session, where all ends with the session, it counts for each by itself. 0 = no limit. Default: 128.
     pub max_running_verbs: usize,
     /// The proxies in front of this server, which begin every connection with the PROXY protocol, version 1 or 2: each connection
     /// from these addresses, for control or for passive data, is the client's that its header names, and is closed without one.

@@ -83,10 +83,13 @@ fn run(drive: &mut Drive<Socket>, beside: &impl Beside) -> Reason {
         let now = drive.now();
         match drive.advance(now) {
             Act::Again => {}
-            Act::Block(work) if work.is_long() => match Away::start(*work) {
-                Ok(started) => away = Some(started),
-                Err(_) => return Reason::Failed,
-            },
+            Act::Block(work) if work.is_long() => {
+                let id = work.id();
+                match Away::start(*work) {
+                    Ok(started) => away = Some(started),
+                    Err(_) => drive.settle(Finished::in_vain(id)),
+                }
+            }
             Act::Block(work) => drive.settle(work.run()),
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
