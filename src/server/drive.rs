@@ -8,7 +8,7 @@
 //!           Act::Pump        => drive.pump(now)                     here; or lend() it, and take_back() what returns
 //!           Act::Discard(..) => drop it                             where blocking is fine
 //!           Act::Wait        => wait for drive.wants(), then drive.saw(what has come)
-//!           Act::End(reason) => return drive.end(reason)            which may want to linger()
+//!           Act::End(reason) => return drive.end(reason)            which may want to linger, and have files to drop
 //!       }
 //!   }
 //! ```
@@ -33,7 +33,7 @@ use crate::proto::{
     session::{Connection, Input, Output, Reason, Session, Tls},
     time::Instant,
 };
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{
     mem,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -613,18 +613,25 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     /// Ends the session, which asked for it, or which is beyond help ([`Reason::Failed`]): what the embedder's code left half
-    /// changed goes with it. What is left, is to wait until the peer has heard the last reply.
-    pub(super) fn end(self, reason: Reason, slot: Slot) -> Option<Linger<E>> {
-        let Self { mut control, member, session, jobs, transfer, .. } = self;
-        if let Some(progress) = transfer.as_ref().and_then(|transfer| transfer.progress.as_ref()) {
-            progress.stop();
+    /// changed goes with it. What is left, is to wait until the peer has heard the last reply; and files that nobody has closed.
+    pub(super) fn end(self, reason: Reason, slot: Slot) -> (Option<Linger<E>>, Vec<Discarded>) {
+        let Self { mut control, member, session, mut jobs, mut transfer, piece, .. } = self;
+        let mut discarded: Vec<_> = jobs.discard_files().chain(piece.map(Discarded::Work)).collect();
+        if let Some(transfer) = &mut transfer {
+            if let Some(progress) = &transfer.progress {
+                progress.stop();
+            }
+            discarded.extend(transfer.pump.take_if(|_| !transfer.quick).map(|pump| Discarded::Pump(Box::new(pump))));
         }
         // Hooks and files are the embedder's.
         let _ = catch_unwind(AssertUnwindSafe(|| drop((session, jobs, transfer))));
         let _ = catch_unwind(AssertUnwindSafe(|| member.farewell(reason)));
-        let place = slot.linger()?;
-        let end = member.shared().clock.now() + LINGER;
-        control.say_end(reason == Reason::Quit).then_some(Linger { control, member, end, _place: place })
+        let linger = || {
+            let place = slot.linger()?;
+            let end = member.shared().clock.now() + LINGER;
+            control.say_end(reason == Reason::Quit).then_some(Linger { control, member, end, _place: place })
+        };
+        (linger(), discarded)
     }
 }
 

@@ -131,6 +131,7 @@ impl Awaited {
 pub(super) enum Discarded {
     File(Box<OpenFile>),
     Pump(Box<Pump>),
+    Work(Box<Blocking>),
 }
 
 /// The part of a job that blocks. It stands for itself: it may run in any thread.
@@ -328,6 +329,17 @@ impl<E> Jobs<E> {
             Held::File(_) | Held::Login(_) | Held::Nothing | Held::Custom(_) => None,
             Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(..) => None,
         }
+    }
+
+    /// Takes out the files that are to be closed where blocking is fine, since all comes to its end.
+    pub(super) fn discard_files(&mut self) -> impl Iterator<Item = Discarded> {
+        self.table.extract_if(.., |(_, held)| matches!(held, Held::File(file) if !file.quick)).filter_map(
+            |(_, held)| match held {
+                Held::File(file) => Some(Discarded::File(file)),
+                Held::Nothing | Held::Custom(_) | Held::Login(_) => None,
+                Held::Listener(..) | Held::Arriving(..) | Held::Connecting(_) | Held::Connection(..) => None,
+            },
+        )
     }
 
     /// Keeps what blocking work has brought, and tells what to report: nothing, if the job was cancelled meanwhile.

@@ -6,11 +6,18 @@ use crate::{
 };
 use std::{
     io::{Read, Write},
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use wharf::{
-    proto::{job::StoreMode, path::VirtualPath, time::UnixTime},
-    server::fs::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile},
+    proto::{event::Event, job::StoreMode, path::VirtualPath, time::UnixTime},
+    server::{
+        SessionInfo,
+        fs::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile},
+    },
 };
 
 with_each_engine! {
@@ -19,11 +26,15 @@ with_each_engine! {
     a_slow_upload_holds_up_nobody_else
     a_slow_transfer_is_aborted_at_once
     slow_commands_are_cut_off_by_the_end
+    a_file_that_is_slow_to_close_holds_up_nobody_else
 }
+
 /// A file system in which whatever is called `slow` waits at the gate; all it does may be slow, as far as it says.
 struct Slow {
     files: Arc<dyn FileSystem>,
     gate: Gate,
+    /// What is called `late` is being closed.
+    closing: Arc<AtomicBool>,
 }
 
 impl Slow {
@@ -49,6 +60,9 @@ impl FileSystem for Slow {
     }
     fn open_read(&self, path: &VirtualPath, offset: u64) -> Result<Box<dyn ReadFile>> {
         let file = self.files.open_read(path, offset)?;
+        if path.name() == b"late" {
+            return Ok(Box::new(Late { file, gate: self.gate.clone(), closing: self.closing.clone() }));
+        }
         let gate = (path.name() == b"slow").then(|| self.gate.clone());
         Ok(Box::new(SlowFile { file, gate, read: 0 }))
     }
@@ -98,6 +112,32 @@ impl ReadFile for SlowFile {
     }
 }
 
+/// A file that waits when it is given up.
+struct Late {
+    file: Box<dyn ReadFile>,
+    gate: Gate,
+    closing: Arc<AtomicBool>,
+}
+
+impl ReadFile for Late {
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::SeqCst);
+        // It may be in vain, and must not seem to wait any more then.
+        let passed = catch_unwind(AssertUnwindSafe(|| self.gate.pass()));
+        self.closing.store(false, Ordering::SeqCst);
+        passed.unwrap();
+    }
+}
+
 /// A file that waits before it is closed.
 struct SlowWrite {
     file: Box<dyn WriteFile>,
@@ -125,7 +165,7 @@ fn slow(engine: Engine) -> (TestServer, Gate, Opener) {
     let mine = gate.clone();
     let server = TestServer::with(engine, |options| {
         options.tag = gate.tag();
-        options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine }));
+        options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine, closing: Arc::default() }));
         options.tree.add_file("/slow", wharf::proto::memory::Content::Zeros(8 << 20)).unwrap();
     });
     let opener = Opener(gate.clone());
@@ -236,4 +276,34 @@ fn slow_commands_are_cut_off_by_the_end(engine: Engine) {
     // The server does not wait for what nobody wants any more.
     server.expect_end();
     drop(opener);
+}
+
+fn a_file_that_is_slow_to_close_holds_up_nobody_else(engine: Engine) {
+    let gate = Gate::new();
+    let (mine, opener, closing) = (gate.clone(), Opener(gate.clone()), Arc::<AtomicBool>::default());
+    let is_closing = closing.clone();
+    let server = TestServer::with(engine, |options| {
+        options.tag = gate.tag();
+        options.config.report_dialogue = true;
+        options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine, closing }));
+        options.tree.add_file("/late", "content").unwrap();
+        // While the session waits for a data connection, and has opened the file.
+        let first = AtomicBool::new(true);
+        let hook = move |_: &SessionInfo, event: &Event| {
+            let is_reply = matches!(event, Event::Reply(reply) if reply.starts_with(b"150"));
+            assert!(!is_reply || !first.swap(false, Ordering::SeqCst), "on purpose");
+        };
+        options.build = Box::new(|builder| builder.on_event(hook));
+    });
+    let mut client = Client::login(server.address());
+    client.say("EPSV", 229);
+    client.send("RETR late");
+    gate.expect_waiting(1);
+    if !engine.is_processes() {
+        // Each has its own hook, which would panic again.
+        assert_served(&server);
+        assert!(is_closing.load(Ordering::SeqCst), "others were served only then");
+    }
+    drop(opener);
+    client.expect_end();
 }

@@ -96,10 +96,14 @@ impl<R: Runtime> Future for Task<R> {
                         Ok(Poll::Ready(reason)) => reason,
                         Err(_) => Reason::Failed,
                     };
-                    if let Phase::Serving(drive, slot) = mem::replace(phase, Phase::Over)
-                        && let Some(linger) = drive.end(reason, slot)
-                    {
-                        *phase = Phase::Lingering(linger);
+                    if let Phase::Serving(drive, slot) = mem::replace(phase, Phase::Over) {
+                        let (linger, discarded) = drive.end(reason, slot);
+                        if !discarded.is_empty() {
+                            tools.discard(discarded);
+                        }
+                        if let Some(linger) = linger {
+                            *phase = Phase::Lingering(linger);
+                        }
                     }
                 }
                 Phase::Lingering(linger) => match tools.linger(linger, context) {
@@ -148,9 +152,7 @@ impl<R: Runtime> Tools<R> {
                     drive.pump(now);
                     now = drive.now();
                 }
-                Act::Discard(discarded) => self.runtime.blocking(move || {
-                    let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
-                }),
+                Act::Discard(discarded) => self.discard(discarded),
                 Act::End(reason) => return Poll::Ready(reason),
                 Act::Wait => match self.wait(drive, context, now) {
                     Ok(Poll::Ready(())) => {}
@@ -171,6 +173,12 @@ impl<R: Runtime> Tools<R> {
         self.runtime.blocking(move || {
             let finished = catch_unwind(AssertUnwindSafe(|| work.run()));
             mailbox.put(finished.map_or(Mail::Panicked, Mail::Finished));
+        });
+    }
+
+    fn discard(&self, discarded: impl Send + 'static) {
+        self.runtime.blocking(move || {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
         });
     }
 

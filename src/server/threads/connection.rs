@@ -57,7 +57,8 @@ pub(in super::super) fn serve(
     // File systems, authorizers and hooks are the embedder's: a panic in one of them ends this session alone, and what it left
     // half changed goes with the session.
     let reason = catch_unwind(AssertUnwindSafe(|| run(&mut drive, beside))).unwrap_or(Reason::Failed);
-    let linger = drive.end(reason, slot);
+    let (linger, discarded) = drive.end(reason, slot);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
     beside.end();
     let Some(mut linger) = linger else { return };
     while let Some(until) = linger.until() {
