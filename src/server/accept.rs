@@ -163,7 +163,9 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
                     let admitted = self.arrivals.swap_remove(index).identify(&self.shared);
                     self.take_in(admitted, &mut start);
                 }
-                Err(_) => drop(self.arrivals.swap_remove(index)),
+                Err(_) => {
+                    self.arrivals.swap_remove(index).lose(&self.shared);
+                }
             }
         }
     }
@@ -265,6 +267,12 @@ impl<E: Endpoint> Arrival<E> {
             Refusal::Resources
         })?;
         Ok(Admitted::Guest(Guest { control, ends: Ends { local, peer, own, implicit_tls }, setup, slot, implicit_tls }))
+    }
+
+    /// It could not be waited for, and is not touched again: its client can be told nothing. Gives back why it gets no session.
+    pub(super) fn lose(self, shared: &Shared) -> Refusal {
+        shared.tell_refusal(self.proxy, Refusal::Resources);
+        Refusal::Resources
     }
 
     pub(super) fn socket_mut(&mut self) -> &mut E {
@@ -382,12 +390,21 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_be_waited_for_is_told_of() {
+        let shared = Shared::behind_a_proxy();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut acceptor = Acceptor::<Watched>::new(shared.clone());
+        let admitted = adopt(&shared, listener.accept().unwrap().0);
+        acceptor.take_in(admitted, &mut |_, _| panic!("nothing was said"));
+        acceptor.attend(|_| Err(io::ErrorKind::OutOfMemory.into()), |_, _| panic!("nobody knows who it is"));
+        assert!(acceptor.arrivals.is_empty());
+        assert_eq!(shared.counts().refused, 1);
+    }
+
+    #[test]
     fn who_identified_a_connection_does_not_watch_it_any_longer() {
-        let shared = Shared::without_listener();
-        let setup = shared.setup();
-        let mut settings = setup.settings.clone();
-        settings.proxy_protocol_from = alloc::vec!["127.0.0.0/8".parse().unwrap()];
-        Handle(shared.clone()).reload(Config::clone(&setup.config), settings, setup.authorizer.clone());
+        let shared = Shared::behind_a_proxy();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let connection = listener.accept().unwrap().0;

@@ -737,6 +737,17 @@ impl Shared {
         Arc::new(Self::new(setup, Vec::new(), Hooks::default(), Limits::default(), Some(accepting)))
     }
 
+    /// All clients come to it through a proxy on this host.
+    pub(super) fn behind_a_proxy() -> Arc<Self> {
+        let shared = Self::without_listener();
+        shared.replace_setup(|setup| {
+            let mut settings = setup.settings.clone();
+            settings.proxy_protocol_from = alloc::vec!["127.0.0.0/8".parse().unwrap()];
+            Setup { config: setup.config.clone(), settings, authorizer: setup.authorizer.clone(), tls: None }
+        });
+        shared
+    }
+
     fn join_nobody(self: &Arc<Self>, wake: impl Fn() + Send + Sync + 'static) -> Option<Membership> {
         let address = SocketAddr::from(([127, 0, 0, 1], 21));
         self.join(address, address, address, Box::new(wake))

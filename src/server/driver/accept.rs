@@ -156,7 +156,9 @@ async fn identify<R: Runtime>(
             Poll::Pending => alarm.poll(context, until).map(Ok),
             ready => ready,
         });
-        watched.await.map_err(|_| Refusal::Resources)?;
+        if watched.await.is_err() {
+            return Err(arrival.lose(shared));
+        }
         match arrival.identify(shared)? {
             Admitted::Guest(guest) => return Ok(guest),
             Admitted::Arrival(same) => arrival = same,
@@ -192,5 +194,69 @@ fn task<R: Runtime>(runtime: &R, shared: &Arc<Shared>, guest: Guest<Link<R::Sock
             ends.refuse(shared, &control, Refusal::Shutdown);
             Err(Refusal::Shutdown)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::runtime::Socket, *};
+    use core::{pin::pin, task::Waker};
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    /// A runtime that can watch nothing.
+    #[derive(Clone)]
+    struct Blind;
+
+    enum Nothing {}
+
+    struct Silent;
+
+    impl Runtime for Blind {
+        type Socket = Nothing;
+        type Alarm = Silent;
+
+        fn watch(&self, _: OwnedFd) -> io::Result<Nothing> {
+            Err(io::ErrorKind::OutOfMemory.into())
+        }
+        fn alarm(&self) -> Silent {
+            Silent
+        }
+        fn spawn(&self, _: impl Future<Output = ()> + Send + 'static) {}
+        fn blocking(&self, _: impl FnOnce() + Send + 'static) {}
+    }
+
+    impl AsFd for Nothing {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            match *self {}
+        }
+    }
+
+    impl Socket for Nothing {
+        fn poll_ready(&self, _: &mut Context<'_>, _: Interest) -> Poll<io::Result<()>> {
+            match *self {}
+        }
+        fn attempt(&self, _: Interest, _: &mut dyn FnMut() -> io::Result<()>) {
+            match *self {}
+        }
+        fn unwatch(self) -> io::Result<OwnedFd> {
+            match self {}
+        }
+    }
+
+    impl Alarm for Silent {
+        fn poll(&mut self, _: &mut Context<'_>, _: std::time::Instant) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_connection_that_cannot_be_watched_is_told_of() {
+        let shared = Shared::behind_a_proxy();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut served = pin!(serve_one(Blind, shared.clone(), listener.accept().unwrap().0));
+        let outcome = served.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(outcome, Poll::Ready(Err(Refusal::Resources)));
+        assert_eq!(shared.counts().refused, 1);
     }
 }
