@@ -18,7 +18,9 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
 };
 use std::{
-    env, io,
+    env,
+    fs::File,
+    io,
     net::{TcpListener, TcpStream},
     os::fd::AsFd,
     sync::Arc,
@@ -84,6 +86,25 @@ pub(super) fn tell_ready() {
     }
 }
 
+/// Takes standard output and error away from a client: inetd makes both the connection that is standard input, and whatever is
+/// written to them would be read as replies; also what Rust says of a panic. Gives that connection, if there is one.
+pub(super) fn hush() -> io::Result<Option<TcpStream>> {
+    let Ok(stdin) = io::stdin().as_fd().try_clone_to_owned() else { return Ok(None) };
+    let client = TcpStream::from(stdin);
+    let (out, error) = (is_same(&client, io::stdout()), is_same(&client, io::stderr()));
+    if client.peer_addr().is_err() || !(out || error) {
+        return Ok(None);
+    }
+    let nothing = File::options().write(true).open("/dev/null")?;
+    if out {
+        rustix::stdio::dup2_stdout(&nothing)?;
+    }
+    if error {
+        rustix::stdio::dup2_stderr(&nothing)?;
+    }
+    Ok(Some(client))
+}
+
 /// Serves the connection that is standard input, and ends.
 pub(super) fn serve(args: &Args, options: &Options, users: Vec<User>, tls: Option<Opened>) -> Result<(), Failure> {
     let remedy = "standard input is no connection: have inetd, or a socket unit of systemd with Accept=yes, start it";
@@ -93,10 +114,7 @@ pub(super) fn serve(args: &Args, options: &Options, users: Vec<User>, tls: Optio
     connection.peer_addr().map_err(|error| Failure::usage("--inetd", format!("{remedy} ({error})")))?;
     let account = options.run_as.as_ref().map(Account::find).transpose()?.flatten();
     let sandbox = Prepared::new(args, options)?;
-    // inetd hands the connection over as standard error, too: the client is not to read the log.
-    if !is_same(&connection, io::stderr()) {
-        log::init_here(&options.log);
-    }
+    log::init_here(&options.log);
     survive_large_files().map_err(running)?;
     assume(account.as_ref(), options)?;
     sandbox.enter()?;

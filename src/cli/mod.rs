@@ -35,7 +35,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
-use wharf::server::processes::Child;
+use wharf::{proto::session::refusal::Refusal, server::processes::Child};
 
 /// Why the daemon ends otherwise than as asked.
 #[derive(Debug)]
@@ -78,9 +78,15 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(1);
         }
     }
+    // The flags may be wrong, which a client is not to read either.
+    let Ok(client) = inherited::hush() else { return ExitCode::from(1) };
     let outcome = execute(Args::parse());
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     complain(&failure);
+    if let Some(mut client) = client {
+        // Nothing was said to it so far.
+        let _ = client.write_all(Refusal::Shutdown.reply());
+    }
     match failure {
         Failure::Running(_) => ExitCode::from(1),
         Failure::Usage(_) => ExitCode::from(2),

@@ -14,7 +14,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::net::UnixDatagram,
     },
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread::{self, JoinHandle},
 };
 
@@ -48,22 +48,49 @@ fn the_connection_on_standard_input_is_served() {
     assert!(output.status.success() && log.contains("USER 'anonymous' logged in."), "{log}");
 }
 
+/// `wharf` as inetd starts it: with the connection as standard input, output and error.
+fn of_inetd(folder: &Folder, flags: &[&str]) -> (Child, TcpStream) {
+    let (server, client) = connection();
+    let copies = [server.try_clone().unwrap(), server.try_clone().unwrap()].map(Stdio::from);
+    let [stdout, stderr] = copies;
+    let wharf = folder.command(flags).stdin(Stdio::from(server)).stdout(stdout).stderr(stderr).spawn().unwrap();
+    (wharf, client.join().unwrap())
+}
+
 #[test]
 fn a_client_of_inetd_reads_no_log() {
     let folder = Folder::new();
     folder.write(ANYBODY);
-    let (server, client) = connection();
-    let copies = [server.try_clone().unwrap(), server.try_clone().unwrap()].map(Stdio::from);
-    let [stdout, stderr] = copies;
-    let mut command = folder.command(&["--config", "wharf.toml", "--inetd"]);
-    let mut wharf = command.stdin(Stdio::from(server)).stdout(stdout).stderr(stderr).spawn().unwrap();
-    drop(command);
-    let mut client = client.join().unwrap();
+    let (mut wharf, mut client) = of_inetd(&folder, &["--config", "wharf.toml", "--inetd"]);
+    let mut text = [0; 3];
+    client.read_exact(&mut text).unwrap();
+    assert_eq!(text, *b"220");
+    #[cfg(target_os = "linux")]
+    for descriptor in [1, 2] {
+        // Where a panic would say what it is.
+        let file = fs::read_link(format!("/proc/{}/fd/{descriptor}", wharf.id())).unwrap();
+        assert_eq!(file.to_str(), Some("/dev/null"));
+    }
     std::io::Write::write_all(&mut client, b"USER anonymous\r\nPASS me\r\nQUIT\r\n").unwrap();
     let mut text = String::new();
     client.read_to_string(&mut text).unwrap();
-    assert!(text.lines().all(|line| ["220", "331", "230", "221"].contains(&&line[..3])), "{text}");
+    assert!(text.lines().skip(1).all(|line| ["331", "230", "221"].contains(&&line[..3])), "{text}");
     assert!(wharf.wait().unwrap().success());
+}
+
+#[test]
+fn a_client_of_inetd_is_told_in_terms_of_the_protocol_that_it_is_not_served() {
+    let folder = Folder::new();
+    folder.write("colour = \"red\"\n");
+    for flags in [["--config", "wharf.toml", "--inetd"], ["--inetd", "--colour", "red"]] {
+        let (mut wharf, mut client) = of_inetd(&folder, &flags);
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        // Where not even the flags can be read, nothing is said.
+        let expected = if flags[0] == "--config" { "421 Service not available, closing control connection.\r\n" } else { "" };
+        assert_eq!(text, expected);
+        assert_eq!(wharf.wait().unwrap().code(), Some(2));
+    }
 }
 
 #[test]
