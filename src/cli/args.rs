@@ -1,11 +1,17 @@
 //! The flags.
 use super::{document, support::Engine};
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use core::{
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 use wharf::proto::address::PassivePorts;
 
 /// What is worth knowing beyond the flags.
@@ -174,6 +180,20 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Reads the flags, or ends the process and says why: also what most likely was meant by a bare directory.
+pub(super) fn parse() -> Args {
+    Args::try_parse().unwrap_or_else(|mut error| {
+        let word = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| error.get(kind));
+        if let Some(ContextValue::String(word)) = word
+            && Path::new(word).is_dir()
+        {
+            let tip = format!("to serve a directory: wharf --directory {word}").into();
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
+        error.exit()
+    })
 }
 
 fn engine_help() -> String {

@@ -52,8 +52,9 @@ impl Listeners {
         if tls.is_some() || self.implicit.is_empty() {
             return Ok(());
         }
-        let message =
-            format!("a socket called {IMPLICIT} needs a certificate: name one by certfile in [tls], or start with --tls");
+        let message = format!(
+            "a socket called {IMPLICIT} needs a certificate: name one by --certfile (certfile in [tls]), or start with --tls"
+        );
         Err(Problem::new("LISTEN_FDNAMES", message))
     }
 }

@@ -27,7 +27,7 @@ mod users;
 mod xferlog;
 
 use args::{Args, Command};
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use core::fmt;
 use options::Options;
 use problem::Problem;
@@ -80,7 +80,7 @@ pub(crate) fn run() -> ExitCode {
     }
     // The flags may be wrong, which a client is not to read either.
     let Ok(client) = inherited::hush() else { return ExitCode::from(1) };
-    let outcome = execute(Args::parse());
+    let outcome = execute(args::parse());
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     complain(&failure);
     if let Some(mut client) = client {

@@ -92,7 +92,10 @@ pub(super) struct Material {
 pub(super) fn open(options: &Options, before: Option<&Opened>) -> Result<Option<Opened>, Problem> {
     let tls = &options.tls;
     if let (None, Some(keyfile)) = (&tls.certfile, &tls.keyfile) {
-        return Err(Problem::new(&keyfile.place, "this is the key of no certificate: name that by certfile as well"));
+        return Err(Problem::new(
+            &keyfile.place,
+            "this is the key of no certificate: name that as well, by --certfile (certfile in [tls])",
+        ));
     }
     let first = tls.certfile.iter().map(|certfile| (certfile, tls.keyfile.as_ref()));
     let others = tls.certificates.iter().map(|other| (&other.certfile, other.keyfile.as_ref()));
@@ -104,9 +107,10 @@ pub(super) fn open(options: &Options, before: Option<&Opened>) -> Result<Option<
     if certificates.is_empty() {
         if !tls.wanted {
             return match &tls.needed_by {
-                Some(place) => {
-                    Err(Problem::new(place, "this needs a certificate: name one by certfile in [tls], or start with --tls"))
-                }
+                Some(place) => Err(Problem::new(
+                    place,
+                    "this needs a certificate: name one by --certfile (certfile in [tls]), or start with --tls",
+                )),
                 None => Ok(None),
             };
         }

@@ -321,7 +321,7 @@ fn a_wrong_address_is_told() {
 
 #[test]
 fn what_is_wrong_with_tls_is_told_before_anything_is_bound() {
-    const NEEDED: &str = "this needs a certificate: name one by certfile in [tls], or start with --tls";
+    const NEEDED: &str = "this needs a certificate: name one by --certfile (certfile in [tls]), or start with --tls";
     refused_line("listen_ftps = [\"127.0.0.1:990\"]", &format!("listen_ftps[1]: {NEEDED}"));
     refused(&format!("{USER}[tls]\ntls_control_required = true"), &format!("wharf.toml:6: tls.tls_control_required: {NEEDED}"));
     refused(&format!("{USER}tls_required = true"), &format!("wharf.toml:5: user[1].tls_required: {NEEDED}"));
@@ -334,7 +334,10 @@ fn what_is_wrong_with_tls_is_told_before_anything_is_bound() {
         (&["--tls-control-required"][..], "--tls-control-required: this needs a certificate"),
         (&["--tls-data-required"], "--tls-data-required: this needs a certificate"),
         (&["--implicit-tls", "990"], "--implicit-tls: this needs a certificate"),
-        (&["--keyfile", &key], "--keyfile: this is the key of no certificate"),
+        (
+            &["--keyfile", &key],
+            "--keyfile: this is the key of no certificate: name that as well, by --certfile (certfile in [tls])",
+        ),
         (&["--cert", "none.pem"], "none.pem: cannot be read"),
         (&["--cert", &key], "server.key: there is no certificate in it"),
         (&["--cert", &server], "server.pem: there is no private key in it"),
@@ -660,4 +663,16 @@ fn hash_password_makes_what_a_configuration_takes() {
     let empty = folder.run_with(&["hash-password"], b"\n");
     assert_eq!(empty.code, Some(2));
     assert_eq!(empty.stderr, "wharf: standard input: the password is empty: type one, or write it to standard input\n");
+}
+
+#[test]
+fn a_directory_without_its_flag_is_told_with_what_serves_it() {
+    let folder = Folder::new();
+    for flags in [&["home"][..], &["--port", "0", "home"], &["--port", "0", "./home"]] {
+        let Outcome { code, stderr, .. } = folder.run(flags);
+        let tip = format!("\n  tip: to serve a directory: wharf --directory {}\n", flags.last().unwrap());
+        assert!(code == Some(2) && stderr.starts_with("error: ") && stderr.contains(&tip), "{stderr}");
+    }
+    let stderr = folder.run(&["elsewhere"]).stderr;
+    assert!(stderr.starts_with("error: unrecognized subcommand 'elsewhere'") && !stderr.contains("tip"), "{stderr}");
 }

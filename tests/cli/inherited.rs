@@ -190,7 +190,6 @@ fn a_socket_unit_may_ask_for_implicit_tls() {
     let refused = activated(&folder, &listener, "tokio").env("LISTEN_FDNAMES", "ftps").output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let message = String::from_utf8(refused.stderr).unwrap();
-    let expected =
-        "wharf: LISTEN_FDNAMES: a socket called ftps needs a certificate: name one by certfile in [tls], or start with --tls\n";
+    let expected = "wharf: LISTEN_FDNAMES: a socket called ftps needs a certificate: name one by --certfile (certfile in [tls]), or start with --tls\n";
     assert!(message.ends_with(expected), "{message}");
 }
