@@ -171,6 +171,7 @@ pub(super) fn event(info: &SessionInfo, event: &Event) {
         Event::PrivilegedPort(address) => log!(warn, "refused to connect to the privileged port of {address}"),
         Event::CannotListen(failure) => log!(warn, "no passive port can be had, they may all be in use: {failure}"),
         Event::ForeignAddress(address) => log!(warn, "refused a data connection with the foreign address {address}"),
+        Event::TlsStarted { how } => log!(info, "TLS started: {how}"),
         Event::TlsFailed { why } => log!(info, "no TLS: {}", Escaped(why.as_bytes())),
         Event::Command { verb, argument } => {
             let space = if argument.is_empty() { "" } else { " " };

@@ -220,7 +220,7 @@ fn announce(options: &Options, (explicit, implicit): (&[SocketAddr], &[SocketAdd
         None => info!("passive ports: the system's choice"),
     }
     if let Some(tls) = tls {
-        tls::announce(tls, None);
+        tls::announce(options, tls, None);
     }
     for address in addresses {
         info!(">>> starting FTP server on {address}, pid={} <<<", process::id());
@@ -363,7 +363,7 @@ impl Running {
         }
         if let Some(tls) = tls {
             // Else the certificates stay as well.
-            tls::announce(&tls, self.tls.as_ref());
+            tls::announce(&options, &tls, self.tls.as_ref());
             self.tls = Some(tls);
         }
         self.brief.replace(&options, self.tls.as_ref());

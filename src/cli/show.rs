@@ -1,8 +1,11 @@
 //! The effective configuration as TOML, for `--check`.
-use super::options::{LogFormat, Options, Sandbox, UserOptions};
+use super::{
+    options::{LogFormat, Options, Sandbox, UserOptions},
+    tls::version_number,
+};
 use core::{fmt, fmt::Write as _, time::Duration};
 use std::collections::BTreeSet;
-use wharf::server::{TlsVersion, fs::Symlinks};
+use wharf::server::fs::Symlinks;
 
 /// All keys that count in this build, with the values that they have; reading it again gives the same. Passwords are not in it:
 /// in their place stands a hash that nobody's password has.
@@ -160,10 +163,7 @@ fn tls(out: &mut String, options: &Options) -> fmt::Result {
     ] {
         writeln!(out, "{key} = {value}")?;
     }
-    let version = match tls.min_version {
-        TlsVersion::V1_2 => "1.2",
-        TlsVersion::V1_3 => "1.3",
-    };
+    let version = version_number(tls.min_version);
     writeln!(out, "min_version = \"{version}\"")?;
     for other in &tls.certificates {
         writeln!(out, "\n[[tls.certificate]]\ncertfile = {}", quoted(&other.certfile.path.to_string_lossy()))?;

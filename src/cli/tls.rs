@@ -3,7 +3,7 @@ use super::{options::Options, problem::Problem};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use tracing::warn;
+use tracing::{info, warn};
 use wharf::server::{ClientCertificates, Pem, TlsError, TlsSettings, TlsVersion};
 
 /// What is asked for in the way of TLS.
@@ -154,12 +154,30 @@ impl Material {
     }
 }
 
-/// Tells how to know a certificate that was made for this run, if it was not told before.
-pub(super) fn announce(tls: &Opened, before: Option<&Opened>) {
+/// Tells what is offered if nothing was before, and how to know a certificate that was made for this run, if that was not told.
+pub(super) fn announce(options: &Options, tls: &Opened, before: Option<&Opened>) {
+    if before.is_none() {
+        let version = version_number(options.tls.min_version);
+        let required = match (options.config.tls.control_required, options.config.tls.data_required) {
+            (false, false) => "not required",
+            (true, false) => "required to log in",
+            (false, true) => "required for data",
+            (true, true) => "required to log in and for data",
+        };
+        info!("TLS: offered, from version {version} on; {required}");
+    }
     if let Some(fingerprint) = &tls.fingerprint
         && before.and_then(|before| before.fingerprint.as_ref()) != Some(fingerprint)
     {
         warn!("the certificate is self-signed, and for this run alone; its SHA-256 fingerprint: {fingerprint}");
+    }
+}
+
+/// A version as the configuration has it.
+pub(super) fn version_number(version: TlsVersion) -> &'static str {
+    match version {
+        TlsVersion::V1_2 => "1.2",
+        TlsVersion::V1_3 => "1.3",
     }
 }
 

@@ -61,6 +61,11 @@ pub enum Event {
     PrivilegedPort(SocketAddr),
     /// No passive listener could be opened: all ports may be in use.
     CannotListen(Failure),
+    /// TLS stands on the control connection: the engine's word on how, if it knows. The core says nothing of it.
+    TlsStarted {
+        /// The version and the cipher suite, for people to read: `TLS 1.3, TLS_AES_256_GCM_SHA384`.
+        how: String,
+    },
     /// TLS could not be begun or ended on the control connection: the engine's word on why, if it knows
     /// (`handle_failed_ssl_handshake`). The session ends next.
     TlsFailed {

@@ -47,6 +47,8 @@ struct Tls {
     /// Octets of replies that are sealed, and not on the wire yet.
     sealed: usize,
     binding: Arc<Binding>,
+    /// It was told how it began.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +228,7 @@ impl<E: Endpoint> Control<E> {
             return false;
         }
         let Ok(codec) = binding.control() else { return false };
-        let tls = Some(Tls { codec, stage: Stage::Handshake, sealed: 0, binding: binding.clone() });
+        let tls = Some(Tls { codec, stage: Stage::Handshake, sealed: 0, binding: binding.clone(), told: false });
         self.wrapping = Some(Box::new(Wrapping { tls, rest: Vec::new() }));
         true
     }
@@ -324,6 +326,13 @@ impl<E: Endpoint> Control<E> {
             Ok(_) | Err(Broken) => self.fail(session, now),
         }
         false
+    }
+
+    /// How TLS began, once the handshake is over, and that once.
+    pub(super) fn tls_begun(&mut self) -> Option<String> {
+        let tls = self.tls_mut().filter(|tls| !tls.told && tls.stage == Stage::Open)?;
+        tls.told = true;
+        Some(tls.codec.agreed())
     }
 
     /// Why there is no TLS, of a handshake that failed.

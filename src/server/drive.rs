@@ -244,6 +244,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 self.jobs.bind(binding);
             }
             Output::StopTls => {
+                self.member.protected(None);
                 if !self.control.stop_tls() {
                     self.news.push_back(Input::Tls(false));
                 }
@@ -387,6 +388,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             } else {
                 self.control.deafen();
             }
+        }
+        if let Some(how) = self.control.tls_begun() {
+            self.member.tell(&Event::TlsStarted { how });
         }
     }
 

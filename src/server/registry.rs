@@ -60,6 +60,8 @@ pub struct SessionInfo {
     pub since: UnixTime,
     /// The user who is logged in; at the end ([`Event::Disconnected`]), who was.
     pub user: Option<Arc<str>>,
+    /// The version and the cipher suite of TLS on the control connection, for people to read; `None` where it is in clear.
+    pub tls: Option<Arc<str>>,
 }
 
 /// A session as it is at a moment.
@@ -134,6 +136,7 @@ pub struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) user: Option<Arc<str>>,
+    pub(super) tls: Option<Arc<str>>,
     pub(super) directory: Option<VirtualPath>,
     pub(super) command: Option<CommandSnapshot>,
     pub(super) idle: Duration,
@@ -355,7 +358,7 @@ impl Shared {
         }
         let id = SessionId(state.next_id);
         state.next_id += 1;
-        let info = SessionInfo { id, peer, local, since, user: None };
+        let info = SessionInfo { id, peer, local, since, user: None, tls: None };
         let inner = EntryState {
             info,
             order: Order::Serve,
@@ -531,7 +534,7 @@ impl Entry {
     #[cfg(feature = "processes")]
     pub(super) fn view(&self, now: Instant) -> View {
         let SessionSnapshot { info, directory, command, idle, transfer } = self.snapshot(now);
-        View { user: info.user, directory, command, idle, transfer }
+        View { user: info.user, tls: info.tls, directory, command, idle, transfer }
     }
 
     /// How often it changed, and where it is: how many commands, how many octets of its transfer.
@@ -576,6 +579,7 @@ impl Membership {
     pub(super) fn tell(&self, event: &Event) {
         match event {
             Event::LoggedIn { user } => lock(&self.entry.state).set_user(Some(user.as_str().into())),
+            Event::TlsStarted { how } => self.protected(Some(how.as_str().into())),
             Event::Disconnected(_) => lock(&self.entry.state).ended = true,
             Event::Connected | Event::LoginFailed { .. } | Event::LoggedOut { .. } | Event::Transfer(_) => {}
             Event::Action { .. }
@@ -603,6 +607,13 @@ impl Membership {
         }
     }
 
+    /// What protects the control connection from now on.
+    pub(super) fn protected(&self, tls: Option<Arc<str>>) {
+        let mut state = lock(&self.entry.state);
+        state.info.tls = tls;
+        state.changes += 1;
+    }
+
     /// Somebody else tells the hook of the end.
     #[cfg(feature = "processes")]
     pub(super) fn keep_silent(&self) {
@@ -625,6 +636,7 @@ impl Membership {
             state.last_user = state.info.user.clone();
         }
         state.set_user(view.user);
+        state.info.tls = view.tls;
         state.directory = view.directory.unwrap_or_else(VirtualPath::root);
         let (verb, argument) = view.command.map(|command| (command.verb.into_bytes(), command.argument)).unwrap_or_default();
         state.verb = verb.len();

@@ -162,6 +162,20 @@ fn each_name_has_its_certificate() {
 }
 
 #[test]
+fn the_log_says_what_is_offered_and_what_was_agreed_on() {
+    for engine in ENGINES {
+        let folder = Folder::new();
+        configure(&folder, engine, "[tls]\ntls_control_required = true");
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml", "--tls"], 1);
+        daemon.wait_for_log("TLS: offered, from version 1.2 on; required to log in");
+        let mut secure = Secure::connect(daemon.addresses[0]);
+        secure.say("NOOP", "200");
+        daemon.wait_for_log("TLS started: TLS 1.3, TLS_");
+        assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+    }
+}
+
+#[test]
 fn the_log_says_why_a_handshake_failed() {
     for engine in ENGINES {
         let folder = Folder::new();

@@ -96,9 +96,12 @@ impl Up {
             Self::Ready => out.tag(0),
             Self::Login => out.tag(1),
             Self::LoginEnded { failed } => out.tag(2).tag(u8::from(*failed)),
-            Self::State(View { user, directory, command, idle, transfer }) => {
+            Self::State(View { user, tls, directory, command, idle, transfer }) => {
                 out.tag(3).option(user, |out, user| {
                     out.octets(user.as_bytes());
+                });
+                out.option(tls, |out, tls| {
+                    out.octets(tls.as_bytes());
                 });
                 out.option(directory, |out, directory| {
                     out.octets(directory.as_bytes());
@@ -127,6 +130,7 @@ impl Up {
             2 => Self::LoginEnded { failed: octets.flag()? },
             3 => Self::State(View {
                 user: octets.option(|octets| Some(Arc::from(octets.text()?)))?,
+                tls: octets.option(|octets| Some(Arc::from(octets.text()?)))?,
                 directory: octets.option(Reader::path)?,
                 command: octets
                     .option(|octets| Some(CommandSnapshot { verb: octets.text()?, argument: octets.octets()?.into() }))?,
@@ -271,6 +275,7 @@ mod tests {
         let command = CommandSnapshot { verb: "CWD".into(), argument: b"a\xff".into() };
         let view = |transfer| View {
             user: Some("user".into()),
+            tls: Some("TLS 1.3".into()),
             directory: Some(path.clone()),
             command: Some(command.clone()),
             idle: Duration::from_secs(1),

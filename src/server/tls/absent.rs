@@ -57,6 +57,10 @@ impl Codec {
         match *self {}
     }
 
+    pub(in crate::server) fn agreed(&self) -> String {
+        match *self {}
+    }
+
     pub(in crate::server) fn wants_write(&self) -> bool {
         match *self {}
     }

@@ -6,13 +6,14 @@ use super::{
 };
 use alloc::{
     boxed::Box,
+    format,
     string::{String, ToString},
     sync::Arc,
     vec::Vec,
 };
 use core::cmp::Ordering;
 use rustix::io::Errno;
-use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedCipherSuite, pki_types::CertificateDer};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite, pki_types::CertificateDer};
 use std::{
     io::{self, BufRead, IoSlice, Read, Write},
     os::fd::BorrowedFd,
@@ -56,6 +57,18 @@ impl Codec {
     /// What the client calls this server (SNI), once the handshake is over.
     pub(in crate::server) fn server_name(&self) -> Option<&str> {
         self.connection.server_name()
+    }
+
+    /// The version and the cipher suite that both ends agreed on, once the handshake is over.
+    pub(in crate::server) fn agreed(&self) -> String {
+        let version = match self.connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(_) | None => "TLS",
+        };
+        let suite = self.connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        // The names are those of the registry (RFC 8446 section B.4), but for this prefix.
+        format!("{version}, {}", suite.replacen("TLS13_", "TLS_", 1))
     }
 
     /// Whether there are octets for the wire.

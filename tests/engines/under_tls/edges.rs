@@ -3,12 +3,40 @@ use super::*;
 
 with_each_engine! {
     [in clear]
+    how_a_connection_is_protected_is_told
     clients_that_say_no_close_notify_go_on_in_clear_text
     nobody_waits_for_a_client_that_has_ended
     truncation_in_the_midst_of_a_record_is_never_put_up_with
     keys_may_be_changed_but_not_for_ever
     a_message_that_never_ends_is_not_kept
     a_handshake_that_failed_early_is_told_of_by_the_transfer
+}
+
+fn how_a_connection_is_protected_is_told(engine: Engine) {
+    let server = server_with(engine, |options| options.config.tls.permit_ccc = true);
+    let shown = |server: &TestServer| server.handle.sessions().pop().and_then(|session| session.info.tls);
+    for (mode, start) in [(NEW, "TLS 1.3, TLS_"), (OLD, "TLS 1.2, TLS_ECDHE_")] {
+        let mut clear = Client::login(server.address());
+        server.until("a session", |server| server.handle.counts().logged_in == 1);
+        assert_eq!(shown(&server), None);
+        clear.say("QUIT", 221);
+        server.until("the end", |server| server.handle.is_empty());
+
+        server.forget_events();
+        let mut secure = Secure::login(&server, mode);
+        server.until("what it is shown with", |server| shown(server).is_some());
+        let how = shown(&server).unwrap();
+        assert!(how.starts_with(start), "{how}");
+        let event = format!("{:?}", Event::TlsStarted { how: how.to_string() });
+        assert_eq!(server.told().iter().filter(|told| **told == event).count(), 1);
+        secure.say("NOOP", 200);
+        secure.say("CCC", 200);
+        let mut clear = hear_close(secure);
+        clear.say("NOOP", 200);
+        server.until("that it is in clear again", |server| shown(server).is_none());
+        clear.say("QUIT", 221);
+        server.until("the end", |server| server.handle.is_empty());
+    }
 }
 
 fn clients_that_say_no_close_notify_go_on_in_clear_text(engine: Engine) {
