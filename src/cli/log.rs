@@ -153,7 +153,7 @@ pub(super) fn event(info: &SessionInfo, event: &Event) {
         Event::Connected => log!(info, "FTP session opened (connect)"),
         Event::Disconnected(reason) => match unusual(*reason) {
             None => log!(info, "FTP session closed (disconnect)."),
-            Some(why) => log!(info, "FTP session closed (disconnect): {why}."),
+            Some(why) => log!(info, "FTP session closed (disconnect): {why}"),
         },
         Event::LoggedIn { user } => log!(info, "USER '{}' logged in.", Escaped(user.as_bytes())),
         Event::LoginFailed { user } => log!(info, "USER '{}' failed login.", Escaped(user.as_bytes())),
@@ -195,16 +195,17 @@ pub(super) fn refusal(peer: SocketAddr, refusal: Refusal) {
     warn!(peer = %peer, user = %"", "FTP session refused (connect): {refusal}{key}");
 }
 
-/// A reason that is worth a word.
+/// A reason that is worth a sentence.
 fn unusual(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::Quit | Reason::Eof => None,
-        Reason::Timeout => Some("idle for too long"),
-        Reason::LoginAttempts => Some("too many failed logins"),
-        Reason::NotFtp => Some("not an FTP client"),
-        Reason::Shutdown => Some("the server stops"),
-        Reason::Tls => Some("the TLS handshake failed"),
-        Reason::Failed | _ => Some("ended by the server"),
+        Reason::Timeout => Some("idle for too long."),
+        Reason::LoginAttempts => Some("too many failed logins."),
+        Reason::NotFtp => Some("not an FTP client."),
+        Reason::TlsInClear => Some("a TLS handshake came in clear: is this client set to implicit TLS?"),
+        Reason::Shutdown => Some("the server stops."),
+        Reason::Tls => Some("the TLS handshake failed."),
+        Reason::Failed | _ => Some("ended by the server."),
     }
 }
 

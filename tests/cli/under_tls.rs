@@ -171,6 +171,8 @@ fn the_log_says_what_is_offered_and_what_was_agreed_on() {
         let mut secure = Secure::connect(daemon.addresses[0]);
         secure.say("NOOP", "200");
         daemon.wait_for_log("TLS started: TLS 1.3, TLS_");
+        Client::connect(daemon.addresses[0]).stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
+        daemon.wait_for_log("(disconnect): a TLS handshake came in clear: is this client set to implicit TLS?");
         assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
     }
 }

@@ -102,6 +102,8 @@ pub enum Reason {
     LoginRejected,
     /// Commands that are not FTP (HTTP on the FTP port, for one).
     NotFtp,
+    /// The first thing that came in clear was the beginning of a TLS handshake: the client takes this port for one of implicit TLS.
+    TlsInClear,
     /// [`Input::Shutdown`].
     Shutdown,
     /// TLS could not be begun or ended in good order, or not in time.

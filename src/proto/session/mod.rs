@@ -79,6 +79,8 @@ pub struct Session {
     /// When the last input came.
     now: Instant,
     lines: Lines,
+    /// Something has come.
+    heard: bool,
     /// The line that is being carried out; kept to be used again.
     line: Vec<u8>,
     unsent: Vec<u8>,
@@ -223,6 +225,7 @@ impl Session {
             verb: Verb::Noop,
             last: LastCommand::default(),
             host: None,
+            heard: false,
             login: Login::Start,
             failed_logins: 0,
             unknown_commands: 0,
@@ -268,7 +271,16 @@ impl Session {
             }
             (_, Input::Timeout) => self.timeout(),
             (Phase::Closing(_), _) => {}
-            (Phase::Open, Input::Bytes(octets)) => self.lines.push(octets, &mut self.unsent),
+            (Phase::Open, Input::Bytes(octets)) => {
+                if let Some(first) = octets.first()
+                    && !mem::replace(&mut self.heard, true)
+                    && self.is_handshake(*first)
+                {
+                    self.close(Reason::TlsInClear);
+                } else {
+                    self.lines.push(octets, &mut self.unsent);
+                }
+            }
             // Kept, they would be carried out behind TLS as if they had come under it.
             (_, Input::Bytes(octets)) => debug_assert!(octets.is_empty(), "octets while Session::capacity() is 0"),
             (_, Input::Eof) => self.half_closed = true,

@@ -3,6 +3,9 @@ use super::{Phase, Reason, Session, Timer, Tls, parameters::decimal};
 use crate::proto::command::Verb;
 use alloc::boxed::Box;
 
+/// How a TLS handshake begins (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+
 /// What protects the connections. Whether the control connection is under TLS is told by the driver alone.
 #[derive(Debug, Default)]
 pub(super) struct Security {
@@ -38,6 +41,11 @@ impl Security {
 }
 
 impl Session {
+    /// Whether what begins so is a TLS handshake in clear: no command does, and a client that speaks TLS can read no reply.
+    pub(super) fn is_handshake(&self, first: u8) -> bool {
+        first == HANDSHAKE && !self.security.tls
+    }
+
     pub(super) fn tls_is_available(&self) -> bool {
         self.connection.tls != Tls::Unavailable
     }

@@ -22,7 +22,11 @@ struct Talk {
 
 impl Talk {
     fn new(config: Config) -> Self {
-        let connection = Connection::new(address(LOCAL), address(PEER)).with_tls(Tls::Explicit);
+        Self::with_tls(config, Tls::Explicit)
+    }
+
+    fn with_tls(config: Config, tls: Tls) -> Self {
+        let connection = Connection::new(address(LOCAL), address(PEER)).with_tls(tls);
         let session = Session::new(Arc::new(config), connection, Instant::ZERO);
         let mut talk = Self { session, now: Instant::ZERO, outputs: vec![], said: String::new() };
         talk.settle();
@@ -335,6 +339,22 @@ fn who_speaks_something_else_is_cut_off_and_told_nothing() {
         // Whoever has logged in may make mistakes.
         assert_eq!(Talk::logged_in(Config::default()).say(&format!("{line}\r\n")), "500 Unknown command.\r\n", "{line}");
     }
+}
+
+#[test]
+fn who_begins_with_tls_in_clear_is_cut_off_at_the_first_octet() {
+    for available in [Tls::Unavailable, Tls::Explicit] {
+        let mut talk = Talk::with_tls(Config::default(), available);
+        assert_eq!(talk.say("\x16"), "");
+        assert_eq!(talk.outputs.last(), Some(&Output::Close(Reason::TlsInClear)));
+        assert_eq!(talk.events().last(), Some(&Event::Disconnected(Reason::TlsInClear)));
+    }
+    // Whoever has spoken FTP goes on doing so, or under TLS.
+    let mut talk = Talk::with_tls(Config::default(), Tls::Explicit);
+    assert_eq!(talk.say("NOOP\r\n\x16\r\n"), "200 OK.\r\n500 Unknown command.\r\n");
+    let mut talk = Talk::with_tls(Config::default(), Tls::Implicit);
+    talk.handle(Input::Tls(true));
+    assert_eq!(talk.say("\x16\x03\r\n"), "500 Unknown command.\r\n");
 }
 
 #[test]
