@@ -1,5 +1,6 @@
 //! Limits, in many of the orders in which sessions may come and go.
 use super::*;
+use crate::{proto::time::Instant, server::registry::lock};
 use alloc::vec::Vec;
 use shuttle::thread;
 
