@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     proto::{
         config::Config,
-        job::{ListFormat, Listing},
+        job::{FsOp, ListFormat, Listing, Open},
         memory::Tree,
         secret::Secret,
         time::UnixTime,
@@ -10,7 +10,7 @@ use crate::{
     },
     server::{
         Settings,
-        auth::{Authorizer, Denied},
+        auth::{Account, Authorizer, Denied},
         fs::Memory,
         limits::Limits,
         registry::Hooks,
