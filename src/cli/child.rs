@@ -1,7 +1,7 @@
 //! A process of the engine `processes`: what the daemon tells it, and how it serves its one session.
 //!
 //! It is told what the daemon has read, and not where: a file that was changed, or broken, counts from the next SIGHUP on, as it
-//! does for all engines. What is global is read at once; of the users only the one who wants in, however many there are.
+//! does for all engines.
 use super::{
     config_file,
     document::Document,
@@ -17,6 +17,7 @@ use super::{
 use core::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     io,
     os::unix::ffi::OsStrExt,
@@ -51,7 +52,6 @@ pub(super) fn brief(options: &Options, tls: Option<&Opened>) -> Vec<u8> {
     // That is all of them.
     put(&mut out, b"");
     for user in &options.users {
-        put(&mut out, user.name.as_bytes());
         put(&mut out, &[u8::from(user.password.is_hashed())]);
         put(&mut out, user.stored.expose());
         put(&mut out, user.home.as_os_str().as_bytes());
@@ -88,77 +88,60 @@ fn serve(child: Child) -> io::Result<()> {
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
-    let brief: Arc<[u8]> = child.message().into();
-    let users = Users::read(&brief).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    let users = Users::read(child.message()).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
     log::init_here(&users.options.log);
     let transfers = users.transfers.clone();
     let (config, settings) = (users.options.config.clone(), users.options.settings.clone());
     let tls = users.tls.as_ref().map(|material| material.settings(&users.options.tls)).transpose().map_err(io::Error::other)?;
     let builder = describe(config, settings, users, transfers);
-    tls.into_iter().fold(builder, Builder::tls).serve_child(child)
+    tls.into_iter().fold(builder, Builder::tls).serve_forks(child)
 }
 
-/// The users of the daemon.
+/// The users of the daemon. The home of one is opened when that user logs in: else each process would hold those of all.
 struct Users {
     options: Options,
     transfers: Option<TransferLog>,
     tls: Option<Material>,
-    brief: Arc<[u8]>,
-    /// Where they begin.
-    at: usize,
-}
-
-/// A user who was not read yet.
-#[derive(Clone, Copy)]
-struct Entry<'b> {
-    name: &'b [u8],
-    is_hashed: bool,
-    stored: &'b [u8],
-    home: &'b [u8],
-    settings: &'b [u8],
+    table: UserTable,
+    by_name: BTreeMap<String, UserOptions>,
 }
 
 impl Users {
-    fn read(brief: &Arc<[u8]>) -> Option<Self> {
-        let mut rest = &brief[..];
-        let options = read(take(&mut rest)?, Options::default())?;
-        let transfers = take(&mut rest).filter(|path| !path.is_empty()).map(|path| TransferLog::here(path_of(path)));
-        let client_ca = Some(take(&mut rest)?).filter(|text| !text.is_empty()).map(Pem::from);
+    fn read(mut brief: &[u8]) -> Option<Self> {
+        let rest = &mut brief;
+        let options = read(take(rest)?, Options::default())?;
+        let transfers = take(rest).filter(|path| !path.is_empty()).map(|path| TransferLog::here(path_of(path)));
+        let client_ca = Some(take(rest)?).filter(|text| !text.is_empty()).map(Pem::from);
         let mut certificates = Vec::new();
-        while let certificate @ [_, ..] = take(&mut rest)? {
-            certificates.push((Pem::from(certificate), Pem::from(take(&mut rest)?)));
+        while let certificate @ [_, ..] = take(rest)? {
+            certificates.push((Pem::from(certificate), Pem::from(take(rest)?)));
         }
         let tls = (!certificates.is_empty()).then_some(Material { certificates, client_ca });
-        Some(Self { options, transfers, tls, brief: brief.clone(), at: brief.len() - rest.len() })
-    }
-
-    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let mut rest = &self.brief[self.at..];
-        core::iter::from_fn(move || {
-            Some(Entry {
-                name: take(&mut rest)?,
-                is_hashed: *take(&mut rest)?.first()? == 1,
-                stored: take(&mut rest)?,
-                home: take(&mut rest)?,
-                settings: take(&mut rest)?,
-            })
-        })
-    }
-
-    fn user(&self, entry: Entry<'_>) -> Option<UserOptions> {
-        let mut user =
-            read(entry.settings, Options { files: self.options.files.clone(), ..Options::default() })?.users.pop()?;
-        if !user.password.is_any() {
-            user.password = match core::str::from_utf8(entry.stored) {
-                Ok(hash) if entry.is_hashed => Password::hashed(hash).ok()?,
-                // A locked account has none.
-                _ if entry.stored.is_empty() => Password::locked(),
-                _ => Password::plain(entry.stored.to_vec()),
-            };
+        let (table, mut by_name) = (UserTable::with_concurrency(1), BTreeMap::new());
+        let nothing: Arc<dyn FileSystem> = Arc::new(Memory::new(Tree::new(unix_time())));
+        while !rest.is_empty() {
+            let user = read_user(rest, &options)?;
+            table.add(users::with_files(&user, nothing.clone())).ok()?;
+            by_name.insert(user.name.clone(), user);
         }
-        user.home = path_of(entry.home);
-        Some(user)
+        Some(Self { options, transfers, tls, table, by_name })
     }
+}
+
+fn read_user(brief: &mut &[u8], options: &Options) -> Option<UserOptions> {
+    let is_hashed = *take(brief)?.first()? == 1;
+    let (stored, home, settings) = (take(brief)?, take(brief)?, take(brief)?);
+    let mut user = read(settings, Options { files: options.files.clone(), ..Options::default() })?.users.pop()?;
+    if !user.password.is_any() {
+        user.password = match core::str::from_utf8(stored) {
+            Ok(hash) if is_hashed => Password::hashed(hash).ok()?,
+            // A locked account has none.
+            _ if stored.is_empty() => Password::locked(),
+            _ => Password::plain(stored.to_vec()),
+        };
+    }
+    user.home = path_of(home);
+    Some(user)
 }
 
 /// Reads what the daemon has validated.
@@ -175,20 +158,9 @@ fn path_of(octets: &[u8]) -> PathBuf {
 
 impl Authorizer for Users {
     fn authenticate(&self, login: &Login) -> Result<Account, Denied> {
-        // A table that denies as that of all users does: it has whoever wants in, and the first who has a hash.
-        let table = UserTable::with_concurrency(1);
-        let decoy = self.entries().find(|entry| entry.is_hashed).and_then(|entry| self.user(entry));
-        // To read somebody takes as long where nobody has the name.
-        let named = self.entries().find(|entry| entry.name == login.user.as_bytes()).or_else(|| self.entries().next());
-        let named = named.and_then(|entry| self.user(entry));
-        let nothing: Arc<dyn FileSystem> = Arc::new(Memory::new(Tree::new(unix_time())));
-        for user in [&decoy, &named].into_iter().flatten() {
-            // They are the same, perhaps.
-            let _ = table.add(users::with_files(user, nothing.clone()));
-        }
-        let mut account = table.authenticate(login)?;
-        let home = named.map(|user| users::files(&user, &self.options.files));
-        account.files = home.ok_or_else(Denied::default)?.map_err(|problem| {
+        let mut account = self.table.authenticate(login)?;
+        let user = self.by_name.get(&login.user).ok_or_else(Denied::default)?;
+        account.files = users::files(user, &self.options.files).map_err(|problem| {
             error!("{problem}");
             Denied::default()
         })?;
@@ -213,11 +185,10 @@ mod tests {
             let options = document(&text);
             let changed = show::changed_settings(&options);
             assert_eq!(changed.lines().all(|line| line.is_empty() || line.starts_with('[')), is_default, "{changed}");
-            let users = Users::read(&brief(&options, None).into()).unwrap();
+            let users = Users::read(&brief(&options, None)).unwrap();
             assert_eq!(show::settings(&users.options), show::settings(&options));
             assert_eq!(users.options.config.report_dialogue, options.config.report_dialogue);
-            let entry = users.entries().next().unwrap();
-            assert_eq!(show::user(&users.user(entry).unwrap(), &options), show::user(&options.users[0], &options));
+            assert_eq!(show::user(&users.by_name["a"], &options), show::user(&options.users[0], &options));
         }
     }
 }

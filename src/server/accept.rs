@@ -306,7 +306,7 @@ fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, implicit_tls: b
 
 /// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone, and so is
 /// one that could be told only after a handshake.
-fn say_no(control: impl AsFd, implicit_tls: bool, reply: &[u8]) {
+pub(super) fn say_no(control: impl AsFd, implicit_tls: bool, reply: &[u8]) {
     if !implicit_tls {
         let _ = sockets::send(&control, reply);
     }

@@ -53,9 +53,11 @@ impl Server {
     /// Accepts connections and serves them, each in a process of its own. Blocks until a [`Handle`] has closed the server and the
     /// last session has ended.
     ///
-    /// `program` says what to start for a session; some are started ahead of need. That program calls
+    /// `program` says what to start; some processes are started ahead of need. That program calls
     /// [`Child::inherit`](super::processes::Child::inherit) first, describes the same server, and in place of
-    /// [`Builder::build`](super::Builder::build) calls [`Builder::serve_child`](super::Builder::serve_child). What the children
+    /// [`Builder::build`](super::Builder::build) calls [`Builder::serve_child`](super::Builder::serve_child), and serves one
+    /// session; or [`Builder::serve_forks`](super::Builder::serve_forks), where it has nothing that forks cannot share: then each
+    /// session is served by a fork of one process, which costs much less time and memory. What the children
     /// describe counts for their sessions: configuration, authorizer, files; event hooks are called there. What this server was
     /// described with counts for what they have together: whom to let in, and the limits that hold for all of them, those of a
     /// user's bandwidth among them. Its handle shows all sessions and ends them; of a session whose process is killed it tells

@@ -228,7 +228,7 @@ struct State {
     order: Order,
     next_id: u64,
     sessions: BTreeMap<SessionId, Arc<Entry>>,
-    /// Whoever waits for the end of accepting, or of the last session, in a task.
+    /// Whoever waits for the end of accepting, or of the last session, in a task; woken for another setup as well.
     waiting: Option<Waker>,
 }
 
@@ -333,13 +333,14 @@ impl Shared {
 
     /// Lets new sessions start with something else, made of what they start with so far.
     pub(super) fn replace_setup(&self, make: impl FnOnce(&Setup) -> Setup) {
-        let old = {
+        let (old, waiting) = {
             let mut state = lock(&self.state);
             let setup = Arc::new(make(&state.setup));
-            mem::replace(&mut state.setup, setup)
+            (mem::replace(&mut state.setup, setup), state.waiting())
         };
         // Not under the lock: the embedder's authorizer may end here, and ask for sessions meanwhile.
         drop(old);
+        waiting.wake();
     }
 
     /// Takes a session in; `None` if the server is being stopped. `wake` makes the session look at its [`Order`] where it

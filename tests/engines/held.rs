@@ -179,7 +179,7 @@ fn counted(engine: Engine, running: &Running) -> TestServer {
             #[cfg(feature = "threads")]
             Engine::Threads => {}
             #[cfg(all(feature = "processes", feature = "files"))]
-            Engine::Processes(_) => {}
+            Engine::Processes(_) | Engine::Forks(_) => {}
             #[cfg(feature = "tokio")]
             Engine::Tokio(workers) => {
                 options.serve = Some(Box::new(move |server| {

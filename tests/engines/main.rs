@@ -6,12 +6,12 @@
 //! | `transcripts` | all | all that a socket can play, but for those that are listed there, with their reasons |
 //! | `local`, `proxy` | all | all |
 //! | `embed` | all, but for what a process of one session cannot see | all |
-//! | `processes` | processes | all that has a session |
+//! | `processes` | processes, with a fork server and without | all that has a session |
 //! | `under_tls` | all | its clients speak TLS themselves, and badly |
 //! | `held` | all | no: what a client's end of TLS holds would be counted, too |
 //! | `own_loop`, `runtime` | threads, tokio | no: they are about who accepts and who watches connections, and TLS begins behind that |
 //!
-//! "All engines" are threads, tokio and smol (each with one thread and with three), smol by async-io, and processes. A test of
+//! "All engines" are threads, tokio and smol (each with one thread and with three), smol by async-io, and processes (with a fork server, as the daemon has it). A test of
 //! `MODULE::ENGINE::under_tls` says which modes of TLS it ran in: 1.2 or 1.3, with data connections that resume the session of the
 //! control connection or do a full handshake, explicit or implicit. There are eight. Each test runs in one, or in two to eight
 //! where a module has few tests, so that each engine meets all eight in each module (see `modes.rs`); and a transcript is played in
@@ -69,7 +69,7 @@ mod under_tls;
 macro_rules! with_each_engine {
     ($($test:ident)* $([in clear] $($clear:ident)*)?) => {
         crate::with_engines_of_one_process! { $($test)* $([in clear] $($clear)*)? }
-        crate::with_processes! { $($test)* $([in clear] $($clear)*)? }
+        crate::with_forks! { $($test)* $([in clear] $($clear)*)? }
     };
 }
 /// The same, but for the engine whose sessions do not see what a test does.
@@ -83,9 +83,16 @@ macro_rules! with_engines_of_one_process {
         crate::with_engine! { ["smol"] smol_with_async_io (AsyncIo) $($rest)* }
     };
 }
-/// The same with that engine alone.
+/// The same with that engine alone: as the daemon has it, with a fork server.
+macro_rules! with_forks {
+    ($($rest:tt)*) => { crate::with_engine! { ["processes" "files"] forks (Forks("")) $($rest)* } };
+}
+/// The same, and with a program that is started anew for each session.
 macro_rules! with_processes {
-    ($($rest:tt)*) => { crate::with_engine! { ["processes" "files"] processes (Processes("")) $($rest)* } };
+    ($($rest:tt)*) => {
+        crate::with_forks! { $($rest)* }
+        crate::with_engine! { ["processes" "files"] processes (Processes("")) $($rest)* }
+    };
 }
 macro_rules! with_engine {
     ([$($feature:literal)*] $name:ident ($($engine:tt)*) $($test:ident)* $([in clear] $($clear:ident)*)?) => {
@@ -111,4 +118,4 @@ macro_rules! with_engine {
         }
     };
 }
-use {with_each_engine, with_engine, with_engines_of_one_process, with_processes};
+use {with_each_engine, with_engine, with_engines_of_one_process, with_forks, with_processes};

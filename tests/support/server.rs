@@ -52,6 +52,9 @@ pub enum Engine {
     /// With the name of the test, which each process runs anew, up to its server.
     #[cfg(all(feature = "processes", feature = "files"))]
     Processes(&'static str),
+    /// The same, but that one process runs it up to its server, and its forks go on from there.
+    #[cfg(all(feature = "processes", feature = "files"))]
+    Forks(&'static str),
 }
 
 impl Engine {
@@ -72,6 +75,8 @@ impl Engine {
             Self::AsyncIo => "smol_with_async_io",
             #[cfg(all(feature = "processes", feature = "files"))]
             Self::Processes(_) => "processes",
+            #[cfg(all(feature = "processes", feature = "files"))]
+            Self::Forks(_) => "forks",
         }
     }
 
@@ -80,6 +85,8 @@ impl Engine {
         match self {
             #[cfg(all(feature = "processes", feature = "files"))]
             Self::Processes(_) => Self::Processes(test),
+            #[cfg(all(feature = "processes", feature = "files"))]
+            Self::Forks(_) => Self::Forks(test),
             other => {
                 let _ = test;
                 other
@@ -98,13 +105,14 @@ impl Engine {
             "smol_of_threads",
             "smol_with_async_io",
             "processes",
+            "forks",
         ];
         names.iter().position(|name| *name == self.name()).expect("a name of an engine")
     }
 
     /// Whether sessions have a process each: what a test does in its own, they do not see.
     pub fn is_processes(self) -> bool {
-        self.name() == "processes"
+        matches!(self.name(), "processes" | "forks")
     }
 
     /// Whether a session does nothing else while it waits for its files.
@@ -129,7 +137,7 @@ impl Engine {
             #[cfg(feature = "smol")]
             Self::AsyncIo => 1,
             #[cfg(all(feature = "processes", feature = "files"))]
-            Self::Processes(_) => 0,
+            Self::Processes(_) | Self::Forks(_) => 0,
         }
     }
 
@@ -148,13 +156,16 @@ impl Engine {
                 async_io::block_on(executor.run(server.serve_on(wharf::server::Smol::new(executor.clone()))))
             }
             #[cfg(all(feature = "processes", feature = "files"))]
-            Self::Processes(test) => processes::serve(server, test, folder.expect("a folder for the files")),
+            Self::Processes(test) | Self::Forks(test) => {
+                processes::serve(server, test, folder.expect("a folder for the files"))
+            }
         }
     }
 }
 
 /// A server that runs; it is closed, and waited for, when dropped.
 pub struct TestServer {
+    pub engine: Engine,
     pub handle: Handle,
     files: Arc<dyn FileSystem>,
     events: Events,
@@ -285,7 +296,11 @@ impl TestServer {
         let bind = Builder::bind;
         #[cfg(all(feature = "processes", feature = "files"))]
         if let Some(child) = child {
-            builder.serve_child(child).expect("a session that ends as it should");
+            let is_fork_server = engine.name() == "forks";
+            // The harness runs a test in another thread, and waits.
+            let child = child.forks_despite_threads();
+            let served = if is_fork_server { builder.serve_forks(child) } else { builder.serve_child(child) };
+            served.expect("a session that ends as it should");
             std::process::exit(0);
         }
         let server = options.bind.into_iter().fold(builder, bind).build().expect("a server that listens");
@@ -301,7 +316,7 @@ impl TestServer {
             served.expect("a server that ends as it should");
             let _ = end.send(());
         });
-        Self { handle, files, events, ended, thread: Some(thread), folder }
+        Self { engine, handle, files, events, ended, thread: Some(thread), folder }
     }
 
     /// Where its processes find their files.

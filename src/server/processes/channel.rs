@@ -1,6 +1,6 @@
 //! The connection between a server and the process of a session: whole messages, and descriptors with them.
 use super::super::std;
-use alloc::{string::ToString, sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, string::ToString, sync::Arc, vec::Vec};
 use core::mem::MaybeUninit;
 use rustix::{
     io::Errno,
@@ -8,6 +8,7 @@ use rustix::{
 };
 use std::{
     io::{self, IoSlice, IoSliceMut},
+    net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -16,6 +17,8 @@ use std::{
 
 /// Octets that are read at a time.
 const BUFFER: usize = 4096;
+/// Places for what waits to be sent that are kept.
+const PIECES: usize = 4;
 /// Octets before each message: its length.
 const LENGTH: usize = 4;
 
@@ -23,17 +26,29 @@ const LENGTH: usize = 4;
 pub(super) struct Channel {
     socket: UnixStream,
     input: Vec<u8>,
-    /// Came with the octets.
-    descriptor: Option<OwnedFd>,
+    /// Came with the octets, in order; `None`: this end wants none.
+    descriptors: Option<VecDeque<OwnedFd>>,
     /// Not sent yet.
-    output: Vec<u8>,
-    /// To go with the last message of `output`, which is sent for itself.
-    last: Option<(Vec<u8>, Arc<OwnedFd>)>,
+    output: VecDeque<Piece>,
+}
+
+/// Messages that are sent at once.
+#[derive(Default)]
+struct Piece {
+    octets: Vec<u8>,
+    /// Goes with the first octet.
+    descriptor: Option<Arc<OwnedFd>>,
 }
 
 impl Channel {
-    pub(super) fn new(socket: UnixStream) -> Self {
-        Self { socket, input: Vec::new(), descriptor: None, output: Vec::new(), last: None }
+    /// That of the server: whatever descriptors children send, are not received.
+    pub(super) fn of_server(socket: UnixStream) -> Self {
+        Self { socket, input: Vec::new(), descriptors: None, output: VecDeque::new() }
+    }
+
+    /// That of a child.
+    pub(super) fn of_child(socket: UnixStream) -> Self {
+        Self { descriptors: Some(VecDeque::new()), ..Self::of_server(socket) }
     }
 
     /// Sends a message, or keeps it until [`Channel::flush`].
@@ -44,64 +59,58 @@ impl Channel {
 
     /// Keeps a message until the next one is sent, or [`Channel::flush`]: each that is sent for itself wakes the other end.
     pub(super) fn keep(&mut self, message: &[u8]) -> io::Result<()> {
-        frame(message, &mut self.output)
+        if self.output.is_empty() {
+            self.output.push_back(Piece::default());
+        }
+        self.output.back_mut().map_or(Ok(()), |piece| frame(message, &mut piece.octets))
     }
 
-    /// The same with a descriptor, which comes back if that fails: once in the life of a channel.
+    /// [`Channel::send`] with a descriptor, which comes back if that fails.
     pub(super) fn send_with(&mut self, message: &[u8], descriptor: Arc<OwnedFd>) -> Result<(), Arc<OwnedFd>> {
-        let mut framed = Vec::new();
-        if frame(message, &mut framed).is_err() || self.flush().is_err() {
+        let mut piece = Piece { octets: Vec::new(), descriptor: Some(descriptor.clone()) };
+        if frame(message, &mut piece.octets).is_err() {
             return Err(descriptor);
         }
-        self.last = Some((framed, descriptor));
-        let flushed = self.flush();
-        match self.last.take_if(|_| flushed.is_err()) {
-            Some((_, descriptor)) => Err(descriptor),
-            None => Ok(()),
-        }
+        self.output.push_back(piece);
+        self.flush().map_err(|_| descriptor)
     }
 
     /// Sends what waits, as far as that is possible.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            match net::send(&self.socket, &self.output, no_signal()) {
-                Ok(sent) => drop(self.output.drain(..sent)),
+        while let Some(piece) = self.output.front_mut() {
+            let sent = match &piece.descriptor {
+                Some(descriptor) => send_with(&self.socket, &piece.octets, descriptor.as_fd()),
+                None => net::send(&self.socket, &piece.octets, no_signal()),
+            };
+            match sent {
+                Ok(sent) if sent == piece.octets.len() => drop(self.output.pop_front()),
+                Ok(sent) => {
+                    piece.descriptor = None;
+                    piece.octets.drain(..sent);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }
-        if self.output.capacity() > BUFFER {
-            // What it was told first may be large; what follows is not.
-            self.output = Vec::new();
+        if self.output.capacity() > PIECES {
+            self.output = VecDeque::new();
         }
-        let Some((message, descriptor)) = &self.last else { return Ok(()) };
-        let descriptors = [descriptor.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        match net::sendmsg(&self.socket, &[IoSlice::new(message)], &mut ancillary, no_signal()) {
-            Ok(sent) => {
-                self.output.extend_from_slice(&message[sent..]);
-                self.last = None;
-                self.flush()
-            }
-            Err(Errno::AGAIN) => Ok(()),
-            Err(Errno::INTR) => self.flush(),
-            Err(error) => Err(error.into()),
-        }
+        Ok(())
     }
 
     /// Octets that wait to be sent.
     pub(super) fn unsent(&self) -> usize {
-        self.output.len() + self.last.as_ref().map_or(0, |(message, _)| message.len())
+        self.output.iter().map(|piece| piece.octets.len()).sum()
     }
 
     /// Reads once. `false`: the other end is closed.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; BUFFER];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        // What does not fit in is closed by the system.
+        let room = if self.descriptors.is_some() { &mut space[..] } else { &mut [] };
+        let mut ancillary = RecvAncillaryBuffer::new(room);
         let received = loop {
             let octets = &mut [IoSliceMut::new(&mut buffer)];
             match net::recvmsg(&self.socket, octets, &mut ancillary, receive_flags()) {
@@ -113,8 +122,8 @@ impl Channel {
             }
         };
         for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                self.descriptor = descriptors.last().or(self.descriptor.take());
+            if let (RecvAncillaryMessage::ScmRights(come), Some(descriptors)) = (message, &mut self.descriptors) {
+                descriptors.extend(come);
             }
         }
         self.input.extend_from_slice(&buffer[..received]);
@@ -142,10 +151,23 @@ impl Channel {
         Ok(Some(message))
     }
 
-    /// The descriptor that came with the messages so far.
+    /// The descriptor that came with the message that was looked at.
     pub(super) fn take_descriptor(&mut self) -> Option<OwnedFd> {
-        self.descriptor.take()
+        self.descriptors.as_mut()?.pop_front()
     }
+
+    /// Nothing more can be sent to this end; what was sent before can be read.
+    pub(super) fn hear_no_more(&self) {
+        let _ = self.socket.shutdown(Shutdown::Read);
+    }
+}
+
+fn send_with(socket: &UnixStream, octets: &[u8], descriptor: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    net::sendmsg(socket, &[IoSlice::new(octets)], &mut ancillary, no_signal())
 }
 
 impl AsFd for Channel {
@@ -183,7 +205,7 @@ mod tests {
 
     fn pair() -> (Channel, Channel) {
         let (one, other) = UnixStream::pair().unwrap();
-        (Channel::new(one), Channel::new(other))
+        (Channel::of_server(one), Channel::of_child(other))
     }
 
     #[test]

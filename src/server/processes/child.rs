@@ -4,7 +4,7 @@ use super::{
         Builder,
         clock::Clock,
         limits::{Flow, Limits, Superior},
-        registry::{Entry, Order, Setup, Shared, lock},
+        registry::{Entry, Hooks, Order, Setup, Shared, lock},
         std,
         threads::{Socket, connection, connection::Beside, wake},
     },
@@ -32,8 +32,9 @@ const PROGRESS: Duration = Duration::from_millis(250);
 ///
 /// See [`Server::serve_processes`](super::super::Server::serve_processes).
 pub struct Child {
-    channel: Channel,
+    pub(super) channel: Channel,
     message: Secret,
+    pub(super) forks_despite_threads: bool,
 }
 
 impl Child {
@@ -50,14 +51,16 @@ impl Child {
         }
         // That of `std` comes with a buffer, which nobody reads through.
         let socket = UnixStream::from(rustix::stdio::stdin().try_clone_to_owned()?);
-        let mut channel = Channel::new(socket);
+        let mut channel = Channel::of_child(socket);
         match receive(&mut channel)? {
-            Some(Down::Begin { version, message }) if version == super::VERSION => Ok(Some(Self { channel, message })),
+            Some(Down::Begin { version, message }) if version == super::VERSION => {
+                Ok(Some(Self { channel, message, forks_despite_threads: false }))
+            }
             Some(Down::Begin { version, .. }) => {
                 let own = super::VERSION;
                 Err(io::Error::other(alloc::format!("the server is of version {version} and this of {own}: start it again")))
             }
-            Some(Down::Serve { .. } | Down::Permit(_) | Down::Turn { .. } | Down::Drain(_) | Down::Cut) => Err(nonsense()),
+            Some(_) => Err(nonsense()),
             None => process::exit(0),
         }
     }
@@ -66,6 +69,15 @@ impl Child {
     #[must_use]
     pub fn message(&self) -> &[u8] {
         self.message.expose()
+    }
+
+    /// Lets [`Builder::serve_forks`] have forks although the process has several threads. A fork has only the one that calls it,
+    /// and what another one holds at that moment, such as a lock of the allocator, nobody gives back there: this is for processes
+    /// whose other threads do nothing but wait, as that of a test harness.
+    #[must_use]
+    pub fn forks_despite_threads(mut self) -> Self {
+        self.forks_despite_threads = true;
+        self
     }
 }
 
@@ -84,11 +96,67 @@ impl Builder {
     /// # Errors
     /// If there is no authorizer, or the connection to the server fails.
     pub fn serve_child(self, child: Child) -> io::Result<()> {
+        let prepared = self.prepare()?;
+        let Child { mut channel, .. } = child;
+        // If the server has ended meanwhile, that will be seen.
+        let _ = channel.send(&Up::Ready.encode());
+        prepared.serve_next(channel)
+    }
+
+    pub(super) fn prepare(self) -> io::Result<Prepared> {
         let authorizer = self.authorizer.ok_or_else(|| io::Error::other("there is no authorizer: call Builder::authorizer"))?;
         let setup = Setup::new(self.config, self.settings, authorizer, self.tls, &self.hooks);
-        let link = Arc::new(Link(Mutex::new(Talk { channel: child.channel, ended: false, orders: Vec::new() })));
-        let shared = Arc::new(Shared::new(setup, Vec::new(), self.hooks, Limits::under(link.clone(), Clock::start()), None));
-        let Some(Client { id, local, peer, own, implicit_tls, control }) = link.wait_for_client()? else { return Ok(()) };
+        Ok(Prepared { setup, hooks: self.hooks, clock: Clock::start() })
+    }
+}
+
+/// All that a session needs.
+pub(super) struct Prepared {
+    setup: Setup,
+    hooks: Hooks,
+    clock: Clock,
+}
+
+/// A client, and who it is.
+pub(super) struct Client {
+    id: u64,
+    local: SocketAddr,
+    peer: SocketAddr,
+    own: SocketAddr,
+    implicit_tls: bool,
+    control: OwnedFd,
+}
+
+impl Client {
+    /// The client that is to be served.
+    pub(super) fn new(message: Down, channel: &mut Channel) -> io::Result<Self> {
+        let Down::Serve { id, local, peer, own, implicit_tls } = message else { return Err(nonsense()) };
+        let control = channel.take_descriptor().ok_or_else(nonsense)?;
+        Ok(Self { id, local, peer, own, implicit_tls, control })
+    }
+
+    pub(super) fn into_control(self) -> OwnedFd {
+        self.control
+    }
+}
+
+impl Prepared {
+    /// Waits for a client, and serves it.
+    pub(super) fn serve_next(self, mut channel: Channel) -> io::Result<()> {
+        match receive(&mut channel)? {
+            Some(message) => {
+                let client = Client::new(message, &mut channel)?;
+                self.serve(client, channel)
+            }
+            // The server stops, or has new settings.
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn serve(self, client: Client, channel: Channel) -> io::Result<()> {
+        let Client { id, local, peer, own, implicit_tls, control } = client;
+        let link = Arc::new(Link(Mutex::new(Talk { channel, ended: false, orders: Vec::new() })));
+        let shared = Arc::new(Shared::new(self.setup, Vec::new(), self.hooks, Limits::under(link.clone(), self.clock), None));
         let (control, setup) = (Socket::new(control), shared.setup());
         shared.count_from(id);
         let member = shared.join(local, peer, own, wake(&control));
@@ -102,15 +170,6 @@ impl Builder {
     }
 }
 
-struct Client {
-    id: u64,
-    local: SocketAddr,
-    peer: SocketAddr,
-    own: SocketAddr,
-    implicit_tls: bool,
-    control: OwnedFd,
-}
-
 /// The connection to the server.
 struct Link(Mutex<Talk>);
 
@@ -120,22 +179,6 @@ struct Talk {
     ended: bool,
     /// What the session is to do, and was not told yet.
     orders: Vec<Down>,
-}
-
-impl Link {
-    fn wait_for_client(&self) -> io::Result<Option<Client>> {
-        let mut talk = lock(&self.0);
-        talk.say(&Up::Ready);
-        match receive(&mut talk.channel)? {
-            Some(Down::Serve { id, local, peer, own, implicit_tls }) => {
-                let control = talk.channel.take_descriptor().ok_or_else(nonsense)?;
-                Ok(Some(Client { id, local, peer, own, implicit_tls, control }))
-            }
-            Some(Down::Begin { .. } | Down::Permit(_) | Down::Turn { .. } | Down::Drain(_) | Down::Cut) => Err(nonsense()),
-            // The server stops, or has new settings.
-            None => Ok(None),
-        }
-    }
 }
 
 impl Talk {
@@ -158,7 +201,7 @@ impl Talk {
                     self.orders.push(Down::Cut);
                     return None;
                 }
-                Ok(Some(order @ (Down::Drain(_) | Down::Begin { .. } | Down::Serve { .. }))) => self.orders.push(order),
+                Ok(Some(order)) => self.orders.push(order),
                 Ok(None) | Err(_) => self.ended = true,
             }
         }
@@ -247,7 +290,8 @@ impl Desk {
                 Down::Drain(time) => self.shared.end(Order::Drain(self.shared.clock.now() + time)),
                 Down::Cut => self.shared.end(Order::Cut),
                 // An answer that nobody waits for any more.
-                Down::Begin { .. } | Down::Serve { .. } | Down::Permit(_) | Down::Turn { .. } => {}
+                Down::Permit(_) | Down::Turn { .. } => {}
+                Down::Begin { .. } | Down::Serve { .. } | Down::Fork { .. } | Down::Kill { .. } | Down::Bury { .. } => {}
             }
         }
         if ended {
@@ -291,7 +335,7 @@ impl Beside for Desk {
 }
 
 /// Waits for the next message. `None`: there will be none.
-fn receive(channel: &mut Channel) -> io::Result<Option<Down>> {
+pub(super) fn receive(channel: &mut Channel) -> io::Result<Option<Down>> {
     loop {
         if let Some(message) = next(channel)? {
             return Ok(Some(message));
@@ -303,12 +347,12 @@ fn receive(channel: &mut Channel) -> io::Result<Option<Down>> {
 }
 
 /// The next message that is there.
-fn next(channel: &mut Channel) -> io::Result<Option<Down>> {
+pub(super) fn next(channel: &mut Channel) -> io::Result<Option<Down>> {
     // The server is trusted: what the embedder has to say may be long.
     channel.next(usize::MAX)?.map(|message| Down::decode(&message).ok_or_else(nonsense)).transpose()
 }
 
-fn nonsense() -> io::Error {
+pub(super) fn nonsense() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the server said something else than was to come")
 }
 
@@ -319,8 +363,8 @@ mod tests {
     #[test]
     fn an_order_that_comes_with_an_answer_is_obeyed() {
         let (server, child) = UnixStream::pair().unwrap();
-        let mut server = Channel::new(server);
-        let link = Link(Mutex::new(Talk { channel: Channel::new(child), ended: false, orders: Vec::new() }));
+        let mut server = Channel::of_server(server);
+        let link = Link(Mutex::new(Talk { channel: Channel::of_child(child), ended: false, orders: Vec::new() }));
         server.send(&Down::Turn { octets: 10, wait: Duration::ZERO }.encode()).unwrap();
         server.send(&Down::Cut.encode()).unwrap();
         assert_eq!(link.take(Flow::Send, 20), (10, Duration::ZERO));

@@ -12,6 +12,7 @@ use super::{
     Program,
     channel::Channel,
     message::{Down, LONGEST, Up},
+    nursery::{Newborn, Nursery, PATIENCE, Process},
     share::Share,
 };
 use crate::proto::{
@@ -22,37 +23,27 @@ use alloc::{
     boxed::Box,
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    task::Wake,
     vec::Vec,
 };
 use core::{
     mem,
     net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Waker},
     time::Duration,
 };
 use rustix::event::{PollFd, PollFlags};
 use std::{
-    fs::File,
     io::{self, PipeReader, PipeWriter, Read, Write},
     net::TcpListener,
-    os::{fd::OwnedFd, unix::net::UnixStream},
-    process, thread,
+    thread,
 };
 
-/// Children that wait for a client, ahead of need.
-const SPARE: usize = 4;
-/// How long none is started after one that did not come to serve.
-const FAILED: Duration = Duration::from_secs(1);
-/// How long a child may take to end, once it has to; then it is killed.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a child may take up a place among those that check passwords. What takes longer does not hash, but waits for somebody.
 const LOGIN: Duration = Duration::from_secs(10);
-/// How long the server sleeps at most while children are about to end.
-const TICK: Duration = Duration::from_millis(5);
-/// The same while all is to end, but takes its time.
-const LONG_TICK: Duration = Duration::from_millis(100);
-/// Octets that a child may leave unread, beyond what the system takes and what it is told first.
-const UNREAD: usize = 4096;
+/// How long the server sleeps at most while all is to end.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Accepts connections until `stop` ends, and serves them until the last session has ended.
 pub(in super::super) fn serve(
@@ -73,9 +64,7 @@ pub(in super::super) fn serve(
 /// The server, and its children.
 struct Family<P> {
     shared: Arc<Shared>,
-    program: P,
-    /// What children write to.
-    nothing: File,
+    nursery: Nursery<P>,
     alarm: (PipeReader, Arc<Alarm>),
     children: BTreeMap<u64, Child>,
     /// The numbers of those that wait for a client, in order.
@@ -83,14 +72,6 @@ struct Family<P> {
     next_number: u64,
     /// What the idle ones were started with.
     setup: Arc<Setup>,
-    /// Processes that end, and must be waited for. When they are killed, if they do not.
-    ending: Vec<(process::Child, Instant)>,
-    /// Some child has come to serve.
-    proven: bool,
-    /// None is started before, ...
-    pause: Instant,
-    /// ... for this reason.
-    trouble: Option<io::Error>,
     /// Passwords that are being checked, ...
     logins: usize,
     /// ... and whose turn is next.
@@ -105,7 +86,7 @@ struct Alarm {
 }
 
 struct Child {
-    process: process::Child,
+    process: Process,
     channel: Channel,
     /// Octets that it may leave unread.
     unread: usize,
@@ -155,6 +136,12 @@ impl Session {
     }
 }
 
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+}
+
 impl Alarm {
     fn ring(&self) {
         if !self.rung.swap(true, Ordering::SeqCst) {
@@ -169,18 +156,12 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         let (reader, pipe) = io::pipe()?;
         Ok(Self {
             shared: shared.clone(),
-            program,
-            // To write to it, a sandbox may forbid; nobody finds out that it is not to be written to.
-            nothing: File::open("/dev/null")?,
+            nursery: Nursery::new(program)?,
             alarm: (reader, Arc::new(Alarm { pipe, rung: AtomicBool::new(false) })),
             children: BTreeMap::new(),
             idle: VecDeque::new(),
             next_number: 0,
             setup: shared.setup(),
-            ending: Vec::new(),
-            proven: false,
-            pause: Instant::ZERO,
-            trouble: None,
             logins: 0,
             waiting: VecDeque::new(),
             // Hashing takes processors and memory; but a password may also be checked elsewhere, which takes neither.
@@ -196,33 +177,39 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         };
         let mut listeners: Vec<_> = listeners.into_iter().map(shared_socket).collect();
         let mut accept_again = Instant::ZERO;
+        let waker = Waker::from(self.alarm.1.clone());
         loop {
+            // Processes of other settings are to be there before the next client.
+            let _ = self.shared.poll_stop(&Context::from_waker(&waker));
             let now = self.shared.clock.now();
             let stopping = listeners.is_empty();
             self.replace_outdated(stopping);
             self.pass_orders_on(now);
             self.take_places_back(now);
-            self.bury(now);
-            if stopping && self.children.is_empty() && self.ending.is_empty() {
+            self.nursery.bury(now);
+            if stopping && self.children.is_empty() && self.nursery.is_empty() {
                 return Ok(());
             }
-            let accepting = !stopping && accept_again <= now;
-            let starting = !stopping && self.idle.len() < SPARE;
+            // It may turn out to be a fork server: clients wait until that is known.
+            if !stopping && self.nursery.wants_trial() {
+                self.start();
+            }
+            let has_room = self.idle.front().is_none_or(|number| !self.nursery.is_on_trial(*number));
+            let accepting = !stopping && accept_again <= now && has_room;
+            let starting = !stopping && self.nursery.wants_another(self.idle.len());
             let mut until: Vec<_> = self.sessions().filter_map(Session::until).collect();
-            until.extend((!stopping && !accepting).then_some(accept_again));
-            until.extend(starting.then_some(self.pause));
+            until.extend((!stopping && has_room && !accepting).then_some(accept_again));
+            until.extend(starting.then_some(self.nursery.pause()));
             until.extend(acceptor.until());
-            until.extend((!self.ending.is_empty()).then(|| now + TICK));
-            until.extend(stopping.then(|| now + LONG_TICK));
+            until.extend(self.nursery.until(now));
+            until.extend(stopping.then(|| now + TICK));
             let limit = until.into_iter().min().map(|until| until.since(now));
 
             let (stopped, ready, heard) =
                 self.wait(&stop, if accepting { &listeners } else { &[] }, acceptor.arrivals(), stopping, limit)?;
             // What children have said before a client came counts for that client.
             heard.into_iter().for_each(|number| self.attend(number));
-            if !self.proven
-                && let Some(error) = self.trouble.take()
-            {
+            if let Some(error) = self.nursery.take_fatal_trouble() {
                 return Err(error);
             }
             if stopped {
@@ -258,10 +245,11 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         wanted.push(PollFd::new(if stopping { &self.alarm.0 } else { stop }, PollFlags::IN));
         wanted.extend(listeners.iter().map(|listener| PollFd::new(&listener.socket, PollFlags::IN)));
         let before_children = wanted.len();
-        for child in self.children.values() {
+        let children = || self.children.iter().map(|(number, child)| (*number, &child.channel)).chain(self.nursery.channels());
+        for (_, channel) in children() {
             let mut flags = PollFlags::IN;
-            flags.set(PollFlags::OUT, child.channel.unsent() > 0);
-            wanted.push(PollFd::new(&child.channel, flags));
+            flags.set(PollFlags::OUT, channel.unsent() > 0);
+            wanted.push(PollFd::new(channel, flags));
         }
         wanted.extend(arrivals.map(|arrival| PollFd::new(arrival, PollFlags::IN)));
         // Linux looks at them in this order: whatever a child says before a client connects, is seen no later than the client.
@@ -273,8 +261,8 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         }
         let (of_listeners, of_children) = (&wanted[2..2 + listeners.len()], &wanted[before_children..]);
         let listeners = listeners.iter().zip(of_listeners).filter(|(_, wanted)| ready(wanted)).map(|(l, _)| l.clone());
-        let children = self.children.keys().zip(of_children).filter(|(_, wanted)| ready(wanted)).map(|(number, _)| *number);
-        Ok((!stopping && ready(&wanted[1]), listeners.collect(), children.collect()))
+        let heard = children().zip(of_children).filter(|(_, wanted)| ready(wanted)).map(|((number, _), _)| number);
+        Ok((!stopping && ready(&wanted[1]), listeners.collect(), heard.collect()))
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Session> {
@@ -288,40 +276,20 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             return;
         }
         self.setup = setup;
+        self.nursery.renew(self.shared.clock.now());
         for number in mem::take(&mut self.idle) {
-            self.part_with(number);
+            self.part_with(number, false);
         }
     }
 
     /// Starts a child that waits for a client; `None`: not now.
     fn start(&mut self) -> Option<u64> {
-        if self.pause > self.shared.clock.now() {
-            return None;
-        }
-        let mut start = || -> io::Result<Child> {
-            let (here, there) = UnixStream::pair()?;
-            here.set_nonblocking(true)?;
-            let (process, begin) = (self.program)()?.start(OwnedFd::from(there), self.nothing.try_clone()?)?;
-            // From here on nothing may fail: nobody would wait for the process.
-            let mut child = Child { process, channel: Channel::new(here), unread: begin.len() + UNREAD, session: None };
-            // If it has ended already, that will be seen.
-            let _ = child.channel.send(&begin);
-            Ok(child)
-        };
-        match start() {
-            Ok(child) => {
-                let number = self.next_number;
-                self.next_number += 1;
-                self.children.insert(number, child);
-                self.idle.push_back(number);
-                Some(number)
-            }
-            Err(error) => {
-                self.pause = self.shared.clock.now() + PAUSE;
-                self.trouble = Some(error);
-                None
-            }
-        }
+        let number = self.next_number;
+        let Newborn { process, channel, unread } = self.nursery.start(number, self.shared.clock.now())?;
+        self.next_number += 1;
+        self.children.insert(number, Child { process, channel, unread, session: None });
+        self.idle.push_back(number);
+        Some(number)
     }
 
     /// Gives a client to a child, or says why it gets none.
@@ -356,7 +324,7 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                 }
                 Err(returned) => {
                     control = returned;
-                    self.part_with(number);
+                    self.part_with(number, false);
                 }
             }
         }
@@ -365,8 +333,10 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
 
     /// Hears what a child says, and sends it what waits.
     fn attend(&mut self, number: u64) {
-        let Some(child) = self.children.get_mut(&number) else { return };
-        let mut goes_on = child.channel.flush().is_ok() && child.channel.fill().unwrap_or(false);
+        let now = self.shared.clock.now();
+        let Some(child) = self.children.get_mut(&number) else { return self.nursery.attend(number, now) };
+        let is_there = child.channel.fill().unwrap_or(false);
+        let mut goes_on = is_there && child.channel.flush().is_ok();
         // What was said before the end counts, too.
         loop {
             let Some(child) = self.children.get_mut(&number) else { return };
@@ -382,10 +352,9 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         let Some(child) = self.children.get(&number) else { return };
         if !goes_on || child.channel.unsent() > child.unread {
             if child.session.is_none() {
-                self.pause = self.shared.clock.now() + FAILED;
-                self.trouble = Some(io::Error::other("the program of the children ends at once: does it call Child::inherit?"));
+                self.nursery.failed(now);
             }
-            self.part_with(number);
+            self.part_with(number, !is_there);
         }
     }
 
@@ -393,13 +362,13 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
     fn obey(&mut self, number: u64, message: Up) -> Option<()> {
         let now = self.shared.clock.now();
         let child = self.children.get_mut(&number)?;
-        if message == Up::Ready {
-            self.proven = true;
+        if matches!(message, Up::Ready | Up::Forks) {
+            self.come_to_serve(number, message == Up::Forks);
             return Some(());
         }
         let session = child.session.as_mut()?;
         match message {
-            Up::Ready => {}
+            Up::Ready | Up::Forks => {}
             Up::Login if session.login == Login::None => {
                 session.login = Login::Waiting;
                 self.waiting.push_back(number);
@@ -436,6 +405,24 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             }
         }
         Some(())
+    }
+
+    /// A child can serve now, and have forks, perhaps.
+    fn come_to_serve(&mut self, number: u64, forks: bool) {
+        if !self.nursery.come(number) {
+            return;
+        }
+        if !forks {
+            self.nursery.is_single();
+        } else if let Some(child) = self.children.remove(&number) {
+            // If a client was sooner, it serves that.
+            if child.session.is_some() {
+                self.children.insert(number, child);
+            } else {
+                self.idle.retain(|idle| *idle != number);
+                self.nursery.adopt(number, child.process, child.channel);
+            }
+        }
     }
 
     /// Gives the places of those to others who have taken too long to check a password, or never say that they are done.
@@ -499,16 +486,16 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                 session.end_by(end.max(now) + PATIENCE);
             }
             if session.end.is_some_and(|end| end <= now) {
-                let _ = child.process.kill();
+                self.nursery.kill(&mut child.process);
                 overdue.push(*number);
             }
         }
         // Not when its channel ends: others may hold that as well.
-        overdue.into_iter().for_each(|number| self.part_with(number));
+        overdue.into_iter().for_each(|number| self.part_with(number, true));
     }
 
-    /// Ends what a child has begun. The process ends by itself, as nobody speaks to it any more.
-    fn part_with(&mut self, number: u64) {
+    /// Ends what a child has begun. The process ends by itself, as nobody speaks to it any more. `ended`: it has, or will.
+    fn part_with(&mut self, number: u64, ended: bool) {
         self.idle.retain(|idle| *idle != number);
         let Some(Child { process, channel, session, .. }) = self.children.remove(&number) else { return };
         drop(channel);
@@ -520,33 +507,25 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                 self.let_log_in();
             }
         }
-        self.ending.push((process, self.shared.clock.now() + PATIENCE));
-    }
-
-    /// Waits for processes that have ended, and kills those that should have.
-    fn bury(&mut self, now: Instant) {
-        self.ending.retain_mut(|(process, end)| match process.try_wait() {
-            Ok(None) => {
-                if *end <= now {
-                    let _ = process.kill();
-                    *end = now + PATIENCE;
-                }
-                true
-            }
-            Ok(Some(_)) | Err(_) => false,
-        });
+        self.nursery.end(number, process, ended, self.shared.clock.now());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        super::super::{Settings, registry::Shared},
+        super::{
+            super::{Settings, registry::Shared},
+            nursery::UNREAD,
+        },
         *,
     };
     use crate::proto::config::Config;
     use core::net::SocketAddr;
-    use std::process::{Command, Stdio};
+    use std::{
+        os::unix::net::UnixStream,
+        process::{Command, Stdio},
+    };
 
     /// A family with so many children in the middle of sessions. What they do, they say by [`Family::obey`].
     fn family(children: u64) -> Family<impl FnMut() -> io::Result<Program>> {
@@ -561,7 +540,8 @@ mod tests {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            let channel = Channel::new(UnixStream::pair().unwrap().0);
+            let channel = Channel::of_server(UnixStream::pair().unwrap().0);
+            let process = Process::Own(process);
             let session = Session {
                 member: shared.join(address, address, address, Box::new(|| {})).unwrap(),
                 slot: Some(shared.limits.admit(address.ip(), &shared.setup().settings, Instant::ZERO).ok().unwrap()),
@@ -586,8 +566,11 @@ mod tests {
         assert_eq!(end(&family), first);
         family.pass_orders_on(first);
         assert!(family.children.is_empty(), "it is waited for no longer");
-        let (process, _) = &mut family.ending[0];
-        assert!(!process.wait().unwrap().success());
+        let begun = std::time::Instant::now();
+        while !family.nursery.is_empty() && begun.elapsed() < Duration::from_secs(10) {
+            family.nursery.bury(first);
+        }
+        assert!(family.nursery.is_empty(), "it was killed");
     }
 
     #[test]
@@ -634,7 +617,8 @@ mod tests {
 
     fn end<P>(mut family: Family<P>) {
         for child in family.children.values_mut() {
-            child.process.kill().and_then(|()| child.process.wait()).unwrap();
+            let Process::Own(process) = &mut child.process else { unreachable!() };
+            process.kill().and_then(|()| process.wait()).unwrap();
         }
     }
 }

@@ -29,6 +29,12 @@ pub(super) enum Down {
     Drain(Duration),
     /// End at once.
     Cut,
+    /// To a fork server: have a fork, whose standard input is the socket that comes with this.
+    Fork { number: u64 },
+    /// To a fork server: kill that fork.
+    Kill { number: u64 },
+    /// To a fork server: only so many forks are left, wait for the others.
+    Bury { left: usize },
 }
 
 /// What a session says.
@@ -36,6 +42,8 @@ pub(super) enum Down {
 pub(super) enum Up {
     /// It can serve now.
     Ready,
+    /// It can serve now, and have forks that do.
+    Forks,
     /// It wants to check a password, and waits for leave.
     Login,
     /// It is done with it.
@@ -64,6 +72,9 @@ impl Down {
             Self::Turn { octets, wait } => out.tag(3).number(*octets as u64).time(*wait),
             Self::Drain(time) => out.tag(4).time(*time),
             Self::Cut => out.tag(5),
+            Self::Fork { number } => out.tag(6).number(*number),
+            Self::Kill { number } => out.tag(7).number(*number),
+            Self::Bury { left } => out.tag(8).number(*left as u64),
         };
         out.0
     }
@@ -83,6 +94,9 @@ impl Down {
             3 => Self::Turn { octets: octets.count()?, wait: octets.time()? },
             4 => Self::Drain(octets.time()?),
             5 => Self::Cut,
+            6 => Self::Fork { number: octets.number()? },
+            7 => Self::Kill { number: octets.number()? },
+            8 => Self::Bury { left: octets.count()? },
             _ => return None,
         };
         octets.0.is_empty().then_some(message)
@@ -118,6 +132,7 @@ impl Up {
             Self::Take { flow, want } => out.tag(5).tag(*flow as u8).number(*want as u64),
             Self::GiveBack { flow, octets } => out.tag(6).tag(*flow as u8).number(*octets as u64),
             Self::Ended => out.tag(7),
+            Self::Forks => out.tag(8),
         };
         out.0
     }
@@ -141,6 +156,7 @@ impl Up {
             5 => Self::Take { flow: octets.flow()?, want: octets.count()? },
             6 => Self::GiveBack { flow: octets.flow()?, octets: octets.count()? },
             7 => Self::Ended,
+            8 => Self::Forks,
             _ => return None,
         };
         octets.0.is_empty().then_some(message)
@@ -294,6 +310,9 @@ mod tests {
             Down::Turn { octets: 5, wait: Duration::from_millis(50) },
             Down::Drain(Duration::from_secs(10)),
             Down::Cut,
+            Down::Fork { number: 7 },
+            Down::Kill { number: u64::MAX },
+            Down::Bury { left: 0 },
         ] {
             let octets = message.encode();
             assert_eq!(Down::decode(&octets).as_ref(), Some(&message));
@@ -312,6 +331,7 @@ mod tests {
             Up::Take { flow: Flow::Send, want: usize::MAX },
             Up::GiveBack { flow: Flow::Send, octets: 1 },
             Up::Ended,
+            Up::Forks,
         ] {
             let octets = message.encode();
             assert_eq!(Up::decode(&octets).as_ref(), Some(&message));

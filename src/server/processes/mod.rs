@@ -10,12 +10,17 @@
 //!     orders: drain, cut                 <----------->    logins, state, bandwidth
 //! ```
 //!
+//! A child that says `Forks` in place of `Ready` is a fork server (`fork_server.rs`): from then on it is asked for children, and
+//! they begin with `Serve`.
+//!
 //! **Invariant:** no session's octets pass through the server, and nothing that a child does or leaves undone keeps the server
 //! waiting.
 mod channel;
 mod child;
 mod family;
+mod fork_server;
 mod message;
+mod nursery;
 mod share;
 
 pub use child::Child;

@@ -1,0 +1,307 @@
+//! Where children come from, and where they end.
+use super::{Program, channel::Channel, message::Down};
+use crate::{
+    proto::time::Instant,
+    server::{accept::PAUSE, std},
+};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use core::{mem, time::Duration};
+use std::{
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process,
+};
+
+/// Children that wait for a client, ahead of need.
+const SPARE: usize = 4;
+/// How long none is started after one that did not come to serve.
+const FAILED: Duration = Duration::from_secs(1);
+/// How long a child may take to end, once it has to; then it is killed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the server sleeps at most while children are about to end.
+const TICK: Duration = Duration::from_millis(5);
+/// Octets that a child may leave unread, beyond what the system takes and what it is told first.
+pub(super) const UNREAD: usize = 4096;
+
+/// Starts and ends processes.
+pub(super) struct Nursery<P> {
+    program: P,
+    /// What children write to.
+    nothing: File,
+    kind: Kind,
+    /// The one that forks come from, if there is one, and those whose forks have not ended yet.
+    fork_servers: BTreeMap<u64, ForkServer>,
+    /// Processes that end, and must be waited for. When they are killed, if they do not.
+    ending: Vec<(Process, Instant)>,
+    /// When the fork servers are told that forks have ended.
+    bury: Option<Instant>,
+    /// Some child has come to serve.
+    proven: bool,
+    /// None is started before, ...
+    pause: Instant,
+    /// ... for this reason.
+    trouble: Option<io::Error>,
+}
+
+/// What the program does that children run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It was not seen yet: one is enough to find out, the one with this number.
+    Unknown { trial: Option<u64> },
+    /// It serves one session.
+    Single,
+    /// It is the fork server with this number.
+    Forks(u64),
+}
+
+struct ForkServer {
+    process: process::Child,
+    channel: Channel,
+    /// Its forks that have not ended, as far as is known.
+    forks: usize,
+}
+
+/// The process of a child.
+pub(super) enum Process {
+    Own(process::Child),
+    /// A fork, known to its fork server by its number.
+    Fork {
+        number: u64,
+        parent: u64,
+    },
+}
+
+/// A process that was just started.
+pub(super) struct Newborn {
+    pub(super) process: Process,
+    pub(super) channel: Channel,
+    /// Octets that it may leave unread.
+    pub(super) unread: usize,
+}
+
+impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
+    pub(super) fn new(program: P) -> io::Result<Self> {
+        Ok(Self {
+            program,
+            // To write to it, a sandbox may forbid; nobody finds out that it is not to be written to.
+            nothing: File::open("/dev/null")?,
+            kind: Kind::Unknown { trial: None },
+            fork_servers: BTreeMap::new(),
+            ending: Vec::new(),
+            bury: None,
+            proven: false,
+            pause: Instant::ZERO,
+            trouble: None,
+        })
+    }
+
+    /// Whether another child is to be started, where so many wait for a client.
+    pub(super) fn wants_another(&self, waiting: usize) -> bool {
+        match self.kind {
+            Kind::Unknown { trial } => trial.is_none(),
+            Kind::Single | Kind::Forks(_) => waiting < SPARE,
+        }
+    }
+
+    /// Whether one is to be started to find out what its program does.
+    pub(super) fn wants_trial(&self) -> bool {
+        self.kind == Kind::Unknown { trial: None }
+    }
+
+    /// Whether clients had better not have this child: it is of more use otherwise, perhaps.
+    pub(super) fn is_on_trial(&self, number: u64) -> bool {
+        self.kind == Kind::Unknown { trial: Some(number) }
+    }
+
+    /// None is started before that.
+    pub(super) fn pause(&self) -> Instant {
+        self.pause
+    }
+
+    /// Why there will never be a child.
+    pub(super) fn take_fatal_trouble(&mut self) -> Option<io::Error> {
+        if self.proven { None } else { self.trouble.take() }
+    }
+
+    /// Starts a process that waits for a client, and is to have this number; `None`: not now.
+    pub(super) fn start(&mut self, number: u64, now: Instant) -> Option<Newborn> {
+        if self.pause > now {
+            return None;
+        }
+        let forked = if let Kind::Forks(parent) = self.kind { self.fork(number, parent, now) } else { Ok(None) };
+        let started = forked.and_then(|forked| forked.map_or_else(|| self.start_program(), Ok));
+        if let (Ok(_), Kind::Unknown { trial }) = (&started, &mut self.kind) {
+            *trial = Some(number);
+        }
+        started.map_err(|error| (self.pause, self.trouble) = (now + PAUSE, Some(error))).ok()
+    }
+
+    fn start_program(&mut self) -> io::Result<Newborn> {
+        let (here, there) = UnixStream::pair()?;
+        here.set_nonblocking(true)?;
+        let (process, begin) = (self.program)()?.start(OwnedFd::from(there), self.nothing.try_clone()?)?;
+        // From here on nothing may fail: nobody would wait for the process.
+        let mut channel = Channel::of_server(here);
+        // If it has ended already, that will be seen.
+        let _ = channel.send(&begin);
+        Ok(Newborn { process: Process::Own(process), channel, unread: begin.len() + UNREAD })
+    }
+
+    /// `None`: the fork server has ended.
+    fn fork(&mut self, number: u64, parent: u64, now: Instant) -> io::Result<Option<Newborn>> {
+        let (here, there) = UnixStream::pair()?;
+        here.set_nonblocking(true)?;
+        let Some(server) = self.fork_servers.get_mut(&parent) else { return Ok(None) };
+        if server.channel.send_with(&Down::Fork { number }.encode(), Arc::new(there.into())).is_err() {
+            self.fork_server_ended(parent, now);
+            return Ok(None);
+        }
+        server.forks += 1;
+        Ok(Some(Newborn { process: Process::Fork { number, parent }, channel: Channel::of_server(here), unread: UNREAD }))
+    }
+
+    /// The program serves one session.
+    pub(super) fn is_single(&mut self) {
+        self.kind = Kind::Single;
+    }
+
+    /// A child has come to serve. Whether it was not known before what its program does.
+    pub(super) fn come(&mut self, number: u64) -> bool {
+        self.proven = true;
+        self.try_another(number);
+        matches!(self.kind, Kind::Unknown { .. })
+    }
+
+    /// This child is not on trial any more.
+    fn try_another(&mut self, number: u64) {
+        if self.is_on_trial(number) {
+            self.kind = Kind::Unknown { trial: None };
+        }
+    }
+
+    /// The child with this number is to have forks from now on.
+    pub(super) fn adopt(&mut self, number: u64, process: Process, channel: Channel) {
+        // A fork cannot be one: it would not be known how to end it.
+        if let Process::Own(process) = process {
+            self.kind = Kind::Forks(number);
+            self.fork_servers.insert(number, ForkServer { process, channel, forks: 0 });
+        }
+    }
+
+    /// The program is to be asked anew from now on: what it was told before counts no more.
+    pub(super) fn renew(&mut self, now: Instant) {
+        if let Kind::Forks(number) = mem::replace(&mut self.kind, Kind::Unknown { trial: None }) {
+            self.retire(number, now);
+        }
+    }
+
+    /// Lets a fork server go that is to have no more forks, once it has none.
+    fn retire(&mut self, number: u64, now: Instant) {
+        if self.kind != Kind::Forks(number) && self.fork_servers.get(&number).is_some_and(|server| server.forks == 0) {
+            self.fork_server_ended(number, now);
+        }
+    }
+
+    fn fork_server_ended(&mut self, number: u64, now: Instant) {
+        if self.kind == Kind::Forks(number) {
+            self.kind = Kind::Unknown { trial: None };
+        }
+        if let Some(ForkServer { process, .. }) = self.fork_servers.remove(&number) {
+            // It kills what is left of its forks itself, and so long it waits for them.
+            self.ending.push((Process::Own(process), now + 2 * PATIENCE));
+        }
+    }
+
+    /// What fork servers say: nothing, but that they have ended.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (u64, &Channel)> {
+        self.fork_servers.iter().map(|(number, server)| (*number, &server.channel))
+    }
+
+    /// Hears a fork server, and sends it what waits.
+    pub(super) fn attend(&mut self, number: u64, now: Instant) {
+        let Some(server) = self.fork_servers.get_mut(&number) else { return };
+        if server.channel.flush().is_err() || !server.channel.fill().unwrap_or(false) {
+            if server.forks == 0 {
+                // So would the next one, perhaps.
+                self.pause = now + PAUSE;
+            }
+            self.fork_server_ended(number, now);
+        }
+    }
+
+    /// A child that waited for a client has ended.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.pause = now + FAILED;
+        self.trouble = Some(io::Error::other("the program of the children ends at once: does it call Child::inherit?"));
+    }
+
+    /// Ends a process at once. It is still to be let go of by [`Nursery::end`].
+    pub(super) fn kill(&mut self, process: &mut Process) {
+        match process {
+            Process::Own(process) => drop(process.kill()),
+            Process::Fork { number, parent } => {
+                if let Some(server) = self.fork_servers.get_mut(parent) {
+                    // If it has ended, that will be seen; and its forks, if they do not end by themselves, nobody kills.
+                    let _ = server.channel.send(&Down::Kill { number: *number }.encode());
+                }
+            }
+        }
+    }
+
+    /// Lets go of a process that ends by itself, as nobody speaks to it any more. `ended`: it has, or will.
+    pub(super) fn end(&mut self, number: u64, process: Process, ended: bool, now: Instant) {
+        self.try_another(number);
+        match process {
+            Process::Own(_) => self.ending.push((process, now + PATIENCE)),
+            Process::Fork { .. } if !ended => self.ending.push((process, now + PATIENCE)),
+            Process::Fork { parent, .. } => self.fork_ended(parent, now),
+        }
+    }
+
+    fn fork_ended(&mut self, parent: u64, now: Instant) {
+        self.bury.get_or_insert(now + TICK);
+        if let Some(server) = self.fork_servers.get_mut(&parent) {
+            server.forks = server.forks.saturating_sub(1);
+        }
+        self.retire(parent, now);
+    }
+
+    /// Waits for processes that have ended, and kills those that should have.
+    pub(super) fn bury(&mut self, now: Instant) {
+        for (mut process, end) in mem::take(&mut self.ending) {
+            let is_over = match &mut process {
+                Process::Own(process) => !matches!(process.try_wait(), Ok(None)),
+                Process::Fork { .. } => false,
+            };
+            if is_over {
+                continue;
+            }
+            if end > now {
+                self.ending.push((process, end));
+                continue;
+            }
+            self.kill(&mut process);
+            match process {
+                Process::Own(_) => self.ending.push((process, now + PATIENCE)),
+                Process::Fork { parent, .. } => self.fork_ended(parent, now),
+            }
+        }
+        // Not at once: a fork server waits for those that have ended with each new fork.
+        if self.bury.take_if(|bury| *bury <= now).is_some() {
+            for server in self.fork_servers.values_mut() {
+                let _ = server.channel.send(&Down::Bury { left: server.forks }.encode());
+            }
+        }
+    }
+
+    /// When [`Nursery::bury`] is of use again.
+    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+        if self.ending.is_empty() { self.bury } else { Some(now + TICK) }
+    }
+
+    /// No process is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fork_servers.is_empty() && self.ending.is_empty()
+    }
+}
