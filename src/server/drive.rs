@@ -4,7 +4,7 @@
 //!   loop {
 //!       match drive.advance(now) {
 //!           Act::Again       =>                                     the next one may follow at once
-//!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine
+//!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; as Discard, if something returns
 //!           Act::Pump        => drive.pump(now)                     here; or lend() it, and take_back() what returns
 //!           Act::Discard(..) => drop it                             where blocking is fine
 //!           Act::Wait        => wait for drive.wants(), then drive.saw(what has come)
@@ -312,8 +312,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     fn cancel(&mut self, id: JobId) -> Option<Act> {
-        self.piece.take_if(|piece| piece.id() == id);
-        let discarded = self.jobs.cancel(id);
+        let piece = self.piece.take_if(|piece| piece.id() == id).map(Discarded::Work);
+        let discarded = self.jobs.cancel(id).or(piece);
         if let Some(transfer) = self.transfer.take_if(|transfer| transfer.id == id) {
             self.member.transfer_ended();
             if let Some(progress) = &transfer.progress {
@@ -328,11 +328,14 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         discarded.map(Act::Discard)
     }
 
-    /// Takes what has come of an [`Act::Block`].
-    pub(super) fn settle(&mut self, finished: Finished) {
-        if let Some((id, report)) = self.jobs.settle(finished) {
+    /// Takes what has come of an [`Act::Block`], and gives back what is to be dropped where blocking is fine.
+    #[must_use]
+    pub(super) fn settle(&mut self, finished: Finished) -> Option<Discarded> {
+        let (reported, discarded) = self.jobs.settle(finished);
+        if let Some((id, report)) = reported {
             self.report(id, report);
         }
+        discarded
     }
 
     fn report(&mut self, id: JobId, report: Report) {
@@ -504,9 +507,15 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         Some(lent)
     }
 
-    /// Takes back what was lent.
-    pub(super) fn take_back(&mut self, returned: Returned) {
-        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.id == returned.id) else { return };
+    /// Takes back what was lent; or gives it back, to be dropped where blocking is fine.
+    #[must_use]
+    pub(super) fn take_back(&mut self, returned: Returned) -> Option<Discarded> {
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.id == returned.id) else {
+            return match returned.outcome {
+                Outcome::Waiting(pump, _) => Some(Discarded::Pump(Box::new(pump))),
+                Outcome::Ended(..) => None,
+            };
+        };
         transfer.progress = None;
         match returned.outcome {
             Outcome::Waiting(pump, waiting) => {
@@ -521,6 +530,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 }
             }
         }
+        None
     }
 
     fn transferred(&mut self, id: JobId, direction: Direction, connection: &E, bytes: u64, result: fs::Result<()>) {
