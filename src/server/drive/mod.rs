@@ -4,7 +4,7 @@
 //!   loop {
 //!       match drive.advance(now) {
 //!           Act::Again       =>                                     the next one may follow at once
-//!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; as Discard, if something returns
+//!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; then as Discard(..)
 //!           Act::Pump        => drive.pump(now)                     here; or lend() it, and take_back() what returns
 //!           Act::Discard(..) => drop it                             where blocking is fine
 //!           Act::Wait        => wait for drive.wants(), then drive.saw(what has come)
