@@ -127,11 +127,12 @@ impl<R: Runtime> Tools<R> {
             self.set = None;
         }
         for mail in mail {
-            match mail {
+            let discarded = match mail {
                 Mail::Finished(finished) => drive.settle(finished),
                 Mail::Returned(returned) => drive.take_back(returned),
                 Mail::Panicked => return Poll::Ready(Reason::Failed),
-            }
+            };
+            discarded.into_iter().for_each(|discarded| self.discard(discarded));
         }
         // To ask the clock each time would be a tenth of what a command costs.
         let mut now = drive.now();
@@ -139,7 +140,7 @@ impl<R: Runtime> Tools<R> {
             match drive.advance(now) {
                 Act::Again => {}
                 Act::Block(work) if work.is_quick() => {
-                    drive.settle(work.run());
+                    drive.settle(work.run()).into_iter().for_each(|discarded| self.discard(discarded));
                     now = drive.now();
                 }
                 Act::Block(work) => self.block(*work),

@@ -262,19 +262,22 @@ impl<E> Jobs<E> {
         )
     }
 
-    /// Keeps what blocking work has brought, and tells what to report: nothing, if the job was cancelled meanwhile.
-    pub(super) fn settle(&mut self, finished: Finished) -> Option<(JobId, Report)> {
+    /// Keeps what blocking work has brought, and tells what to report: nothing, if the job was cancelled meanwhile. Also gives back
+    /// a file that nobody wants any more.
+    pub(super) fn settle(&mut self, finished: Finished) -> (Option<(JobId, Report)>, Option<Discarded>) {
         let Finished { id, report, kept } = finished;
         let wanted = self.slot(id).is_some();
+        let mut discarded = None;
         match kept {
             Kept::Login(user) => self.hold(id, Held::Login(user)),
+            Kept::File(holder, file) if !file.quick && self.slot(holder).is_none() => discarded = Some(Discarded::File(file)),
             Kept::File(holder, file) => self.hold(holder, Held::File(file)),
             Kept::Nothing => {}
         }
         if let Some(Held::Nothing | Held::Custom(_)) = self.slot(id) {
             self.take(id);
         }
-        wanted.then_some((id, report))
+        (wanted.then_some((id, report)), discarded)
     }
 
     /// The job failed, and holds nothing.

@@ -80,7 +80,7 @@ fn blocking(task: Task<Numbers>) -> Box<Blocking> {
 /// Begins a job that blocks, and runs it.
 fn done(jobs: &mut Jobs<Numbers>, id: JobId, job: Job) -> Report {
     let work = blocking(jobs.start(id, job, NOW));
-    let (reported, report) = jobs.settle(work.run()).expect("a report");
+    let (reported, report) = jobs.settle(work.run()).0.expect("a report");
     assert_eq!(reported, id);
     report
 }
@@ -114,7 +114,7 @@ fn what_comes_after_the_cancel_is_dropped() {
     let mut jobs = jobs();
     let work = blocking(jobs.start(LOGIN, login("right"), NOW));
     jobs.cancel(LOGIN);
-    assert!(jobs.settle(work.run()).is_none());
+    assert!(jobs.settle(work.run()).0.is_none());
     assert!(jobs.table.is_empty());
     jobs.listening(LOGIN, 1);
     jobs.connecting(LOGIN, 1);
@@ -122,6 +122,22 @@ fn what_comes_after_the_cancel_is_dropped() {
     jobs.connected(LOGIN);
     jobs.accept(LOGIN, true);
     assert!(jobs.table.is_empty() && jobs.awaited().is_none());
+}
+
+#[test]
+fn a_file_that_nobody_wants_any_more_is_not_closed_in_place() {
+    let mut jobs = logged_in();
+    for slow in [false, true] {
+        let id = JobId(if slow { 3 } else { 2 });
+        let work = blocking(jobs.start(id, retrieve(0), NOW));
+        jobs.cancel(id);
+        let mut finished = work.run();
+        let Kept::File(_, file) = &mut finished.kept else { panic!("no file") };
+        file.quick = !slow;
+        let (reported, discarded) = jobs.settle(finished);
+        assert!(reported.is_none());
+        assert_eq!(discarded.is_some(), slow);
+    }
 }
 
 #[test]
@@ -142,9 +158,9 @@ fn logins_at_the_same_time_get_in_or_are_told_to_fail_as_often_as_one_after_the_
     // More than may fail.
     let mut jobs = jobs();
     let clients = begin(&mut jobs, &["right"; 16]);
-    assert!(clients.into_iter().all(|work| matches!(jobs.settle(work.run()), Some((_, Report::Granted(_))))));
+    assert!(clients.into_iter().all(|work| matches!(jobs.settle(work.run()).0, Some((_, Report::Granted(_))))));
     let guesses = begin(&mut jobs, &["wrong", "wrong", "right", "wrong", "right", "wrong"]);
-    let reports: Vec<_> = guesses.into_iter().filter_map(|work| jobs.settle(work.run())).map(|(_, report)| report).collect();
+    let reports: Vec<_> = guesses.into_iter().filter_map(|work| jobs.settle(work.run()).0).map(|(_, report)| report).collect();
     let (wrong, untold) = (Report::Denied(Some("No.".into())), Report::Denied(None));
     assert!(matches!(reports[2], Report::Granted(_)));
     assert_eq!([&reports[0], &reports[1], &reports[3]], [&wrong; 3]);
@@ -227,7 +243,7 @@ fn a_listing_is_lent_to_be_read() {
     let away = blocking(jobs.start(JobId(5), read.clone(), NOW));
     assert_eq!(reported(jobs.start(JobId(6), read.clone(), NOW)), Report::Failed(FailureKind::Local.into()));
     jobs.cancel(JobId(2));
-    assert!(jobs.settle(away.run()).is_some(), "the read itself was not cancelled");
+    assert!(jobs.settle(away.run()).0.is_some(), "the read itself was not cancelled");
     assert_eq!(jobs.table.len(), 1, "but the listing is closed");
     done(&mut jobs, JobId(7), retrieve(0));
     let no_listing = Job::Read { list: JobId(7), limit: 100 };

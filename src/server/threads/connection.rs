@@ -88,10 +88,10 @@ fn run(drive: &mut Drive<Socket>, beside: &impl Beside) -> Reason {
                 let id = work.id();
                 match Away::start(*work) {
                     Ok(started) => away = Some(started),
-                    Err(_) => drive.settle(Finished::in_vain(id)),
+                    Err(_) => drop(drive.settle(Finished::in_vain(id))),
                 }
             }
-            Act::Block(work) => drive.settle(work.run()),
+            Act::Block(work) => drop(drive.settle(work.run())),
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
             Act::Wait => match look(drive, away.as_ref(), beside, now) {
@@ -99,7 +99,7 @@ fn run(drive: &mut Drive<Socket>, beside: &impl Beside) -> Reason {
                     drive.saw(seen, drive.now());
                     if let Some(away) = away.take_if(|_| is_back) {
                         match away.thread.join() {
-                            Ok(finished) => drive.settle(finished),
+                            Ok(finished) => drop(drive.settle(finished)),
                             Err(_) => return Reason::Failed,
                         }
                     }

@@ -1,0 +1,345 @@
+//! A session, and all that moves it: what is the same in every engine.
+//!
+//! ```text
+//!   loop {
+//!       match drive.advance(now) {
+//!           Act::Again       =>                                     the next one may follow at once
+//!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; then as Discard(..)
+//!           Act::Pump        => drive.pump(now)                     here; or lend() it, and take_back() what returns
+//!           Act::Discard(..) => drop it                             where blocking is fine
+//!           Act::Wait        => wait for drive.wants(), then drive.saw(what has come)
+//!           Act::End(reason) => return drive.end(reason)            which may want to linger, and have files to drop
+//!       }
+//!   }
+//! ```
+//!
+//! What it is told of the world and what it does with it is here; what it waits for is in `wants`, data connections that come in
+//! `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
+//!
+//! **Invariant:** it neither waits nor blocks, and knows no thread, task or runtime: an engine is a loop around it.
+mod arrival;
+mod end;
+mod transfer;
+mod wants;
+
+use super::{
+    control::Control,
+    dataport,
+    jobs::{Blocking, Discarded, Finished, Jobs, Task, Transferring},
+    pump::Step,
+    registry::{Direction, Membership, Order, Setup},
+    sockets::{self, Endpoint},
+    std,
+    tls::Binding,
+};
+use crate::proto::{
+    event::Event,
+    failure::FailureKind,
+    job::{Connect, Job, JobId, Report},
+    session::{Connection, Input, Output, Reason, Session, Tls},
+    time::Instant,
+};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
+use arrival::own_ip;
+use core::{mem, net::SocketAddr, time::Duration};
+use std::os::fd::OwnedFd;
+use transfer::Running;
+
+#[cfg(feature = "async")]
+pub(super) use end::Linger;
+pub(super) use wants::Seen;
+
+/// How long the last words of a session may take to leave, once it was ended from outside.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A session, and all that moves it.
+pub(super) struct Drive<E> {
+    control: Control<E>,
+    member: Membership,
+    setup: Arc<Setup>,
+    session: Session,
+    jobs: Jobs<E>,
+    transfer: Option<Box<Running<E>>>,
+    /// A piece of long work that is to be done once the control connection was looked at.
+    piece: Option<Box<Blocking>>,
+    /// It was.
+    looked: bool,
+    /// What the session is to be told next.
+    news: VecDeque<Input<'static>>,
+    /// What was seen of the control connection, and not looked at yet.
+    seen: Seen,
+    /// A job waited for a connection, which has come.
+    arrived: bool,
+    /// The control connection may take octets.
+    writable: bool,
+    /// What the session was told of the wishes of a handle.
+    told: Order,
+    /// The session was told to end at once, and may take until then.
+    ending: Option<Instant>,
+    /// Which of its revisions others can see.
+    noted: u64,
+}
+
+/// What an engine is to do next.
+pub(super) enum Act {
+    /// Go on: something was done.
+    Again,
+    /// Run it where blocking is fine, and hand what comes of it to [`Drive::settle`].
+    Block(Box<Blocking>),
+    /// [`Drive::pump`], where blocking is fine for a moment; or [`Drive::lend`].
+    Pump,
+    /// Drop it where blocking is fine.
+    Discard(Discarded),
+    /// Wait for what [`Drive::wants`] says.
+    Wait,
+    /// [`Drive::end`].
+    End(Reason),
+}
+
+impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
+    /// `implicit`: TLS begins at once.
+    pub(super) fn new(control: E, member: Membership, setup: Arc<Setup>, implicit: bool) -> Self {
+        let shared = member.shared().clone();
+        let (local, peer) = member.ends();
+        let tls = match (implicit, &setup.tls) {
+            (true, _) => Tls::Implicit,
+            (false, Some(_)) => Tls::Explicit,
+            (false, None) => Tls::Unavailable,
+        };
+        let connection = Connection::new(local, peer).with_tls(tls);
+        Self {
+            session: Session::new(setup.config.clone(), connection, shared.clock.now()),
+            jobs: Jobs::new(shared, setup.clone(), member.id()),
+            control: Control::new(control),
+            member,
+            setup,
+            transfer: None,
+            piece: None,
+            looked: false,
+            news: VecDeque::new(),
+            seen: Seen::default(),
+            arrived: false,
+            writable: true,
+            told: Order::Serve,
+            ending: None,
+            noted: 0,
+        }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.member.shared().clock.now()
+    }
+
+    /// Does the next thing that is to be done, and tells the session of it; or says what an engine has to do.
+    pub(super) fn advance(&mut self, now: Instant) -> Act {
+        while let Some(output) = self.session.poll() {
+            if let Some(act) = self.obey(output, now) {
+                return act;
+            }
+        }
+        if self.ending.is_some_and(|end| end <= now) {
+            return Act::End(Reason::Shutdown);
+        } else if self.tell_order(now) {
+            return Act::Again;
+        } else if let Some(input) = self.news.pop_front() {
+            self.session.handle(now, input);
+        } else if self.seen != Seen::default() {
+            self.hear(now);
+        } else if self.control.can_digest(&self.session) {
+            self.control.digest(&mut self.session, now);
+        } else if mem::take(&mut self.arrived) {
+            self.arrive();
+        } else if self.transfer.as_ref().is_some_and(|transfer| transfer.due) {
+            // Before replies are written: with a small file those at its beginning and at its end go out together.
+            return Act::Pump;
+        } else if self.writable && self.control.wants_write(&self.session) {
+            self.writable = self.control.write(&mut self.session, now);
+        } else if self.tell_progress(now, false) {
+            return Act::Again;
+        } else if self.session.poll_timeout().is_some_and(|moment| moment <= now) {
+            if !self.tell_progress(now, true) {
+                self.session.handle(now, Input::Timeout);
+            }
+        } else if self.looked
+            && let Some(piece) = self.piece.take()
+        {
+            return Act::Block(piece);
+        } else {
+            return Act::Wait;
+        }
+        Act::Again
+    }
+
+    fn obey(&mut self, output: Output, now: Instant) -> Option<Act> {
+        match output {
+            Output::Start(id, job) => return self.start(id, job, now),
+            Output::Cancel(id) => return self.cancel(id),
+            Output::Accept { listener, protect } => self.jobs.accept(listener, protect),
+            Output::Refuse(listener) => self.jobs.refuse(listener),
+            Output::StartTls { host } => {
+                let binding = self.setup.tls.as_ref().map(|settings| Binding::new(settings, host.as_deref()));
+                if !binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
+                    self.news.push_back(Input::Tls(false));
+                }
+                self.jobs.bind(binding);
+            }
+            Output::StopTls => {
+                self.member.protected(None);
+                if !self.control.stop_tls() {
+                    self.news.push_back(Input::Tls(false));
+                }
+            }
+            Output::Close(reason) => return Some(Act::End(reason)),
+            Output::Event(event) => {
+                // The session knows no more than that it failed.
+                if event == Event::Disconnected(Reason::Tls)
+                    && let Some(why) = self.control.tls_failure()
+                {
+                    self.member.tell(&Event::TlsFailed { why });
+                }
+                self.member.tell(&event);
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, id: JobId, job: Job, now: Instant) -> Option<Act> {
+        match self.jobs.start(id, job, now) {
+            Task::Report(report) => self.report(id, report),
+            Task::Block(work) if work.is_piece() => (self.piece, self.looked) = (Some(work), false),
+            Task::Block(work) => return Some(Act::Block(work)),
+            Task::Listen(mut listen) => {
+                // The client may know this host by the address of a proxy.
+                let (own, known) = (self.member.own_address(), listen.ip);
+                listen.ip = own_ip(own, known);
+                match dataport::listen(&listen, own) {
+                    Ok((listener, address)) => {
+                        self.jobs.listening(id, listener.into());
+                        let known = if listen.ip == known { address } else { SocketAddr::new(known, address.port()) };
+                        self.report(id, Report::Listening(known));
+                    }
+                    Err(kind) => self.fail(id, kind),
+                }
+            }
+            Task::Connect(Connect { from, to }) => {
+                let own = self.member.own_address();
+                match dataport::connect(&Connect { from: own_ip(own, from), to }, own) {
+                    Ok(connection) => self.jobs.connecting(id, connection.into()),
+                    Err(kind) => self.fail(id, kind),
+                }
+            }
+            Task::Transfer(transfer) => {
+                let Transferring { pump, quick, connection, path, direction } = *transfer;
+                let secured = pump.is_secured();
+                self.member.transfer_began(path, direction, now);
+                self.transfer = Some(Box::new(Running {
+                    id,
+                    pump: Some(pump),
+                    progress: None,
+                    connection,
+                    direction,
+                    quick,
+                    waiting: Step::Until(now),
+                    due: true,
+                    // A new connection takes octets; but none come before the client has read the reply.
+                    ready: direction != Direction::Upload,
+                    told: (0, now),
+                    secured,
+                }));
+            }
+        }
+        None
+    }
+
+    fn cancel(&mut self, id: JobId) -> Option<Act> {
+        let piece = self.piece.take_if(|piece| piece.id() == id).map(Discarded::Work);
+        let discarded = self.jobs.cancel(id).or(piece);
+        if let Some(transfer) = self.transfer.take_if(|transfer| transfer.id == id) {
+            self.member.transfer_ended();
+            if let Some(progress) = &transfer.progress {
+                progress.stop();
+                // Whoever has borrowed the connection keeps it open until then: the client need not wait for that.
+                sockets::break_off(&transfer.connection);
+            }
+            if let (Some(pump), false) = (transfer.pump, transfer.quick) {
+                return Some(Act::Discard(Discarded::Pump(Box::new(pump))));
+            }
+        }
+        discarded.map(Act::Discard)
+    }
+
+    /// Takes what has come of an [`Act::Block`], and gives back what is to be dropped where blocking is fine.
+    #[must_use]
+    pub(super) fn settle(&mut self, finished: Finished) -> Option<Discarded> {
+        let (reported, discarded) = self.jobs.settle(finished);
+        if let Some((id, report)) = reported {
+            self.report(id, report);
+        }
+        discarded
+    }
+
+    fn report(&mut self, id: JobId, report: Report) {
+        self.news.push_back(Input::Report(id, report));
+    }
+
+    fn fail(&mut self, id: JobId, kind: FailureKind) {
+        self.jobs.failed(id);
+        self.report(id, Report::Failed(kind.into()));
+    }
+
+    /// Lets the session know what a handle wants. `false`: it knows already.
+    fn tell_order(&mut self, now: Instant) -> bool {
+        let order = match self.member.order() {
+            Order::Drain(end) if end <= now => Order::Cut,
+            order @ (Order::Serve | Order::Drain(_) | Order::Cut) => order,
+        };
+        if order == self.told {
+            return false;
+        }
+        self.told = order;
+        match order {
+            Order::Serve => {}
+            Order::Drain(_) => self.session.handle(now, Input::Drain),
+            Order::Cut => {
+                self.ending = Some(now + FAREWELL);
+                self.session.handle(now, Input::Shutdown);
+            }
+        }
+        true
+    }
+
+    /// Looks at what was seen of the control connection: one thing at a time.
+    fn hear(&mut self, now: Instant) {
+        // Whatever the client asks now is answered by how far the transfer is now.
+        if self.tell_progress(now, true) {
+            return;
+        }
+        if mem::take(&mut self.seen.urgent) {
+            self.control.urgent(&mut self.session, now);
+            return;
+        }
+        let seen = mem::take(&mut self.seen);
+        self.writable |= seen.writable || seen.broken;
+        if !self.control.wants_read(&self.session) {
+            if seen.broken {
+                self.control.lose(&mut self.session, now);
+            }
+        } else if (seen.readable || seen.broken) && !self.control.read(&mut self.session, now) {
+            // It may seem so only since a handle wanted this session to look at its order.
+            if self.member.order() == Order::Serve {
+                self.control.end(&mut self.session, now);
+            } else {
+                self.control.deafen();
+            }
+        }
+        if let Some(how) = self.control.tls_begun() {
+            self.member.tell(&Event::TlsStarted { how });
+        }
+    }
+
+    /// A socket could not be watched, most likely the control connection's: none is touched again.
+    #[cfg(feature = "async")]
+    pub(super) fn forget_sockets(&mut self) {
+        self.control.forget();
+    }
+}

@@ -1,0 +1,166 @@
+//! The transfer of a session: carried on in place, or lent and taken back, and how far it is.
+use super::Drive;
+use crate::{
+    proto::{
+        failure::FailureKind,
+        job::{JobId, Report},
+        session::Input,
+        time::Instant,
+    },
+    server::{
+        fs,
+        jobs::Discarded,
+        lent::{Lent, Outcome, Progress, Returned},
+        pump::{Pump, Step},
+        registry::Direction,
+        sockets::{self, Endpoint},
+        std,
+    },
+};
+use alloc::{boxed::Box, sync::Arc};
+use core::time::Duration;
+use std::os::fd::OwnedFd;
+
+/// A running transfer is looked at so often at least: the session learns how far it is, and whether to end.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+/// The session learns of so many octets at the latest.
+const PROGRESS: u64 = 8 * 1024 * 1024;
+
+/// A transfer on its way.
+pub(super) struct Running<E> {
+    pub(super) id: JobId,
+    /// `None` while it is lent.
+    pub(super) pump: Option<Pump>,
+    /// Where it is, as far as was heard, while it is lent.
+    pub(super) progress: Option<Arc<Progress>>,
+    pub(super) connection: E,
+    pub(super) direction: Direction,
+    pub(super) quick: bool,
+    /// What it waits for.
+    pub(super) waiting: Step,
+    /// The pump is to go on, ...
+    pub(super) due: bool,
+    /// ... and its socket is most likely ready.
+    pub(super) ready: bool,
+    /// So many octets were told to the session, and when.
+    pub(super) told: (u64, Instant),
+    /// It was told that the connection is secured, or need not be.
+    pub(super) secured: bool,
+}
+
+impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
+    /// Whether the transfer that is due is better lent than carried on in place: its file may be slow, or it is so large that
+    /// others would wait for it again and again.
+    pub(in crate::server) fn is_better_lent(&self, bulk: u64) -> bool {
+        self.transfer.as_ref().is_some_and(|transfer| !transfer.quick || transfer.bytes() >= bulk)
+    }
+
+    /// Lets the transfer go on in place.
+    pub(in crate::server) fn pump(&mut self, now: Instant) {
+        let Some(transfer) = &mut self.transfer else { return };
+        let Some(pump) = &mut transfer.pump else { return };
+        transfer.due = false;
+        transfer.waiting = pump.step(&transfer.connection, now, transfer.ready);
+        self.member.transfer_moved(pump.bytes());
+        if transfer.waiting == Step::End
+            && let Some(transfer) = self.transfer.take()
+            && let Some(pump) = transfer.pump
+        {
+            let (bytes, result) = pump.finish();
+            self.transferred(transfer.id, transfer.direction, &transfer.connection, bytes, result);
+        }
+    }
+
+    /// Gives the transfer away, to go on elsewhere; [`Drive::take_back`] is to be called with what returns.
+    pub(in crate::server) fn lend(&mut self) -> Option<Lent<E>> {
+        let transfer = self.transfer.as_mut()?;
+        let pump = transfer.pump.take()?;
+        if transfer.connection.unwatch().is_err() {
+            let transfer = self.transfer.take()?;
+            self.transferred(
+                transfer.id,
+                transfer.direction,
+                &transfer.connection,
+                pump.bytes(),
+                Err(FailureKind::Local.into()),
+            );
+            return None;
+        }
+        let (lent, progress) = Lent::new(transfer.id, pump, transfer.connection.clone(), transfer.ready);
+        transfer.due = false;
+        transfer.progress = Some(progress);
+        Some(lent)
+    }
+
+    /// Takes back what was lent; or gives it back, to be dropped where blocking is fine.
+    #[must_use]
+    pub(in crate::server) fn take_back(&mut self, returned: Returned) -> Option<Discarded> {
+        let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.id == returned.id) else {
+            return match returned.outcome {
+                Outcome::Waiting(pump, _) => Some(Discarded::Pump(Box::new(pump))),
+                Outcome::Ended(..) => None,
+            };
+        };
+        transfer.progress = None;
+        match returned.outcome {
+            Outcome::Waiting(pump, waiting) => {
+                self.member.transfer_moved(pump.bytes());
+                transfer.pump = Some(pump);
+                transfer.waiting = waiting;
+            }
+            Outcome::Ended(bytes, result) => {
+                self.member.transfer_moved(bytes);
+                if let Some(transfer) = self.transfer.take() {
+                    self.transferred(transfer.id, transfer.direction, &transfer.connection, bytes, result);
+                }
+            }
+        }
+        None
+    }
+
+    fn transferred(&mut self, id: JobId, direction: Direction, connection: &E, bytes: u64, result: fs::Result<()>) {
+        if direction != Direction::Upload && result.is_ok() {
+            sockets::close(connection);
+        }
+        self.member.transfer_ended();
+        self.report(id, Report::Transferred { bytes, result });
+    }
+
+    /// Lets the session know how far the transfer is, `exactly` or now and then. `false`: it knows already.
+    pub(super) fn tell_progress(&mut self, now: Instant, exactly: bool) -> bool {
+        let Some(transfer) = &mut self.transfer else { return false };
+        if !transfer.secured && transfer.is_secured() {
+            transfer.secured = true;
+            self.session.handle(now, Input::Report(transfer.id, Report::Secured));
+            return true;
+        }
+        let (bytes, (told, when)) = (transfer.bytes(), transfer.told);
+        let news = bytes != told && (exactly || bytes - told >= PROGRESS || now.since(when) >= TICK);
+        if news {
+            transfer.told = (bytes, now);
+            self.member.transfer_moved(bytes);
+            self.session.handle(now, Input::Report(transfer.id, Report::Progress(bytes)));
+        }
+        news
+    }
+}
+
+impl<E> Running<E> {
+    /// Whether the handshake on the data connection is over, or there is none.
+    pub(super) fn is_secured(&self) -> bool {
+        match (&self.pump, &self.progress) {
+            (Some(pump), _) => pump.is_secured(),
+            (None, Some(progress)) => progress.is_secured(),
+            (None, None) => self.secured,
+        }
+    }
+
+    /// Octets that have gone over the data connection.
+    pub(super) fn bytes(&self) -> u64 {
+        match (&self.pump, &self.progress) {
+            (Some(pump), _) => pump.bytes(),
+            (None, Some(progress)) => progress.bytes(),
+            (None, None) => self.told.0,
+        }
+    }
+}

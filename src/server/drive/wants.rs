@@ -1,0 +1,114 @@
+//! What a session waits for, and what has come of it.
+use super::{Drive, transfer::TICK};
+use crate::{
+    proto::time::Instant,
+    server::{
+        pump::Step,
+        registry::Order,
+        sockets::{Endpoint, Interest},
+        std,
+    },
+};
+use alloc::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+/// What a session waits for.
+pub(in crate::server) struct Wants<'a, E> {
+    /// Its control connection, ...
+    pub(in crate::server) control: &'a mut E,
+    /// ... to be read, ...
+    pub(in crate::server) read: bool,
+    /// ... to be written, ...
+    pub(in crate::server) write: bool,
+    /// ... to say that urgent data has come.
+    pub(in crate::server) urgent: bool,
+    /// Not even the control connection's end is of interest.
+    pub(in crate::server) deaf: bool,
+    /// A transfer is under way, or nothing more is read.
+    pub(in crate::server) busy: bool,
+    /// The control connection is under TLS: a client may wait for the handshake of a data connection before it says more.
+    pub(in crate::server) protected: bool,
+    /// The socket of a job.
+    pub(in crate::server) awaited: Option<(&'a mut E, Interest)>,
+    /// The data connection.
+    pub(in crate::server) data: Option<(&'a mut E, Interest)>,
+    /// The transfer is to go on, whether its connection is ready or not, once others have had a turn.
+    pub(in crate::server) turn: bool,
+    /// A moment.
+    pub(in crate::server) until: Option<Instant>,
+}
+
+/// What has come of what a session waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::server) struct Seen {
+    pub(in crate::server) readable: bool,
+    pub(in crate::server) writable: bool,
+    pub(in crate::server) urgent: bool,
+    /// The control connection has failed, or both its halves have ended.
+    pub(in crate::server) broken: bool,
+    pub(in crate::server) awaited: bool,
+    pub(in crate::server) data: bool,
+}
+
+impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
+    /// Whatever may happen.
+    pub(in crate::server) fn wants(&mut self, now: Instant) -> Wants<'_, E> {
+        // What was said is over: an idle session keeps no memory for it.
+        self.news = VecDeque::new();
+        if self.session.revision() != self.noted {
+            self.noted = self.session.revision();
+            self.member.note(&self.session, now);
+        }
+        let read = self.control.wants_read(&self.session);
+        let write = self.control.wants_write(&self.session);
+        let urgent = self.control.wants_urgent();
+        let mut until = [self.session.poll_timeout(), self.ending].into_iter().flatten().min();
+        let mut sooner = |moment: Instant| until = Some(until.map_or(moment, |until| until.min(moment)));
+        let busy = !read || self.transfer.is_some() || self.piece.is_some();
+        if busy {
+            // Nothing wakes it then when a handle wants something.
+            sooner(now + TICK);
+        }
+        if let Order::Drain(end) = self.told {
+            sooner(end);
+        }
+        let mut data = None;
+        let mut turn = self.piece.is_some();
+        if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.pump.is_some()) {
+            match transfer.waiting {
+                Step::Socket(interest) => data = Some((&mut transfer.connection, interest)),
+                Step::Turn(interest) => {
+                    data = Some((&mut transfer.connection, interest));
+                    turn = true;
+                }
+                Step::Until(moment) if moment <= now => turn = true,
+                Step::Until(moment) => sooner(moment),
+                Step::End => {}
+            }
+        }
+        Wants {
+            protected: self.jobs.is_bound(),
+            read,
+            write,
+            urgent,
+            deaf: self.control.has_ended(),
+            busy,
+            control: self.control.socket_mut(),
+            awaited: self.jobs.awaited().map(|(_, awaited, socket)| (socket, awaited.interest())),
+            data,
+            turn,
+            until,
+        }
+    }
+
+    /// Takes what has come of [`Drive::wants`]; nothing, if it is only later.
+    pub(in crate::server) fn saw(&mut self, seen: Seen, now: Instant) {
+        self.arrived = seen.awaited;
+        self.seen = Seen { awaited: false, data: false, ..seen };
+        self.looked = true;
+        if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.pump.is_some()) {
+            transfer.due = seen.data || matches!(transfer.waiting, Step::Until(moment) if moment <= now);
+            transfer.ready = true;
+        }
+    }
+}
