@@ -1,9 +1,11 @@
 //! The server of the engine with one process per connection: it accepts, and looks after its children.
+mod logins;
+
 use super::{
     super::{
         accept::{Acceptor, Guest, Listening, PAUSE, Pause},
         handle::Handle,
-        limits::{Lingering, Slot, network},
+        limits::{Lingering, Slot},
         registry::{Membership, Order, Setup, Shared},
         sockets::{self, Interest},
         std,
@@ -28,11 +30,11 @@ use alloc::{
 };
 use core::{
     mem,
-    net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Waker},
     time::Duration,
 };
+use logins::Login;
 use rustix::event::{PollFd, PollFlags};
 use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
@@ -40,8 +42,6 @@ use std::{
     thread,
 };
 
-/// How long a child may take up a place among those that check passwords. What takes longer does not hash, but waits for somebody.
-const LOGIN: Duration = Duration::from_secs(10);
 /// How long the server sleeps at most while all is to end.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -107,27 +107,11 @@ struct Session {
     end: Option<Instant>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Login {
-    None,
-    Waiting,
-    /// It has a place until then.
-    Running(Instant),
-    /// It has no place any more.
-    Overdue,
-}
-
 impl Session {
     /// When something is to be done for it, whatever its child does.
     fn until(&self) -> Option<Instant> {
         let login = if let Login::Running(until) = self.login { Some(until) } else { None };
         [self.end, login].into_iter().flatten().min()
-    }
-
-    /// Where its client is, as far as guesses are counted.
-    fn network(&self) -> IpAddr {
-        let (_, peer) = self.member.ends();
-        network(peer.ip())
     }
 
     /// It is to have ended by then, unless that was to be earlier.
@@ -423,53 +407,6 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                 self.nursery.adopt(number, child.process, child.channel);
             }
         }
-    }
-
-    /// Gives the places of those to others who have taken too long to check a password, or never say that they are done.
-    fn take_places_back(&mut self, now: Instant) {
-        for session in self.children.values_mut().filter_map(|child| child.session.as_mut()) {
-            if matches!(session.login, Login::Running(until) if until <= now) {
-                session.login = Login::Overdue;
-                self.logins -= 1;
-            }
-        }
-        self.let_log_in();
-    }
-
-    /// Lets the next ones check passwords: at a time no more of an address than may fail, since children tell clients by themselves
-    /// who is let in. The others wait.
-    fn let_log_in(&mut self) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let now = self.shared.clock.now();
-        let mut running = BTreeMap::<_, u32>::new();
-        for session in self.children.values().filter_map(|child| child.session.as_ref()) {
-            if let Login::Running(_) = session.login {
-                *running.entry(session.network()).or_default() += 1;
-            }
-        }
-        let mut put_off = VecDeque::new();
-        while self.logins < self.most_logins {
-            let Some(number) = self.waiting.pop_front() else { break };
-            let Some(child) = self.children.get_mut(&number) else { continue };
-            let Some(session) = child.session.as_mut().filter(|session| session.login == Login::Waiting) else { continue };
-            let left = self.shared.limits.attempts_left(session.network(), &self.setup.settings, now);
-            let running = running.entry(session.network()).or_default();
-            if left > 0 && *running >= left {
-                put_off.push_back(number);
-                continue;
-            }
-            // Others may have used up the attempts meanwhile.
-            let permit = left > 0;
-            session.login = if permit { Login::Running(now + LOGIN) } else { Login::None };
-            self.logins += usize::from(permit);
-            *running += u32::from(permit);
-            // If it has ended, that will be seen.
-            let _ = child.channel.send(&Down::Permit(permit).encode());
-        }
-        put_off.append(&mut self.waiting);
-        self.waiting = put_off;
     }
 
     /// Tells children what a handle wants of their sessions, and kills those that do not end in time.
