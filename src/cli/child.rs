@@ -94,7 +94,8 @@ fn serve(child: Child) -> io::Result<()> {
     let (config, settings) = (users.options.config.clone(), users.options.settings.clone());
     let tls = users.tls.as_ref().map(|material| material.settings(&users.options.tls)).transpose().map_err(io::Error::other)?;
     let builder = describe(config, settings, users, transfers);
-    tls.into_iter().fold(builder, Builder::tls).serve_forks(child)
+    // There is one, which could not be seen from within the sandbox.
+    tls.into_iter().fold(builder, Builder::tls).serve_forks(child.forks_despite_threads())
 }
 
 /// The users of the daemon. The home of one is opened when that user logs in: else each process would hold those of all.

@@ -61,7 +61,8 @@ impl Server {
     /// describe counts for their sessions: configuration, authorizer, files; event hooks are called there. What this server was
     /// described with counts for what they have together: whom to let in, and the limits that hold for all of them, those of a
     /// user's bandwidth among them. Its handle shows all sessions and ends them; of a session whose process is killed it tells
-    /// its own event hook the end. [`Handle::reload`] has `program` asked anew: to be up to date, call it once that is.
+    /// its own event hook the end. (If somebody has killed the fork server, nobody is left to kill those of its forks that hang.)
+    /// [`Handle::reload`] has `program` asked anew: to be up to date, call it once that is.
     ///
     #[allow(clippy::needless_doctest_main, reason = "it is an example as a whole")]
     #[doc = "```no_run"]

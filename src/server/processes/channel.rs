@@ -65,14 +65,19 @@ impl Channel {
         self.output.back_mut().map_or(Ok(()), |piece| frame(message, &mut piece.octets))
     }
 
-    /// [`Channel::send`] with a descriptor, which comes back if that fails.
-    pub(super) fn send_with(&mut self, message: &[u8], descriptor: Arc<OwnedFd>) -> Result<(), Arc<OwnedFd>> {
+    /// [`Channel::send`] with a descriptor, which comes back if that fails; the message is not sent later then.
+    pub(super) fn send_with(&mut self, message: &[u8], descriptor: Arc<OwnedFd>) -> Result<(), (io::Error, Arc<OwnedFd>)> {
         let mut piece = Piece { octets: Vec::new(), descriptor: Some(descriptor.clone()) };
-        if frame(message, &mut piece.octets).is_err() {
-            return Err(descriptor);
+        if let Err(error) = frame(message, &mut piece.octets) {
+            return Err((error, descriptor));
         }
         self.output.push_back(piece);
-        self.flush().map_err(|_| descriptor)
+        self.flush().map_err(|error| {
+            if self.output.back().is_some_and(|piece| piece.descriptor.is_some()) {
+                self.output.pop_back();
+            }
+            (error, descriptor)
+        })
     }
 
     /// Sends what waits, as far as that is possible.
@@ -128,6 +133,12 @@ impl Channel {
         }
         self.input.extend_from_slice(&buffer[..received]);
         Ok(received > 0)
+    }
+
+    /// Whether the other end says nothing, and has not ended.
+    pub(super) fn is_silent(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(net::recv(&self.socket, &mut [0; 1], flags), Err(Errno::AGAIN | Errno::INTR))
     }
 
     /// The next message that has come whole.

@@ -71,7 +71,7 @@ impl Child {
         self.message.expose()
     }
 
-    /// Lets [`Builder::serve_forks`] have forks although the process has several threads. A fork has only the one that calls it,
+    /// Lets [`Builder::serve_forks`] have forks although the process has several threads, or cannot count them. A fork has only the one that calls it,
     /// and what another one holds at that moment, such as a lock of the allocator, nobody gives back there: this is for processes
     /// whose other threads do nothing but wait, as that of a test harness.
     #[must_use]

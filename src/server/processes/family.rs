@@ -14,7 +14,7 @@ use super::{
     Program,
     channel::Channel,
     message::{Down, LONGEST, Up},
-    nursery::{Newborn, Nursery, PATIENCE, Process},
+    nursery::{Newborn, Nursery, PATIENCE, Process, is_end},
     share::Share,
 };
 use crate::proto::{
@@ -178,11 +178,11 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
             if !stopping && self.nursery.wants_trial() {
                 self.start();
             }
-            let has_room = self.idle.front().is_none_or(|number| !self.nursery.is_on_trial(*number));
-            let accepting = !stopping && accept_again <= now && has_room;
+            let trial = self.nursery.trial(self.idle.front().copied(), now);
+            let accepting = !stopping && accept_again <= now && trial.is_none();
             let starting = !stopping && self.nursery.wants_another(self.idle.len());
             let mut until: Vec<_> = self.sessions().filter_map(Session::until).collect();
-            until.extend((!stopping && has_room && !accepting).then_some(accept_again));
+            until.extend((!stopping && !accepting).then_some(trial.unwrap_or(accept_again)));
             until.extend(starting.then_some(self.nursery.pause()));
             until.extend(acceptor.until());
             until.extend(self.nursery.until(now));
@@ -306,9 +306,14 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
                     child.session = Some(session);
                     return;
                 }
-                Err(returned) => {
+                Err((error, returned)) => {
                     control = returned;
-                    self.part_with(number, false);
+                    if !is_end(&error) {
+                        // It is not to blame: too many descriptors are on their way, for example.
+                        self.idle.push_front(number);
+                        break;
+                    }
+                    self.part_with(number, true);
                 }
             }
         }
@@ -336,7 +341,7 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
         let Some(child) = self.children.get(&number) else { return };
         if !goes_on || child.channel.unsent() > child.unread {
             if child.session.is_none() {
-                self.nursery.failed(now);
+                self.nursery.failed(&child.process, now);
             }
             self.part_with(number, !is_there);
         }

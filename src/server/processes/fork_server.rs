@@ -37,19 +37,30 @@ impl Builder {
     /// [`Builder::serve_child`] for all sessions to come, each in a fork of this process: on Linux. Elsewhere it serves one.
     ///
     /// A fork is made in a tenth of the time that a program takes to start, and what was built before is in memory once.
-    /// But it has a copy of *all*: the process must have no other threads by now, nor anything that would be disturbed if it was
-    /// used in several processes at once, such as a connection to a database. Also, all forks have their memory at the same
-    /// addresses, and begin with the same random state in whatever keeps one in memory.
+    /// But it has a copy of *all*: the process must have no other threads by now, no children of its own, and nothing that would
+    /// be disturbed if it was used in several processes at once, such as a connection to a database. Whatever the caller still
+    /// holds is dropped in each fork.
+    ///
+    /// All forks have their memory at the same addresses: whoever finds out in one session where something is, knows it for the
+    /// others, as with vsftpd and ProFTPD; with [`Builder::serve_child`] each session has addresses of its own. They also begin with
+    /// the same random state in whatever keeps one in memory, as hash tables of `std` do; the library and both cryptographies of
+    /// TLS ask the system in each fork.
     ///
     /// It returns in the fork server once the server has ended, or has other settings; and in each fork once its session has
     /// ended. Either way the process is to end, too.
     ///
     /// # Errors
-    /// If there is no authorizer, if the process has several threads, or the connection to the server fails.
+    /// If there is no authorizer, if the process has several threads or does not find out how many (in `/proc`), or if the
+    /// connection to the server fails.
     pub fn serve_forks(self, child: Child) -> io::Result<()> {
+        if !cfg!(target_os = "linux") {
+            return self.serve_child(child);
+        }
         let prepared = self.prepare()?;
-        let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-        if threads > 1 && !child.forks_despite_threads {
+        let threads = if child.forks_despite_threads { 1 } else { fs::read_dir("/proc/self/task")?.count() };
+        // Whoever started this process may have had no use for the ends of children, which passes on.
+        fork::ensure_waitable_children()?;
+        if threads > 1 {
             return Err(io::Error::other(alloc::format!(
                 "{threads} threads run, and forks would have only one of them: start them later, or call Builder::serve_child"
             )));

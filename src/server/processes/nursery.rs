@@ -15,6 +15,8 @@ use std::{
 
 /// Children that wait for a client, ahead of need.
 const SPARE: usize = 4;
+/// How long the first one may take to say what its program does, before clients are given to it all the same.
+const TRIAL: Duration = Duration::from_secs(5);
 /// How long none is started after one that did not come to serve.
 const FAILED: Duration = Duration::from_secs(1);
 /// How long a child may take to end, once it has to; then it is killed.
@@ -33,7 +35,9 @@ pub(super) struct Nursery<P> {
     /// The one that forks come from, if there is one, and those whose forks have not ended yet.
     fork_servers: BTreeMap<u64, ForkServer>,
     /// Processes that end, and must be waited for. When they are killed, if they do not.
-    ending: Vec<(Process, Instant)>,
+    ending: Vec<(process::Child, Instant)>,
+    /// Forks that are to end, for which their fork servers wait. When they are killed, at the latest.
+    parted: Vec<(Process, Instant)>,
     /// When the fork servers are told that forks have ended.
     bury: Option<Instant>,
     /// Some child has come to serve.
@@ -47,8 +51,8 @@ pub(super) struct Nursery<P> {
 /// What the program does that children run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It was not seen yet: one is enough to find out, the one with this number.
-    Unknown { trial: Option<u64> },
+    /// It was not seen yet: one is enough to find out, the one with this number. It may take until then.
+    Unknown { trial: Option<(u64, Instant)> },
     /// It serves one session.
     Single,
     /// It is the fork server with this number.
@@ -89,6 +93,7 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
             kind: Kind::Unknown { trial: None },
             fork_servers: BTreeMap::new(),
             ending: Vec::new(),
+            parted: Vec::new(),
             bury: None,
             proven: false,
             pause: Instant::ZERO,
@@ -109,9 +114,15 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
         self.kind == Kind::Unknown { trial: None }
     }
 
-    /// Whether clients had better not have this child: it is of more use otherwise, perhaps.
-    pub(super) fn is_on_trial(&self, number: u64) -> bool {
-        self.kind == Kind::Unknown { trial: Some(number) }
+    /// Until when clients had better not have this child: it is of more use otherwise, perhaps. With no child given: nor any
+    /// other one.
+    pub(super) fn trial(&self, waiting: Option<u64>, now: Instant) -> Option<Instant> {
+        match self.kind {
+            Kind::Unknown { trial: Some((number, end)) } if waiting.is_none_or(|waiting| waiting == number) && now < end => {
+                Some(end)
+            }
+            Kind::Unknown { .. } | Kind::Single | Kind::Forks(_) => None,
+        }
     }
 
     /// None is started before that.
@@ -132,7 +143,7 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
         let forked = if let Kind::Forks(parent) = self.kind { self.fork(number, parent, now) } else { Ok(None) };
         let started = forked.and_then(|forked| forked.map_or_else(|| self.start_program(), Ok));
         if let (Ok(_), Kind::Unknown { trial }) = (&started, &mut self.kind) {
-            *trial = Some(number);
+            *trial = Some((number, now + TRIAL));
         }
         started.map_err(|error| (self.pause, self.trouble) = (now + PAUSE, Some(error))).ok()
     }
@@ -153,9 +164,14 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
         let (here, there) = UnixStream::pair()?;
         here.set_nonblocking(true)?;
         let Some(server) = self.fork_servers.get_mut(&parent) else { return Ok(None) };
-        if server.channel.send_with(&Down::Fork { number }.encode(), Arc::new(there.into())).is_err() {
-            self.fork_server_ended(parent, now);
-            return Ok(None);
+        match server.channel.send_with(&Down::Fork { number }.encode(), Arc::new(there.into())) {
+            Ok(()) => {}
+            Err((error, _)) if is_end(&error) => {
+                self.fork_server_ended(parent, now);
+                return Ok(None);
+            }
+            // Too many descriptors are on their way, for example.
+            Err((error, _)) => return Err(error),
         }
         server.forks += 1;
         Ok(Some(Newborn { process: Process::Fork { number, parent }, channel: Channel::of_server(here), unread: UNREAD }))
@@ -175,8 +191,8 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
 
     /// This child is not on trial any more.
     fn try_another(&mut self, number: u64) {
-        if self.is_on_trial(number) {
-            self.kind = Kind::Unknown { trial: None };
+        if let Kind::Unknown { trial } = &mut self.kind {
+            trial.take_if(|(trial, _)| *trial == number);
         }
     }
 
@@ -209,7 +225,7 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
         }
         if let Some(ForkServer { process, .. }) = self.fork_servers.remove(&number) {
             // It kills what is left of its forks itself, and so long it waits for them.
-            self.ending.push((Process::Own(process), now + 2 * PATIENCE));
+            self.ending.push((process, now + 2 * PATIENCE));
         }
     }
 
@@ -221,7 +237,8 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
     /// Hears a fork server, and sends it what waits.
     pub(super) fn attend(&mut self, number: u64, now: Instant) {
         let Some(server) = self.fork_servers.get_mut(&number) else { return };
-        if server.channel.flush().is_err() || !server.channel.fill().unwrap_or(false) {
+        // It has nothing to say: whoever can read from it, reads its end.
+        if server.channel.flush().is_err() || !server.channel.is_silent() {
             if server.forks == 0 {
                 // So would the next one, perhaps.
                 self.pause = now + PAUSE;
@@ -231,7 +248,12 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
     }
 
     /// A child that waited for a client has ended.
-    pub(super) fn failed(&mut self, now: Instant) {
+    pub(super) fn failed(&mut self, process: &Process, now: Instant) {
+        if let Process::Fork { .. } = process {
+            // It was killed, or there is not enough memory.
+            self.pause = now + PAUSE;
+            return;
+        }
         self.pause = now + FAILED;
         self.trouble = Some(io::Error::other("the program of the children ends at once: does it call Child::inherit?"));
     }
@@ -253,9 +275,13 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
     pub(super) fn end(&mut self, number: u64, process: Process, ended: bool, now: Instant) {
         self.try_another(number);
         match process {
-            Process::Own(_) => self.ending.push((process, now + PATIENCE)),
-            Process::Fork { .. } if !ended => self.ending.push((process, now + PATIENCE)),
-            Process::Fork { parent, .. } => self.fork_ended(parent, now),
+            Process::Own(process) => self.ending.push((process, now + PATIENCE)),
+            Process::Fork { parent, .. } => {
+                if !ended {
+                    self.parted.push((process, now + PATIENCE));
+                }
+                self.fork_ended(parent, now);
+            }
         }
     }
 
@@ -269,23 +295,16 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
 
     /// Waits for processes that have ended, and kills those that should have.
     pub(super) fn bury(&mut self, now: Instant) {
-        for (mut process, end) in mem::take(&mut self.ending) {
-            let is_over = match &mut process {
-                Process::Own(process) => !matches!(process.try_wait(), Ok(None)),
-                Process::Fork { .. } => false,
-            };
-            if is_over {
-                continue;
+        self.ending.retain_mut(|(process, end)| {
+            let runs = matches!(process.try_wait(), Ok(None));
+            if runs && *end <= now {
+                let _ = process.kill();
+                *end = now + PATIENCE;
             }
-            if end > now {
-                self.ending.push((process, end));
-                continue;
-            }
-            self.kill(&mut process);
-            match process {
-                Process::Own(_) => self.ending.push((process, now + PATIENCE)),
-                Process::Fork { parent, .. } => self.fork_ended(parent, now),
-            }
+            runs
+        });
+        for (mut fork, _) in self.parted.extract_if(.., |(_, end)| *end <= now).collect::<Vec<_>>() {
+            self.kill(&mut fork);
         }
         // Not at once: a fork server waits for those that have ended with each new fork.
         if self.bury.take_if(|bury| *bury <= now).is_some() {
@@ -297,11 +316,17 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
 
     /// When [`Nursery::bury`] is of use again.
     pub(super) fn until(&self, now: Instant) -> Option<Instant> {
-        if self.ending.is_empty() { self.bury } else { Some(now + TICK) }
+        let ending = (!self.ending.is_empty()).then_some(now + TICK);
+        self.parted.iter().map(|(_, end)| *end).chain(ending).chain(self.bury).min()
     }
 
     /// No process is left.
     pub(super) fn is_empty(&self) -> bool {
         self.fork_servers.is_empty() && self.ending.is_empty()
     }
+}
+
+/// Whether the other end of a channel is closed.
+pub(super) fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
