@@ -132,8 +132,8 @@ pub(super) struct Wants<'a, E> {
     pub(super) deaf: bool,
     /// A transfer is under way, or nothing more is read.
     pub(super) busy: bool,
-    /// The control connection is under TLS: a client may wait for the handshake of a data connection before it says more.
-    pub(super) protected: bool,
+    /// A connection that is awaited is needed: the client may say nothing more before it is looked at.
+    pub(super) needed: bool,
     /// The socket of a job.
     pub(super) awaited: Option<(&'a mut E, Interest)>,
     /// The data connection.
@@ -581,7 +581,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
         }
         Wants {
-            protected: self.jobs.is_bound(),
+            needed: self.jobs.need_connection(),
             read,
             write,
             urgent,

@@ -3,7 +3,6 @@ use crate::proto::time::Instant;
 use core::time::Duration;
 
 /// How long a passive listener is not watched: when the client's next command comes, its connection most likely is there.
-/// Not so under TLS: some clients begin the handshake first, and wait for the server with it.
 const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// Since when the listener that is awaited has to be watched. To be told of its connection as well as of the command costs a
@@ -17,10 +16,10 @@ impl Unwatched {
         self.0 = None;
     }
 
-    /// Until when the listener need not be watched; `None`: it has to be.
-    pub(super) fn until(&mut self, protected: bool, now: Instant) -> Option<Instant> {
-        let watch = *self.0.get_or_insert(if protected { now } else { now + UNWATCHED });
-        (watch > now).then_some(watch)
+    /// Until when the listener need not be watched; `None`: it has to be. `needed`: its connection is waited for.
+    pub(super) fn until(&mut self, needed: bool, now: Instant) -> Option<Instant> {
+        let watch = *self.0.get_or_insert(now + UNWATCHED);
+        (watch > now && !needed).then_some(watch)
     }
 
     /// A command has come, and the connection is looked for: if it is not there, it has to be watched for from now on.
@@ -49,7 +48,9 @@ mod tests {
     }
 
     #[test]
-    fn under_tls_a_listener_is_watched_at_once() {
-        assert_eq!(Unwatched::default().until(true, Instant::ZERO), None);
+    fn a_listener_is_watched_once_its_connection_is_needed() {
+        let mut unwatched = Unwatched::default();
+        assert!(unwatched.until(false, Instant::ZERO).is_some());
+        assert_eq!(unwatched.until(true, Instant::ZERO), None);
     }
 }

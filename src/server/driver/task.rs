@@ -215,7 +215,7 @@ impl<R: Runtime> Tools<R> {
         }
         match wants.awaited {
             None => self.unwatched.reset(),
-            Some((socket, Interest::Readable)) if !socket.is_watched() => match self.unwatched.until(wants.protected, now) {
+            Some((socket, Interest::Readable)) if !socket.is_watched() => match self.unwatched.until(wants.needed, now) {
                 None => seen.awaited = poll(socket, Interest::Readable)?,
                 Some(_) if seen.readable => {
                     seen.awaited = true;

@@ -160,7 +160,7 @@ fn look(
         count - 1
     };
     let later = match wants.awaited {
-        Some((_, Interest::Readable)) => unwatched.until(wants.protected, now),
+        Some((_, Interest::Readable)) => unwatched.until(wants.needed, now),
         Some((_, Interest::Writable)) => None,
         None => {
             unwatched.reset();
