@@ -215,8 +215,13 @@ struct Moved<'a>(&'a TransferEvent);
 impl fmt::Display for Moved<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TransferEvent { verb, path, bytes, duration, result, .. } = self.0;
-        let (completed, seconds) = (u8::from(result.is_ok()), duration.as_secs_f64());
-        write!(f, "{verb} {path} completed={completed} bytes={bytes} seconds={seconds:.3}{}", Why(result.as_ref().err()))
+        let (completed, millis) = (u8::from(result.is_ok()), (duration.as_micros() + 500) / 1000);
+        let (seconds, millis) = (millis / 1000, millis % 1000);
+        write!(
+            f,
+            "{verb} {path} completed={completed} bytes={bytes} seconds={seconds}.{millis:03}{}",
+            Why(result.as_ref().err())
+        )
     }
 }
 

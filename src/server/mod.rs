@@ -78,6 +78,8 @@ mod tls;
 #[cfg(all(unix, feature = "tokio"))]
 mod tokio;
 #[cfg(all(unix, feature = "_engine"))]
+mod unwatched;
+#[cfg(all(unix, feature = "_engine"))]
 mod verb;
 
 #[cfg(all(unix, feature = "_engine"))]

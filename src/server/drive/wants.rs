@@ -26,8 +26,8 @@ pub(in crate::server) struct Wants<'a, E> {
     pub(in crate::server) deaf: bool,
     /// A transfer is under way, or nothing more is read.
     pub(in crate::server) busy: bool,
-    /// The control connection is under TLS: a client may wait for the handshake of a data connection before it says more.
-    pub(in crate::server) protected: bool,
+    /// A connection that is awaited is needed: the client may say nothing more before it is looked at.
+    pub(in crate::server) needed: bool,
     /// The socket of a job.
     pub(in crate::server) awaited: Option<(&'a mut E, Interest)>,
     /// The data connection.
@@ -87,7 +87,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
         }
         Wants {
-            protected: self.jobs.is_bound(),
+            needed: self.jobs.need_connection(),
             read,
             write,
             urgent,

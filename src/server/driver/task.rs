@@ -8,6 +8,7 @@ use super::{
         registry::{Membership, Setup, Shared},
         runtime::{Alarm, Interest, Runtime},
         sockets, std,
+        unwatched::Unwatched,
     },
     BULK,
     link::Link,
@@ -28,9 +29,6 @@ use std::{io, panic::catch_unwind};
 const TURNS: usize = 128;
 /// How long after a command the control connection is looked at once more, in case that something was behind it.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// How long a passive listener is not watched: when the client's next command comes, its connection most likely is there.
-/// Not so under TLS: some clients begin the handshake first, and wait for the server with it.
-const UNWATCHED: Duration = Duration::from_millis(20);
 
 /// A session of the asynchronous engine, as a task.
 pub(in super::super) struct Task<R: Runtime> {
@@ -58,8 +56,7 @@ struct Tools<R: Runtime> {
     yielded: bool,
     /// When the control connection is to be looked at, whether it seems to be ready or not.
     look: Option<Instant>,
-    /// Since then the awaited socket has to be watched, if there is one.
-    watch: Option<Instant>,
+    unwatched: Unwatched,
 }
 
 impl<R: Runtime> Task<R> {
@@ -75,7 +72,16 @@ impl<R: Runtime> Task<R> {
         let alarm = runtime.alarm();
         Self {
             phase: Phase::Serving(Drive::new(control, member, setup, implicit_tls), slot),
-            tools: Tools { runtime, shared, mailbox, alarm, set: None, yielded: false, look: None, watch: None },
+            tools: Tools {
+                runtime,
+                shared,
+                mailbox,
+                alarm,
+                set: None,
+                yielded: false,
+                look: None,
+                unwatched: Unwatched::default(),
+            },
         }
     }
 }
@@ -217,18 +223,15 @@ impl<R: Runtime> Tools<R> {
             seen.writable = poll(wants.control, Interest::Writable)?;
         }
         match wants.awaited {
-            None => self.watch = None,
-            Some((socket, Interest::Readable)) if !socket.is_watched() => {
-                let watch = *self.watch.get_or_insert(if wants.protected { now } else { now + UNWATCHED });
-                if watch <= now {
-                    seen.awaited = poll(socket, Interest::Readable)?;
-                } else if seen.readable {
+            None => self.unwatched.reset(),
+            Some((socket, Interest::Readable)) if !socket.is_watched() => match self.unwatched.until(wants.needed, now) {
+                None => seen.awaited = poll(socket, Interest::Readable)?,
+                Some(_) if seen.readable => {
                     seen.awaited = true;
-                    self.watch = Some(now);
-                } else {
-                    sooner(watch);
+                    self.unwatched.end(now);
                 }
-            }
+                Some(until) => sooner(until),
+            },
             // The client is near: its connection stands at once.
             Some((socket, Interest::Writable)) if !socket.is_watched() && sockets::is_ready(&*socket, Interest::Writable) => {
                 seen.awaited = true;

@@ -53,9 +53,10 @@ impl<E> Jobs<E> {
         self.hold(id, Held::Connecting(connection));
     }
 
-    /// Whether there is what protects data connections.
-    pub(in crate::server) fn is_bound(&self) -> bool {
-        self.binding.is_some()
+    /// Whether a data connection is needed already: by a file or listing that is open; or by a client under TLS, which may begin
+    /// the handshake first, and wait for the server with it.
+    pub(in crate::server) fn need_connection(&self) -> bool {
+        self.binding.is_some() || self.table.iter().any(|(_, held)| matches!(held, Held::File(_)))
     }
 
     /// What to wait for, and at which socket: a session never waits for two data connections at a time.

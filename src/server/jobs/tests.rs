@@ -141,6 +141,19 @@ fn a_file_that_nobody_wants_any_more_is_not_closed_in_place() {
 }
 
 #[test]
+fn a_connection_is_needed_once_a_file_is_open() {
+    let mut jobs = logged_in();
+    let listen = Job::Listen(Listen { ip: "192.0.2.1".parse().unwrap(), ports: None });
+    assert!(matches!(jobs.start(JobId(2), listen, NOW), Task::Listen(_)));
+    jobs.listening(JobId(2), 7);
+    assert!(jobs.awaited().is_some() && !jobs.need_connection());
+    assert!(matches!(done(&mut jobs, JobId(3), retrieve(0)), Report::Opened { .. }));
+    assert!(jobs.awaited().is_some() && jobs.need_connection());
+    jobs.cancel(JobId(3));
+    assert!(!jobs.need_connection());
+}
+
+#[test]
 fn failed_logins_of_an_address_end_its_attempts() {
     let mut jobs = jobs();
     for number in 0..3 {

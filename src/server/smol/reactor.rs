@@ -90,6 +90,8 @@ impl Reactor {
         let waker = Waker::from(self.clone());
         let mut future = pin!(future);
         let output = loop {
+            // What was told while it waited is seen to now: else it would only look once more, in vain, before it waits again.
+            self.sleep.attend();
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 break output;
             }
@@ -330,6 +332,23 @@ mod tests {
         }));
         assert!(start.elapsed() >= Duration::from_millis(20));
         assert!(reactor.alarms.next().is_none());
+        drop(bell);
+    }
+
+    #[test]
+    fn a_thread_looks_once_at_what_has_happened() {
+        let reactor = Reactor::new().unwrap();
+        let mut bell = Bell::default();
+        let (mut polled, mut moment) = (0, Instant::now());
+        reactor.block_on(poll_fn(|context| {
+            polled += 1;
+            while polled < 5 && bell.poll(context, moment).is_ready() {
+                moment = Instant::now() + Duration::from_millis(5);
+            }
+            if polled < 5 { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        // Four alarms rang, 5 ms apart, and for nothing else it was woken.
+        assert!(Instant::now() >= moment);
         drop(bell);
     }
 

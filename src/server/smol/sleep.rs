@@ -17,9 +17,13 @@ impl Sleep {
         !self.disturbed.load(Ordering::SeqCst)
     }
 
-    /// It is awake, and looks at everything before it sleeps again.
+    /// It is awake: nobody need wake it.
     pub(super) fn end(&self) {
         self.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// It looks at everything now that there was to do so far.
+    pub(super) fn attend(&self) {
         self.disturbed.store(false, Ordering::SeqCst);
     }
 
@@ -76,6 +80,7 @@ mod interleavings {
             while todo.load(Ordering::SeqCst) < 3 {
                 waker.take(sleep.begin());
                 sleep.end();
+                sleep.attend();
             }
             others.into_iter().for_each(|other| other.join().unwrap());
         };

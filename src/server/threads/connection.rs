@@ -7,6 +7,7 @@ use super::{
         registry::{Membership, Setup},
         sockets::Interest,
         std,
+        unwatched::Unwatched,
     },
     Socket, wait,
 };
@@ -79,7 +80,7 @@ pub(in super::super) fn serve(
 }
 
 fn run(drive: &mut Drive<Socket>, beside: &impl Beside) -> Reason {
-    let mut away = None;
+    let (mut away, mut unwatched) = (None, Unwatched::default());
     loop {
         let now = drive.now();
         match drive.advance(now) {
@@ -94,7 +95,7 @@ fn run(drive: &mut Drive<Socket>, beside: &impl Beside) -> Reason {
             Act::Block(work) => drop(drive.settle(work.run())),
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
-            Act::Wait => match look(drive, away.as_ref(), beside, now) {
+            Act::Wait => match look(drive, (away.as_ref(), beside), &mut unwatched, now) {
                 Ok((seen, is_back)) => {
                     drive.saw(seen, drive.now());
                     if let Some(away) = away.take_if(|_| is_back) {
@@ -131,7 +132,12 @@ impl Away {
 }
 
 /// Waits for whatever may happen. Also: whether the work is done that is away.
-fn look(drive: &mut Drive<Socket>, away: Option<&Away>, beside: &impl Beside, now: Instant) -> io::Result<(Seen, bool)> {
+fn look(
+    drive: &mut Drive<Socket>,
+    (away, beside): (Option<&Away>, &impl Beside),
+    unwatched: &mut Unwatched,
+    now: Instant,
+) -> io::Result<(Seen, bool)> {
     let (other, tell) = (beside.socket(), beside.tell());
     let wants = drive.wants(now);
     let mut flags = PollFlags::empty();
@@ -157,10 +163,19 @@ fn look(drive: &mut Drive<Socket>, away: Option<&Away>, beside: &impl Beside, no
         count += 1;
         count - 1
     };
-    let awaited = wants.awaited.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
+    let later = match wants.awaited {
+        Some((_, Interest::Readable)) => unwatched.until(wants.needed, now),
+        Some((_, Interest::Writable)) => None,
+        None => {
+            unwatched.reset();
+            None
+        }
+    };
+    let awaited = wants.awaited.filter(|_| later.is_none());
+    let awaited = awaited.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
     let data = wants.data.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
     let other = other.map(|socket| add((socket, Interest::Readable)));
-    let until = if wants.turn && data.is_none() { Some(now) } else { [wants.until, tell].into_iter().flatten().min() };
+    let until = if wants.turn && data.is_none() { Some(now) } else { [wants.until, later, tell].into_iter().flatten().min() };
     wait(&mut wanted[..count], until.map(|until| until.since(now)))?;
     let seen = |index: Option<usize>| index.map_or(PollFlags::empty(), |index| wanted[index].revents());
     if !seen(other).is_empty() {
@@ -168,12 +183,16 @@ fn look(drive: &mut Drive<Socket>, away: Option<&Away>, beside: &impl Beside, no
     }
     let control = seen(watched.then_some(0));
     let is_back = !seen(away).is_empty();
+    let guessed = later.is_some() && control.contains(PollFlags::IN);
+    if guessed {
+        unwatched.end(now);
+    }
     let seen = Seen {
         readable: control.contains(PollFlags::IN),
         writable: control.contains(PollFlags::OUT),
         urgent: control.contains(PollFlags::PRI),
         broken: control.intersects(PollFlags::ERR | PollFlags::HUP),
-        awaited: !seen(awaited).is_empty(),
+        awaited: guessed || !seen(awaited).is_empty(),
         data: !seen(data).is_empty(),
     };
     Ok((seen, is_back))

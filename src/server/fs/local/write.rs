@@ -11,13 +11,14 @@ use super::{
 use crate::{
     proto::{
         failure::{Failure, FailureKind},
-        file::{FileKind, Metadata},
+        file::Metadata,
         job::StoreMode,
         path::VirtualPath,
     },
     server::fs::{Result, WriteFile},
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::OpenOptions;
 use rustix::{
     fs::{Access, AtFlags, Gid, Mode, OFlags, Uid},
@@ -26,7 +27,7 @@ use rustix::{
 use std::{
     ffi::OsString,
     fs::File,
-    io::{ErrorKind, Seek, SeekFrom, Write},
+    io::{self, ErrorKind, Seek, SeekFrom, Write},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::ffi::OsStringExt,
@@ -253,33 +254,37 @@ impl WriteFile for Writer {
 
 /// Finds out, changing nothing, how `path` will be written.
 fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMode) -> Result<State> {
+    let is_new = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::NOENT) && !matches!(mode, StoreMode::At(_));
     let mut options = OpenOptions::new();
     options.write(true).append(*mode == StoreMode::Append);
-    match (root.open_file(path, &options), mode) {
-        (Ok(file), _) => {
-            let found = regular(&file)?;
-            if matches!(mode, StoreMode::At(offset) if *offset > found.size) {
-                return Err(FailureKind::OffsetBeyondEnd.into());
-            }
-            if *mode == StoreMode::Replace && settings.atomic_uploads {
-                let place = root.place_of_end(path).map_err(failure)?;
-                can_make_files(&place.directory)?;
-                return Ok(State::Atomic(place, Some(found)));
-            }
-            Ok(State::Existing(file))
-        }
-        (Err(error), StoreMode::At(_)) => Err(failure(error)),
-        (Err(error), _) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {
+    // Links are not followed at first: where there is nothing then, there is no link either that leads nowhere.
+    let file = match root.open_file(path, options.clone().follow(FollowSymlinks::No)) {
+        Ok(file) => file,
+        Err(error) if is_new(&error) => {
             let place = root.place(path).map_err(no_parent)?;
-            if stat::entry(&place.directory, &*place.name).is_ok_and(|found| found.kind == FileKind::Symlink) {
-                return Err(Failure::new(FailureKind::LinkRefused).with_text("The link leads nowhere."));
-            }
             can_make_files(&place.directory)?;
             let atomic = *mode == StoreMode::Replace && settings.atomic_uploads;
-            Ok(if atomic { State::Atomic(place, None) } else { State::New(place) })
+            return Ok(if atomic { State::Atomic(place, None) } else { State::New(place) });
         }
-        (Err(error), _) => Err(no_parent(error)),
+        Err(_) => match root.open_file(path, &options) {
+            Ok(file) => file,
+            Err(error) if is_new(&error) => {
+                return Err(Failure::new(FailureKind::LinkRefused).with_text("The link leads nowhere."));
+            }
+            Err(error) if matches!(mode, StoreMode::At(_)) => return Err(failure(error)),
+            Err(error) => return Err(no_parent(error)),
+        },
+    };
+    let found = regular(&file)?;
+    if matches!(mode, StoreMode::At(offset) if *offset > found.size) {
+        return Err(FailureKind::OffsetBeyondEnd.into());
     }
+    if *mode == StoreMode::Replace && settings.atomic_uploads {
+        let place = root.place_of_end(path).map_err(failure)?;
+        can_make_files(&place.directory)?;
+        return Ok(State::Atomic(place, Some(found)));
+    }
+    Ok(State::Existing(file))
 }
 
 /// Whether files can be made in a directory, as far as the system tells beforehand: the proof is making one.
