@@ -358,6 +358,17 @@ fn a_large_directory_is_listed_whole() {
         assert!(!in_order && names[..2000].is_sorted_by(|a, b| a < b), "about 2500 of them are in order");
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!((names.len(), distinct.len()), (5000, 5000));
+
+        // NLST asks so: some, and then the rest.
+        let (mut directory, mut shown) = (world.local.list(&path("/d"), detail).expect("listed"), Vec::new());
+        for limit in [3000, usize::MAX] {
+            let more = directory.read_names(&mut |name| {
+                shown.push(name.to_vec());
+                shown.len() < limit
+            });
+            assert_eq!((more, shown.len()), (Ok(limit == 3000), limit.min(5000)));
+        }
+        assert!(shown == names);
     }
 }
 

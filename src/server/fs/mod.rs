@@ -185,6 +185,23 @@ pub trait Directory: Send {
         Ok(true)
     }
 
+    /// Shows `take` the names that come next, one by one, until it answers `false`; what it comes to is `false` at the end of the
+    /// directory. This is what NLST calls. Unless it is overridden, the names are those of [`Directory::read_entry`].
+    ///
+    /// # Errors
+    /// As [`Directory::next_entry`].
+    fn read_names(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool> {
+        let mut entry = Entry::default();
+        loop {
+            if !self.read_entry(&mut entry)? {
+                return Ok(false);
+            }
+            if !take(&entry.name) {
+                return Ok(true);
+            }
+        }
+    }
+
     /// Whether all that is left to come is in memory, and nobody has to be asked for it. Of a file system that calls itself
     /// [quick](FileSystem::is_quick), an engine with few threads sends such a listing in place; any other one goes through a pool
     /// of threads. Default: no.

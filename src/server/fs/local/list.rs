@@ -124,6 +124,21 @@ impl Directory for Listing {
         self.read_entry(&mut entry).map(|found| found.then_some(entry)).transpose()
     }
 
+    fn read_names(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool> {
+        loop {
+            while let Some((name, _)) = self.waiting.get() {
+                let more = take(name);
+                self.waiting.advance();
+                if !more {
+                    return Ok(true);
+                }
+            }
+            if !self.read_on()? {
+                return Ok(false);
+            }
+        }
+    }
+
     /// To make a new entry of each name would take more than twice the instructions, most of them for its memory.
     fn read_entry(&mut self, entry: &mut Entry) -> Result<bool> {
         loop {
