@@ -148,9 +148,10 @@ pub trait FileSystem: Send + Sync {
     /// Whether calls, also those to the files that it opens, as a rule return at once: files in memory do, and those on a disk
     /// of this host, most of which the system has in memory.
     ///
-    /// An engine with few threads for many sessions then asks for attributes, opens files and moves small amounts in place,
-    /// where it saves the way through a pool of threads and back, several times what the call itself costs. If a call takes
-    /// long after all, other sessions wait for it. Default: no, which is right for whatever goes over a network.
+    /// An engine with few threads for many sessions then asks for attributes, opens files, and directories whose names alone are
+    /// wanted, and moves small amounts in place, where it saves the way through a pool of threads and back, several times what the
+    /// call itself costs. If a call takes long after all, other sessions wait for it. Default: no, which is right for whatever goes
+    /// over a network.
     fn is_quick(&self) -> bool {
         false
     }

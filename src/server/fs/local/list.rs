@@ -16,16 +16,21 @@ use crate::{
 };
 use ahead::Ahead;
 use alloc::{sync::Arc, vec::Vec};
+use core::time::Duration;
 use rustix::fs::FileType;
 use std::{
     ffi::OsStr,
     io,
     os::{fd::AsFd, unix::ffi::OsStrExt},
+    time::Instant,
 };
 use stream::Stream;
 
 /// Octets of names, and of what is kept of each, that are sorted. A buffer that grows may have twice that.
 const SORTED: usize = 512 * 1024;
+/// How long names are read before the first is asked for. The system mostly has them in memory: that is enough for twenty
+/// thousand. If it has to ask a disk, whoever opens the directory does not wait for it.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A directory that is being listed: up to [`SORTED`] octets of it (and what the system tells along with the last of them) in
 /// order, the rest, if there is more, as it comes.
@@ -41,26 +46,44 @@ pub(super) struct Listing {
     more: bool,
     /// What has come out of it, and was not listed yet.
     waiting: NameList,
+    /// More is to come before that is sorted, and listed.
+    gathering: bool,
     /// What is known of the names that come next.
     ahead: Ahead,
 }
 
 impl Listing {
     pub(super) fn open(root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
-        let mut stream = Stream::new(root.open_directory(path)?)?;
-        let (mut waiting, mut more) = (NameList::default(), true);
-        while more && !waiting.is_full() {
-            more = stream.read(&mut waiting)?;
-            if more {
-                waiting.expect_many();
+        Self::open_until(Instant::now() + PATIENCE, root, path, detail, names)
+    }
+
+    fn open_until(end: Instant, root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
+        let stream = Stream::new(root.open_directory(path)?)?;
+        let (depth, path, recent) = (path.components().count(), path.clone(), Recent::default());
+        let (waiting, ahead) = (NameList::default(), Ahead::default());
+        let mut listing =
+            Self { root, path, depth, detail, names, recent, stream, more: true, waiting, gathering: true, ahead };
+        listing.gather(Some(end))?;
+        if !listing.gathering && detail != Detail::Name {
+            listing.ahead.look(&listing.stream, &listing.waiting);
+        }
+        Ok(listing)
+    }
+
+    /// Reads the names that are to be sorted, until `end`.
+    fn gather(&mut self, end: Option<Instant>) -> io::Result<()> {
+        while self.more && !self.waiting.is_full() {
+            self.more = self.stream.read(&mut self.waiting)?;
+            if self.more {
+                self.waiting.expect_many();
+                if end.is_some_and(|end| Instant::now() >= end) {
+                    return Ok(());
+                }
             }
         }
-        waiting.sort();
-        let (depth, recent, mut ahead) = (path.components().count(), Recent::default(), Ahead::default());
-        if detail != Detail::Name {
-            ahead.look(&stream, &waiting);
-        }
-        Ok(Self { root, path: path.clone(), depth, detail, names, recent, stream, more, waiting, ahead })
+        self.waiting.sort();
+        self.gathering = false;
+        Ok(())
     }
 
     /// Says in `entry` what is known of the next name. `Some(false)`: it has vanished, or cannot be looked at; `None`: there is
@@ -104,6 +127,18 @@ impl Listing {
         more.map(|_| true)
     }
 
+    /// Before the first name is listed.
+    fn finish_gathering(&mut self) -> Result<()> {
+        if self.gathering
+            && let Err(error) = self.gather(None)
+        {
+            // What was read so far is listed no more.
+            (self.waiting, self.gathering, self.more) = (NameList::default(), false, false);
+            return Err(failure(error));
+        }
+        Ok(())
+    }
+
     /// What the link leads to, if that is wanted and it leads anywhere.
     fn end_of_link(&self, name: &[u8]) -> Option<Metadata> {
         if self.detail != Detail::Facts {
@@ -125,6 +160,7 @@ impl Directory for Listing {
     }
 
     fn read_names(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool> {
+        self.finish_gathering()?;
         loop {
             while let Some((name, _)) = self.waiting.get() {
                 let more = take(name);
@@ -141,6 +177,7 @@ impl Directory for Listing {
 
     /// To make a new entry of each name would take more than twice the instructions, most of them for its memory.
     fn read_entry(&mut self, entry: &mut Entry) -> Result<bool> {
+        self.finish_gathering()?;
         loop {
             while let Some(described) = self.describe_next(entry) {
                 self.waiting.advance();
@@ -155,7 +192,7 @@ impl Directory for Listing {
     }
 
     fn is_at_hand(&self) -> bool {
-        !self.more && (self.detail == Detail::Name || self.ahead.is_all(&self.waiting))
+        !self.gathering && !self.more && (self.detail == Detail::Name || self.ahead.is_all(&self.waiting))
     }
 }
 
@@ -314,6 +351,32 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_take_long_to_read_are_sorted_all_the_same() {
+        let folder = std::env::temp_dir().join(std::format!("wharf-list-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        for n in 0..3000 {
+            std::fs::write(folder.join(std::format!("{:04}", n * 7 % 3000)), "").unwrap();
+        }
+        let root = Arc::new(Root::open(&folder).unwrap());
+        for detail in [Detail::Name, Detail::Long] {
+            let open = |end| Listing::open_until(end, root.clone(), &VirtualPath::root(), detail, Names::default()).unwrap();
+            let later = Instant::now() + Duration::from_secs(3600);
+            assert!(detail != Detail::Name || open(later).is_at_hand());
+            let mut listing = open(Instant::now());
+            assert!(!listing.is_at_hand(), "there is more than what was read at once");
+            let names: Vec<_> = core::iter::from_fn(|| listing.next_entry()).map(|entry| entry.unwrap().name).collect();
+            assert!(names.iter().eq(&(0..3000).map(|n| std::format!("{n:04}").into_bytes()).collect::<Vec<_>>()));
+            let mut shown = Vec::new();
+            let ended = open(Instant::now()).read_names(&mut |name| {
+                shown.push(name.to_vec());
+                true
+            });
+            assert_eq!((ended, shown == names), (Ok(false), true));
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn names_fill_no_more_than_their_share_of_memory() {
