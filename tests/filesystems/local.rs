@@ -343,17 +343,49 @@ fn a_large_directory_is_listed_whole() {
     let world = World::new();
     fs::create_dir(world.home("d")).expect("made");
     // Long names, so that they do not all fit what is sorted: 5000 of 200 octets.
-    for n in 0..5000 {
-        fs::write(world.home(&format!("d/{:0>200}", n * 7 % 5000)), "").expect("written");
+    for n in (0..5000).map(|n| n * 7 % 5000) {
+        fs::write(world.home(&format!("d/{n:0>200}")), &b"content"[..n % 8]).expect("written");
     }
     for detail in [Detail::Name, Detail::Long] {
         let mut directory = world.local.list(&path("/d"), detail).expect("listed");
-        let names: Vec<_> = std::iter::from_fn(|| directory.next_entry()).map(|e| e.expect("an entry").name).collect();
+        let entries: Vec<_> = std::iter::from_fn(|| directory.next_entry()).map(|e| e.expect("an entry")).collect();
+        for entry in &entries {
+            let n: usize = std::str::from_utf8(&entry.name).expect("digits").parse().expect("a number");
+            assert!(detail == Detail::Name || entry.metadata.size == n as u64 % 8, "{n}");
+        }
+        let names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
         let in_order = names.is_sorted_by(|a, b| a < b);
         assert!(!in_order && names[..2000].is_sorted_by(|a, b| a < b), "about 2500 of them are in order");
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!((names.len(), distinct.len()), (5000, 5000));
+
+        // NLST asks so: some, and then the rest.
+        let (mut directory, mut shown) = (world.local.list(&path("/d"), detail).expect("listed"), Vec::new());
+        for limit in [3000, usize::MAX] {
+            let more = directory.read_names(&mut |name| {
+                shown.push(name.to_vec());
+                shown.len() < limit
+            });
+            assert_eq!((more, shown.len()), (Ok(limit == 3000), limit.min(5000)));
+        }
+        assert!(shown == names);
     }
+}
+
+#[test]
+fn a_long_listing_leaves_out_what_has_vanished() {
+    let world = World::new();
+    for n in 0..6000 {
+        fs::write(world.home(&format!("{n:04}")), "").expect("written");
+    }
+    let mut directory = world.local.list(&path("/"), Detail::Long).expect("listed");
+    for n in (4999..6000).step_by(2) {
+        fs::remove_file(world.home(&format!("{n:04}"))).expect("removed");
+    }
+    let names: Vec<_> = std::iter::from_fn(|| directory.next_entry()).map(|e| e.expect("an entry").name).collect();
+    let expected = (0..6000).filter(|n| *n < 4999 || n % 2 == 0).map(|n| format!("{n:04}").into_bytes());
+    // Those that others left there come last.
+    assert!(names.into_iter().filter(|name| name[0].is_ascii_digit()).eq(expected));
 }
 
 #[test]

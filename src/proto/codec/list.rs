@@ -19,19 +19,24 @@ pub struct ListClock {
 #[must_use]
 pub fn fits_line(octets: &[u8]) -> bool {
     // Eight at a time, the last eight perhaps for the second time: names are too short for a search that has to be made ready
-    // first.
-    match octets.last_chunk::<8>() {
-        Some(last) => octets.chunks_exact(8).fold(line_ends(last), |found, eight| found | line_ends(eight)) == 0,
-        None => !octets.iter().any(|octet| matches!(octet, b'\r' | b'\n')),
+    // first. So is the prefix of NLST, which is looked at with each of them.
+    let four = |four: [u8; 4]| u64::from(u32::from_ne_bytes(four));
+    if let Some(last) = octets.last_chunk::<8>() {
+        let (eights, _) = octets.as_chunks::<8>();
+        eights.iter().fold(line_ends(*last), |found, eight| found | line_ends(*eight)) == 0
+    } else if let (Some(first), Some(last)) = (octets.first_chunk(), octets.last_chunk()) {
+        line_ends((four(*first) << 32 | four(*last)).to_ne_bytes()) == 0
+    } else {
+        !octets.iter().any(|octet| matches!(octet, b'\r' | b'\n'))
     }
 }
 
 /// Not 0 if CR or LF is among eight octets. (Less one, an octet only lends from its neighbour above if it is 0.)
-fn line_ends(eight: &[u8]) -> u64 {
+fn line_ends(eight: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = u64::from_ne_bytes([0x80; 8]);
     let zeros = |octets: u64| octets.wrapping_sub(ONES) & !octets & TOPS;
-    let octets = eight.first_chunk().map_or(0, |eight| u64::from_ne_bytes(*eight));
+    let octets = u64::from_ne_bytes(eight);
     zeros(octets ^ (ONES * u64::from(b'\r'))) | zeros(octets ^ (ONES * u64::from(b'\n')))
 }
 

@@ -4,14 +4,14 @@
 //! runtime's pool of threads, and comes back into the task's mailbox:
 //!
 //! - logins, unless their authorizer calls itself [quick](Authorizer::is_quick): hashing a password takes its time;
-//! - whatever changes or lists directories, unless the rest of a listing is [at hand](super::fs::Directory::is_at_hand), and all
-//!   that concerns a file system that does not call itself
+//! - whatever changes or lists directories, but for their names alone and unless the rest of a listing is
+//!   [at hand](super::fs::Directory::is_at_hand), and all that concerns a file system that does not call itself
 //!   [quick](FileSystem::is_quick);
 //! - transfers that have grown to [`BULK`], in turns of bounded length: one thread that moves octets as fast as they come is the
 //!   fastest there is, and does not let others wait for the disk.
 //!
 //! In place is done what the system most likely does from memory, since the way through the pool costs several times as much:
-//! to look up attributes, to open a file, to move the first octets of one.
+//! to look up attributes, to open a file or a directory whose names are wanted, to move the first octets of one.
 //!
 //! **Invariant:** there is no command and no reply in here, and nothing that blocks for longer than a call to a quick file system.
 //!

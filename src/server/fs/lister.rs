@@ -108,6 +108,13 @@ impl Lister {
         if let Style::Facts(facts) = &mut self.style {
             facts.write_heads(output);
         }
+        if let (Entries::Directory(directory), Style::Names(prefix)) = (&mut self.entries, &self.style) {
+            directory.read_names(&mut |name| {
+                list::write_name(prefix, name, output);
+                output.len() == start || output.len() < limit
+            })?;
+            return Ok(output.len() > start);
+        }
         while output.len() == start || output.len() < limit {
             if !self.entries.read(self.pattern.as_ref(), &mut self.entry)? {
                 return Ok(output.len() > start);

@@ -148,9 +148,10 @@ pub trait FileSystem: Send + Sync {
     /// Whether calls, also those to the files that it opens, as a rule return at once: files in memory do, and those on a disk
     /// of this host, most of which the system has in memory.
     ///
-    /// An engine with few threads for many sessions then asks for attributes, opens files and moves small amounts in place,
-    /// where it saves the way through a pool of threads and back, several times what the call itself costs. If a call takes
-    /// long after all, other sessions wait for it. Default: no, which is right for whatever goes over a network.
+    /// An engine with few threads for many sessions then asks for attributes, opens files, and directories whose names alone are
+    /// wanted, and moves small amounts in place, where it saves the way through a pool of threads and back, several times what the
+    /// call itself costs. If a call takes long after all, other sessions wait for it. Default: no, which is right for whatever goes
+    /// over a network.
     fn is_quick(&self) -> bool {
         false
     }
@@ -183,6 +184,23 @@ pub trait Directory: Send {
             None => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Shows `take` the names that come next, one by one, until it answers `false`; what it comes to is `false` at the end of the
+    /// directory. This is what NLST calls. Unless it is overridden, the names are those of [`Directory::read_entry`].
+    ///
+    /// # Errors
+    /// As [`Directory::next_entry`].
+    fn read_names(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool> {
+        let mut entry = Entry::default();
+        loop {
+            if !self.read_entry(&mut entry)? {
+                return Ok(false);
+            }
+            if !take(&entry.name) {
+                return Ok(true);
+            }
+        }
     }
 
     /// Whether all that is left to come is in memory, and nobody has to be asked for it. Of a file system that calls itself

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     proto::{
+        codec::{glob::Pattern, mlsx::FactSet},
         config::Config,
         job::{FsOp, ListFormat, Listing, Open},
         memory::Tree,
@@ -239,17 +240,27 @@ fn a_transfer_without_a_connection_fails() {
     assert_eq!(jobs.table.len(), 1, "the file is closed");
 }
 
+fn list(format: ListFormat, pattern: Option<&[u8]>) -> Job {
+    let (path, pattern) = (VirtualPath::root(), pattern.and_then(Pattern::new));
+    let listing = Listing { path, pattern, format, show_symlinks: true, permissions: Arc::default() };
+    Job::Open { login: LOGIN, open: Open::List(listing) }
+}
+
+#[test]
+fn only_names_alone_are_listed_in_place() {
+    let mut jobs = logged_in();
+    let mut is_quick = |job| blocking(jobs.start(JobId(2), job, NOW)).is_quick();
+    assert!(is_quick(list(ListFormat::Names { prefix: Vec::new() }, None)));
+    // Who knows how many there are before one that fits.
+    assert!(!is_quick(list(ListFormat::Names { prefix: Vec::new() }, Some(b"*"))));
+    assert!(!is_quick(list(ListFormat::Long { gmt: true }, None)));
+    assert!(!is_quick(list(ListFormat::Facts(FactSet::DEFAULT), None)));
+}
+
 #[test]
 fn a_listing_is_lent_to_be_read() {
     let mut jobs = logged_in();
-    let listing = Listing {
-        path: VirtualPath::root(),
-        pattern: None,
-        format: ListFormat::Names { prefix: Vec::new() },
-        show_symlinks: true,
-        permissions: Arc::default(),
-    };
-    done(&mut jobs, JobId(2), Job::Open { login: LOGIN, open: Open::List(listing) });
+    done(&mut jobs, JobId(2), list(ListFormat::Names { prefix: Vec::new() }, None));
     let read = Job::Read { list: JobId(2), limit: 100 };
     assert_eq!(done(&mut jobs, JobId(3), read.clone()), Report::Chunk(b"file\r\n".to_vec()));
     assert_eq!(done(&mut jobs, JobId(4), read.clone()), Report::Chunk(Vec::new()));

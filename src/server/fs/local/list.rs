@@ -1,10 +1,11 @@
 //! Directories that are listed.
+mod ahead;
+
 use super::{
     error::failure,
     names::{Names, Recent},
     root::Root,
-    stat::{self, Attributes},
-    std,
+    stat, std,
 };
 use crate::{
     proto::{
@@ -13,6 +14,7 @@ use crate::{
     },
     server::fs::{Detail, Directory, Result},
 };
+use ahead::Ahead;
 use alloc::{sync::Arc, vec::Vec};
 use core::time::Duration;
 use rustix::fs::FileType;
@@ -26,11 +28,9 @@ use stream::Stream;
 
 /// Octets of names, and of what is kept of each, that are sorted. A buffer that grows may have twice that.
 const SORTED: usize = 512 * 1024;
-/// Octets of attributes that are kept of names before these are sorted: enough for five thousand.
-const KNOWN: usize = 384 * 1024;
-/// How long attributes are asked for while names are read. Just then the system has at hand what it needs for them: to ask once
-/// all names are sorted takes a tenth longer. But if it has to ask a disk, the client would wait too long for the first line.
-const EAGER: Duration = Duration::from_millis(50);
+/// How long names are read before the first is asked for. The system mostly has them in memory: that is enough for twenty
+/// thousand. If it has to ask a disk, whoever opens the directory does not wait for it.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A directory that is being listed: up to [`SORTED`] octets of it (and what the system tells along with the last of them) in
 /// order, the rest, if there is more, as it comes.
@@ -46,34 +46,59 @@ pub(super) struct Listing {
     more: bool,
     /// What has come out of it, and was not listed yet.
     waiting: NameList,
+    /// More is to come before that is sorted, and listed.
+    gathering: bool,
+    /// What is known of the names that come next.
+    ahead: Ahead,
 }
 
 impl Listing {
     pub(super) fn open(root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
-        let mut stream = Stream::new(root.open_directory(path)?)?;
-        let (mut waiting, mut more) = (NameList::default(), true);
-        let begun = Instant::now();
-        while more && !waiting.is_full() {
-            let eager = detail != Detail::Name && waiting.may_know_more() && begun.elapsed() < EAGER;
-            more = stream.read(&mut waiting, eager)?;
-            if more {
-                waiting.expect_many();
+        Self::open_until(Instant::now() + PATIENCE, root, path, detail, names)
+    }
+
+    fn open_until(end: Instant, root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
+        let stream = Stream::new(root.open_directory(path)?)?;
+        let (depth, path, recent) = (path.components().count(), path.clone(), Recent::default());
+        let (waiting, ahead) = (NameList::default(), Ahead::default());
+        let mut listing =
+            Self { root, path, depth, detail, names, recent, stream, more: true, waiting, gathering: true, ahead };
+        listing.gather(Some(end))?;
+        if !listing.gathering && detail != Detail::Name {
+            listing.ahead.look(&listing.stream, &listing.waiting);
+        }
+        Ok(listing)
+    }
+
+    /// Reads the names that are to be sorted, until `end`.
+    fn gather(&mut self, end: Option<Instant>) -> io::Result<()> {
+        while self.more && !self.waiting.is_full() {
+            self.more = self.stream.read(&mut self.waiting)?;
+            if self.more {
+                self.waiting.expect_many();
+                if end.is_some_and(|end| Instant::now() >= end) {
+                    return Ok(());
+                }
             }
         }
-        waiting.sort();
-        let depth = path.components().count();
-        Ok(Self { root, path: path.clone(), depth, detail, names, recent: Recent::default(), stream, more, waiting })
+        self.waiting.sort();
+        self.gathering = false;
+        Ok(())
     }
 
     /// Says in `entry` what is known of the next name. `Some(false)`: it has vanished, or cannot be looked at; `None`: there is
     /// none.
     fn describe_next(&mut self, entry: &mut Entry) -> Option<bool> {
-        let (name, kind, known) = self.waiting.get()?;
+        if self.detail != Detail::Name && self.ahead.is_used_up() {
+            self.ahead.look(&self.stream, &self.waiting);
+        }
+        let (name, kind) = self.waiting.get()?;
         (entry.symlink, entry.target) = (false, None);
         if self.detail == Detail::Name {
             entry.metadata = Metadata { kind: stat::kind(kind), ..Metadata::default() };
         } else {
-            let Some(attributes) = known.or_else(|| stat::attributes(&self.stream, OsStr::from_bytes(name)).ok()) else {
+            let known = self.ahead.next().or_else(|| stat::attributes(&self.stream, OsStr::from_bytes(name)).ok());
+            let Some(attributes) = known else {
                 return Some(false);
             };
             let mut metadata = attributes.metadata();
@@ -90,6 +115,28 @@ impl Listing {
         entry.name.clear();
         entry.name.extend_from_slice(name);
         Some(true)
+    }
+
+    /// Reads the names that come next. `false`: there are none.
+    fn read_on(&mut self) -> Result<bool> {
+        if !self.more {
+            return Ok(false);
+        }
+        let more = self.stream.read(&mut self.waiting).map_err(failure);
+        self.more = matches!(more, Ok(true));
+        more.map(|_| true)
+    }
+
+    /// Before the first name is listed.
+    fn finish_gathering(&mut self) -> Result<()> {
+        if self.gathering
+            && let Err(error) = self.gather(None)
+        {
+            // What was read so far is listed no more.
+            (self.waiting, self.gathering, self.more) = (NameList::default(), false, false);
+            return Err(failure(error));
+        }
+        Ok(())
     }
 
     /// What the link leads to, if that is wanted and it leads anywhere.
@@ -112,8 +159,25 @@ impl Directory for Listing {
         self.read_entry(&mut entry).map(|found| found.then_some(entry)).transpose()
     }
 
+    fn read_names(&mut self, take: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool> {
+        self.finish_gathering()?;
+        loop {
+            while let Some((name, _)) = self.waiting.get() {
+                let more = take(name);
+                self.waiting.advance();
+                if !more {
+                    return Ok(true);
+                }
+            }
+            if !self.read_on()? {
+                return Ok(false);
+            }
+        }
+    }
+
     /// To make a new entry of each name would take more than twice the instructions, most of them for its memory.
     fn read_entry(&mut self, entry: &mut Entry) -> Result<bool> {
+        self.finish_gathering()?;
         loop {
             while let Some(described) = self.describe_next(entry) {
                 self.waiting.advance();
@@ -121,33 +185,25 @@ impl Directory for Listing {
                     return Ok(true);
                 }
             }
-            if !self.more {
+            if !self.read_on()? {
                 return Ok(false);
-            }
-            match self.stream.read(&mut self.waiting, self.detail != Detail::Name) {
-                Ok(more) => self.more = more,
-                Err(error) => {
-                    self.more = false;
-                    return Err(failure(error));
-                }
             }
         }
     }
 
     fn is_at_hand(&self) -> bool {
-        !self.more && (self.detail == Detail::Name || self.waiting.is_all_known())
+        !self.gathering && !self.more && (self.detail == Detail::Name || self.ahead.is_all(&self.waiting))
     }
 }
 
 /// The names as the system tells them.
 #[cfg(target_os = "linux")]
 mod stream {
-    use super::{AsFd, NameList, Vec, io, stat, std};
+    use super::{AsFd, NameList, Vec, io, std};
     use rustix::{fs::RawDir, io::Errno};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
-    /// Octets that the system tells at a time: few enough that what it had to look at for them is at hand when their attributes are
-    /// asked for.
+    /// Octets that the system tells at a time.
     const BLOCK: usize = 32 * 1024;
 
     pub(super) struct Stream(OwnedFd);
@@ -157,18 +213,14 @@ mod stream {
             Ok(Self(directory))
         }
 
-        /// Adds the names that come next, with their attributes if they are to be `known`. `false`: there are no more.
+        /// Adds the names that come next. `false`: there are no more.
         /// `rustix::fs::Dir` would do, but it allocates each name, which costs NLST a third of its time.
-        pub(super) fn read(&mut self, names: &mut NameList, known: bool) -> io::Result<bool> {
+        pub(super) fn read(&mut self, names: &mut NameList) -> io::Result<bool> {
             let mut block = Vec::with_capacity(BLOCK);
             let mut entries = RawDir::new(&self.0, block.spare_capacity_mut());
             while let Some(entry) = entries.next() {
                 match entry {
-                    Ok(entry) => {
-                        let name = entry.file_name();
-                        let attributes = known.then(|| stat::attributes(&self.0, name));
-                        names.push(name.to_bytes(), entry.file_type(), attributes);
-                    }
+                    Ok(entry) => names.push(entry.file_name().to_bytes(), entry.file_type()),
                     // The directory was removed meanwhile.
                     Err(Errno::NOENT) => break,
                     Err(error) => return Err(error.into()),
@@ -191,7 +243,7 @@ mod stream {
 /// The names as the system tells them.
 #[cfg(not(target_os = "linux"))]
 mod stream {
-    use super::{AsFd, NameList, io, stat, std};
+    use super::{AsFd, NameList, io, std};
     use rustix::fs::Dir;
     use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -207,13 +259,12 @@ mod stream {
             Ok(Self(Dir::new(directory)?, own))
         }
 
-        /// Adds the names that come next, with their attributes if they are to be `known`. `false`: there are no more.
-        pub(super) fn read(&mut self, names: &mut NameList, known: bool) -> io::Result<bool> {
+        /// Adds the names that come next. `false`: there are no more.
+        pub(super) fn read(&mut self, names: &mut NameList) -> io::Result<bool> {
             for _ in 0..BLOCK {
                 let Some(entry) = self.0.read() else { return Ok(false) };
                 let entry = entry?;
-                let attributes = known.then(|| stat::attributes(&self.1, entry.file_name()));
-                names.push(entry.file_name().to_bytes(), entry.file_type(), attributes);
+                names.push(entry.file_name().to_bytes(), entry.file_type());
             }
             Ok(true)
         }
@@ -230,14 +281,11 @@ fn is_dots(name: &[u8]) -> bool {
     name == b"." || name == b".."
 }
 
-/// Names packed one behind the other, where each is, and what is known of them.
+/// Names packed one behind the other, and where each is.
 #[derive(Default)]
 struct NameList {
     octets: Vec<u8>,
     places: Vec<Name>,
-    known: Vec<Attributes>,
-    /// There are names of which nothing is known, or not enough.
-    unknown: bool,
     next: usize,
 }
 
@@ -246,8 +294,6 @@ struct Name {
     start: u32,
     len: u16,
     kind: FileType,
-    /// Where its attributes are; beyond all of them: nowhere.
-    known: u32,
 }
 
 impl NameList {
@@ -259,39 +305,17 @@ impl NameList {
     fn expect_many(&mut self) {
         if self.octets.capacity() < SORTED / 2 {
             self.octets.reserve(SORTED / 2);
-            self.places.reserve(SORTED / 2 / size_of::<Name>());
-            if !self.known.is_empty() {
-                self.known.reserve(KNOWN / size_of::<Attributes>());
-            }
+            self.places.reserve(SORTED / 4 / size_of::<Name>());
         }
     }
 
-    fn may_know_more(&self) -> bool {
-        self.known.len() * size_of::<Attributes>() < KNOWN
-    }
-
-    /// Whether there is nothing that the system would have to be asked for.
-    fn is_all_known(&self) -> bool {
-        !self.unknown
-    }
-
-    /// Adds a name, unless its attributes were asked for in vain: it has vanished, or cannot be looked at.
-    fn push(&mut self, name: &[u8], kind: FileType, attributes: Option<io::Result<Attributes>>) {
-        let attributes = match attributes {
-            None => None,
-            Some(Ok(attributes)) => Some(attributes),
-            Some(Err(_)) => return,
-        };
+    fn push(&mut self, name: &[u8], kind: FileType) {
         // No system has names of 64 KiB, and the octets end far below 4 GiB.
         if let (Ok(start), Ok(len)) = (u32::try_from(self.octets.len()), u16::try_from(name.len()))
             && !is_dots(name)
         {
             self.octets.extend_from_slice(name);
-            // A link has more to be asked for.
-            self.unknown |= attributes.is_none_or(|attributes| attributes.is_symlink());
-            let known = if attributes.is_some() { u32::try_from(self.known.len()).unwrap_or(u32::MAX) } else { u32::MAX };
-            self.known.extend(attributes);
-            self.places.push(Name { start, len, kind, known });
+            self.places.push(Name { start, len, kind });
         }
     }
 
@@ -300,9 +324,14 @@ impl NameList {
         self.places.sort_unstable_by(|a, b| a.of(octets).cmp(b.of(octets)));
     }
 
-    fn get(&self) -> Option<(&[u8], FileType, Option<Attributes>)> {
+    fn get(&self) -> Option<(&[u8], FileType)> {
         let name = self.places.get(self.next)?;
-        Some((name.of(&self.octets), name.kind, self.known.get(name.known as usize).copied()))
+        Some((name.of(&self.octets), name.kind))
+    }
+
+    /// Those that come next.
+    fn rest(&self) -> &[Name] {
+        &self.places[self.next..]
     }
 
     fn advance(&mut self) {
@@ -324,11 +353,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_that_take_long_to_read_are_sorted_all_the_same() {
+        let folder = std::env::temp_dir().join(std::format!("wharf-list-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        for n in 0..3000 {
+            std::fs::write(folder.join(std::format!("{:04}", n * 7 % 3000)), "").unwrap();
+        }
+        let root = Arc::new(Root::open(&folder).unwrap());
+        for detail in [Detail::Name, Detail::Long] {
+            let open = |end| Listing::open_until(end, root.clone(), &VirtualPath::root(), detail, Names::default()).unwrap();
+            let later = Instant::now() + Duration::from_secs(3600);
+            assert!(detail != Detail::Name || open(later).is_at_hand());
+            let mut listing = open(Instant::now());
+            assert!(!listing.is_at_hand(), "there is more than what was read at once");
+            let names: Vec<_> = core::iter::from_fn(|| listing.next_entry()).map(|entry| entry.unwrap().name).collect();
+            assert!(names.iter().eq(&(0..3000).map(|n| std::format!("{n:04}").into_bytes()).collect::<Vec<_>>()));
+            let mut shown = Vec::new();
+            let ended = open(Instant::now()).read_names(&mut |name| {
+                shown.push(name.to_vec());
+                true
+            });
+            assert_eq!((ended, shown == names), (Ok(false), true));
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn names_fill_no_more_than_their_share_of_memory() {
         let mut names = NameList::default();
         let mut pushed = 0_u32;
         while !names.is_full() {
-            names.push(alloc::format!("file-{:08}", pushed ^ 0x5555).as_bytes(), FileType::RegularFile, None);
+            names.push(alloc::format!("file-{:08}", pushed ^ 0x5555).as_bytes(), FileType::RegularFile);
             pushed += 1;
         }
         assert!(pushed > 10_000, "only {pushed} names fit");
@@ -351,7 +406,7 @@ mod tests {
         let mut names = NameList::default();
         let mut pushed = 0_usize;
         while !names.is_full() {
-            names.push(b"a", FileType::Unknown, None);
+            names.push(b"a", FileType::Unknown);
             pushed += 1;
         }
         assert!(pushed * (size_of::<Name>() + 1) <= SORTED + 16);
