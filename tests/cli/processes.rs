@@ -45,6 +45,21 @@ fn children_end_with_a_daemon_that_is_killed() {
 }
 
 #[test]
+fn children_have_one_thread_where_they_have_forks() {
+    let folder = Folder::new();
+    // Not even one that writes the log.
+    configure(&folder, "[log]\nlevel = \"debug\"\ntransfers = \"transfers\"", "12345");
+    let daemon = start(&folder);
+    let _client = Client::log_in(daemon.addresses[0], "user", "12345");
+    let children = daemon.children();
+    assert!(children.len() > 1, "a fork server, and forks");
+    for child in children {
+        let threads = fs::read_dir(format!("/proc/{}/task", child.as_raw_pid())).map_or(0, Iterator::count);
+        assert!(threads <= 1, "{threads} threads");
+    }
+}
+
+#[test]
 fn a_hangup_replaces_children_that_wait() {
     let folder = Folder::new();
     configure(&folder, "banner = \"Old.\"", "12345");

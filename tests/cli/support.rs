@@ -168,12 +168,14 @@ impl Daemon {
         }
     }
 
-    /// The processes that it has started, and that still run.
+    /// The processes that it has started, and that they have, and that still run.
     #[cfg(target_os = "linux")]
     pub(crate) fn children(&self) -> Vec<Pid> {
-        let path = format!("/proc/{0}/task/{0}/children", self.process.id());
-        let children = fs::read_to_string(path).unwrap_or_default();
-        children.split_ascii_whitespace().filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
+        let mut all = children_of(self.process.id().cast_signed());
+        for child in all.clone() {
+            all.extend(children_of(child.as_raw_pid()));
+        }
+        all
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
@@ -361,4 +363,10 @@ fn bounded(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+#[cfg(target_os = "linux")]
+fn children_of(process: i32) -> Vec<Pid> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
 }

@@ -330,3 +330,69 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
 pub(super) fn is_end(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::time::Instant;
+    use std::process::Command;
+
+    const NOW: Instant = Instant::ZERO;
+
+    fn nursery() -> Nursery<impl FnMut() -> io::Result<Program>> {
+        Nursery::new(|| Ok(Program::new(Command::new("true")))).unwrap()
+    }
+
+    /// With a fork server that has ended, and does not know.
+    fn with_fork_server() -> (Nursery<impl FnMut() -> io::Result<Program>>, UnixStream) {
+        let mut nursery = nursery();
+        let (here, there) = UnixStream::pair().unwrap();
+        let process = Command::new("true").stdout(process::Stdio::null()).spawn().unwrap();
+        assert!(nursery.come(1));
+        nursery.adopt(1, Process::Own(process), Channel::of_server(here));
+        (nursery, there)
+    }
+
+    #[test]
+    fn nobody_waits_longer_for_forks_than_they_take_to_end() {
+        let (mut nursery, _there) = with_fork_server();
+        let forks: Vec<_> = (2..6).map(|number| (number, nursery.start(number, NOW).unwrap())).collect();
+        nursery.renew(NOW);
+        for (number, fork) in forks {
+            assert!(matches!(fork.process, Process::Fork { .. }) && !nursery.is_empty());
+            nursery.end(number, fork.process, false, NOW);
+        }
+        let begun = std::time::Instant::now();
+        while !nursery.is_empty() && begun.elapsed() < Duration::from_secs(10) {
+            nursery.bury(NOW);
+        }
+        assert!(nursery.is_empty(), "in no time, as the server has it");
+    }
+
+    #[test]
+    fn where_the_fork_server_has_gone_the_program_is_started() {
+        let (mut nursery, there) = with_fork_server();
+        assert!(!nursery.wants_trial());
+        // Not merely closed: a process that another test starts just now may have it, too.
+        there.shutdown(std::net::Shutdown::Both).unwrap();
+        let mut child = nursery.start(2, NOW).unwrap();
+        assert!(matches!(child.process, Process::Own(_)) && nursery.trial(Some(2), NOW).is_some());
+        nursery.kill(&mut child.process);
+        nursery.end(2, child.process, true, NOW);
+        assert!(nursery.wants_trial());
+    }
+
+    #[test]
+    fn clients_wait_for_the_first_child_but_not_for_ever() {
+        let mut nursery = nursery();
+        assert!(nursery.wants_trial() && nursery.trial(None, NOW).is_none());
+        let mut child = nursery.start(1, NOW).unwrap();
+        assert!(!nursery.wants_trial());
+        assert_eq!(nursery.trial(Some(1), NOW), Some(NOW + TRIAL));
+        assert_eq!(nursery.trial(None, NOW), Some(NOW + TRIAL));
+        assert_eq!(nursery.trial(Some(7), NOW), None, "that is another one");
+        assert_eq!(nursery.trial(Some(1), NOW + TRIAL), None);
+        nursery.kill(&mut child.process);
+        nursery.end(1, child.process, true, NOW);
+    }
+}
