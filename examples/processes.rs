@@ -23,7 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let builder = Server::builder().authorizer(users);
 
     if let Some(child) = child {
-        return Ok(builder.serve_child(child)?);
+        // Each client gets a fork of this process. With threads, or a connection to a database, it would be `serve_child`: then
+        // this program is started for each.
+        return Ok(builder.serve_forks(child)?);
     }
     let server = builder.bind("127.0.0.1:2121".parse()?).build()?;
     println!("listening on {}", server.addresses()[0]);
