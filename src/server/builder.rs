@@ -81,7 +81,8 @@ impl fmt::Debug for Server {
 /// | [`Builder::verb`] | a thread of its own | the pool of threads |
 /// | [`Builder::quick_verb`] | the session's thread | the session's task: *do not block* |
 ///
-/// With processes (`serve_processes`) the first row is the server's, and the others are as by threads, in the session's process.
+/// With processes (`serve_processes`) the first row is the server's, and the others are as by threads, in the session's process;
+/// but if that is killed, the server's own hook is told of the end.
 ///
 /// Where it is not said otherwise it may block, and holds up its own session alone. A panic ends the session that it comes from, as
 /// [`Reason::Failed`](crate::Reason::Failed), and nothing else; of a client who has no session yet it closes the connection. All of it

@@ -62,7 +62,9 @@ impl Server {
     /// described with counts for what they have together: whom to let in, and the limits that hold for all of them, those of a
     /// user's bandwidth among them. Its handle shows all sessions and ends them; of a session whose process is killed it tells
     /// its own event hook the end. (If somebody has killed the fork server, nobody is left to kill those of its forks that hang.)
-    /// [`Handle::reload`] has `program` asked anew: to be up to date, call it once that is.
+    /// What changes in the server's memory, such as a [`UserTable`](super::auth::UserTable), children do not see. [`Handle::reload`]
+    /// has `program` asked anew for those to come (for each of them, or for each fork server): to be up to date, call it once
+    /// that is.
     ///
     #[allow(clippy::needless_doctest_main, reason = "it is an example as a whole")]
     #[doc = "```no_run"]

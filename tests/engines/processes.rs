@@ -11,9 +11,12 @@ use rustix::{
 };
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     io::{self, Read},
     net::{IpAddr, SocketAddr, TcpStream},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, mpsc},
     thread,
@@ -21,9 +24,13 @@ use std::{
 };
 use wharf::{
     Reason,
-    proto::event::Event,
+    proto::{
+        custom::{Answer, CustomVerb},
+        event::Event,
+        failure::Failure,
+    },
     server::{
-        Admission, Server, Settings,
+        Admission, Request, Server, Settings,
         auth::UserTable,
         processes::{Child, Program},
     },
@@ -43,6 +50,9 @@ with_processes! {
     a_stopped_process_is_killed_when_all_is_to_end
     bandwidth_of_a_user_is_shared_by_processes
     a_reload_replaces_processes_that_wait
+    what_a_verb_starts_does_not_hold_its_session
+    verbs_may_tidy_up_when_their_session_ends
+    commands_are_seen_from_the_server_at_once
     // The clients' ends of TLS would take descriptors, too.
     [in clear]
     a_lack_of_descriptors_is_survived
@@ -434,6 +444,56 @@ fn a_reload_replaces_processes_that_wait(engine: Engine) {
     old.say("PASS 12345", 230);
 }
 
+fn with_verb(
+    engine: Engine,
+    handler: impl Fn(&Request) -> Result<Answer, Failure> + Clone + Send + Sync + 'static,
+) -> TestServer {
+    TestServer::with(engine, |options| {
+        options.build = Box::new(move |builder| builder.verb(CustomVerb::new("SITE VERB").unwrap(), handler));
+    })
+}
+
+#[expect(clippy::zombie_processes, reason = "whoever starts it is killed before it ends")]
+fn what_a_verb_starts_does_not_hold_its_session(engine: Engine) {
+    let server = with_verb(engine, |_| {
+        let helper = Command::new("sleep").arg("3600").spawn().unwrap();
+        Ok(Answer::new(200, helper.id().to_string()))
+    });
+    let mut client = Client::login(server.address());
+    let helper = client.say("SITE VERB", 200).text.parse().unwrap();
+    kill(process_of(&server, &client));
+    server.until("the end", |server| server.handle.is_empty());
+    kill(Pid::from_raw(helper).unwrap());
+}
+
+fn verbs_may_tidy_up_when_their_session_ends(engine: Engine) {
+    let server = with_verb(engine, |request| {
+        let folder = PathBuf::from(OsStr::from_bytes(request.argument()));
+        fs::write(folder.join("begun"), "").unwrap();
+        while !request.is_cancelled() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        fs::write(folder.join("tidied"), "").unwrap();
+        Ok(Answer::new(200, "Done."))
+    });
+    let mut client = Client::login(server.address());
+    client.send(&format!("SITE VERB {}", server.folder()));
+    let exists = |name| fs::exists(PathBuf::from(server.folder()).join(name)).unwrap();
+    eventually("its beginning", || exists("begun"));
+    server.handle.close_all();
+    eventually("its end", || exists("tidied"));
+}
+
+fn commands_are_seen_from_the_server_at_once(engine: Engine) {
+    let server = TestServer::start(engine);
+    let mut client = Client::login(server.address());
+    for verb in ["NOOP", "PWD", "NOOP"] {
+        client.send(verb);
+        client.reply().unwrap();
+        server.until(verb, |server| server.handle.sessions()[0].command.as_ref().is_some_and(|command| command.verb == verb));
+    }
+}
+
 /// A server that cannot get far.
 fn serve(program: impl FnMut() -> io::Result<Program> + Send + 'static) -> io::Error {
     let server = Server::builder().bind("127.0.0.1:0".parse().unwrap()).authorizer(UserTable::new()).build().unwrap();
@@ -464,8 +524,11 @@ fn a_program_with_threads_has_no_forks() {
         command.env("WHARF_TEST_OUTPUT", &path).stderr(std::process::Stdio::null());
         Ok(Program::new(command))
     });
-    let error = fs::read_to_string(&output).unwrap();
-    fs::remove_file(output).unwrap();
+    // The server may know sooner that it has ended.
+    let told = || fs::read_to_string(&output).unwrap_or_default();
+    eventually("what it says", || !told().is_empty());
+    let error = told();
+    fs::remove_file(&output).unwrap();
     assert!(error.contains("2 threads run"), "{error}");
 }
 

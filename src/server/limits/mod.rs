@@ -85,6 +85,12 @@ impl Limits {
         }
     }
 
+    /// Whether verbs of the embedder's are being carried out.
+    #[cfg(feature = "processes")]
+    pub(super) fn runs_verbs(&self) -> bool {
+        self.verbs.load(Ordering::Relaxed) > 0
+    }
+
     /// Lets a verb of the embedder's be carried out, if there is room.
     pub(super) fn begin_verb(self: &Arc<Self>, settings: &Settings) -> Option<RunningVerb> {
         let place = RunningVerb { limits: self.clone() };

@@ -24,7 +24,7 @@ const LENGTH: usize = 4;
 
 /// One end. It blocks or not, as its socket does.
 pub(super) struct Channel {
-    socket: UnixStream,
+    socket: Arc<UnixStream>,
     input: Vec<u8>,
     /// Came with the octets, in order; `None`: this end wants none.
     descriptors: Option<VecDeque<OwnedFd>>,
@@ -43,12 +43,17 @@ struct Piece {
 impl Channel {
     /// That of the server: whatever descriptors children send, are not received.
     pub(super) fn of_server(socket: UnixStream) -> Self {
-        Self { socket, input: Vec::new(), descriptors: None, output: VecDeque::new() }
+        Self { socket: Arc::new(socket), input: Vec::new(), descriptors: None, output: VecDeque::new() }
     }
 
     /// That of a child.
     pub(super) fn of_child(socket: UnixStream) -> Self {
         Self { descriptors: Some(VecDeque::new()), ..Self::of_server(socket) }
+    }
+
+    /// What is ready to be read when the other end says something.
+    pub(super) fn socket(&self) -> Arc<UnixStream> {
+        self.socket.clone()
     }
 
     /// Sends a message, or keeps it until [`Channel::flush`].

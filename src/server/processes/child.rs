@@ -15,18 +15,22 @@ use super::{
 use crate::proto::{secret::Secret, time::Instant};
 use alloc::{sync::Arc, vec::Vec};
 use core::{cell::Cell, fmt, mem, net::SocketAddr, num::NonZeroU64, time::Duration};
+use rustix::fs::{FileType, fstat};
 use std::{
     env, io,
     os::{
-        fd::{BorrowedFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     process,
     sync::Mutex,
+    thread,
 };
 
 /// How far a transfer is, is told so often.
 const PROGRESS: Duration = Duration::from_millis(250);
+/// How often it is looked whether a verb still runs that nobody waits for any more.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What a process has that was started to serve a session: the connection to its server.
 ///
@@ -39,7 +43,8 @@ pub struct Child {
 
 impl Child {
     /// The server that started this process; `None` if it was not started by one. To be called once, as early as possible, and
-    /// before anything that is to be done once for the server, such as listening.
+    /// before anything that is to be done once for the server, such as listening, or obeying signals: whoever signals all
+    /// processes of a server, as systemd does, means the server, which lets its sessions end. A child had better not end by SIGTERM.
     ///
     /// If the server has ended meanwhile, or does not need the process any more, that ends here, with 0.
     ///
@@ -49,9 +54,15 @@ impl Child {
         if env::var_os(MARK).is_none() {
             return Ok(None);
         }
+        let stdin = rustix::stdio::stdin();
+        // Whoever is started by a child has the mark, too.
+        if FileType::from_raw_mode(fstat(stdin)?.st_mode) != FileType::Socket {
+            return Ok(None);
+        }
         // That of `std` comes with a buffer, which nobody reads through.
-        let socket = UnixStream::from(rustix::stdio::stdin().try_clone_to_owned()?);
-        let mut channel = Channel::of_child(socket);
+        let mut channel = Channel::of_child(UnixStream::from(stdin.try_clone_to_owned()?));
+        // Nobody else is to have it: the server knows by its end that this process has ended. Standard output is `/dev/null`.
+        rustix::stdio::dup2_stdin(rustix::stdio::stdout())?;
         match receive(&mut channel)? {
             Some(Down::Begin { version, message }) if version == super::VERSION => {
                 Ok(Some(Self { channel, message, forks_despite_threads: false }))
@@ -91,7 +102,8 @@ impl Builder {
     /// Serves one session, in the process that a server started for it. Blocks until a client comes, and until its session has
     /// ended; then the process is to end too. What was bound is not used.
     ///
-    /// Hooks are called in this process; [`Builder::on_refusal`] never is.
+    /// Hooks are called in this process; [`Builder::on_refusal`] never is. What they print goes nowhere, but for standard error: a
+    /// child's standard input and output are `/dev/null`. Verbs that run when the session ends have 5 seconds to end as well.
     ///
     /// # Errors
     /// If there is no authorizer, or the connection to the server fails.
@@ -155,6 +167,7 @@ impl Prepared {
 
     pub(super) fn serve(self, client: Client, channel: Channel) -> io::Result<()> {
         let Client { id, local, peer, own, implicit_tls, control } = client;
+        let socket = channel.socket();
         let link = Arc::new(Link(Mutex::new(Talk { channel, ended: false, orders: Vec::new() })));
         let shared = Arc::new(Shared::new(self.setup, Vec::new(), self.hooks, Limits::under(link.clone(), self.clock), None));
         let (control, setup) = (Socket::new(control), shared.setup());
@@ -163,8 +176,12 @@ impl Prepared {
         let slot = shared.limits.admit(peer.ip(), &setup.settings, shared.clock.now());
         if let (Some(member), Ok(slot)) = (member, slot) {
             let told = Cell::new((0, (0, 0), shared.clock.now()));
-            let desk = Desk { link, entry: member.entry().clone(), shared, told };
+            let desk = Desk { link, socket, entry: member.entry().clone(), shared: shared.clone(), told };
             connection::serve(control, member, setup, slot, implicit_tls, &desk);
+            // A verb that still runs was told to end; the server does not let it take long.
+            while shared.limits.runs_verbs() {
+                thread::sleep(TICK);
+            }
         }
         Ok(())
     }
@@ -273,6 +290,7 @@ type Told = (u64, (u64, u64), Instant);
 /// What connects the session to the server.
 struct Desk {
     link: Arc<Link>,
+    socket: Arc<UnixStream>,
     shared: Arc<Shared>,
     entry: Arc<Entry>,
     /// What the server knows.
@@ -320,8 +338,7 @@ impl Beside for Desk {
     }
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {
-        // It is that of standard input: the channel lives as long.
-        (!lock(&self.link.0).ended).then(rustix::stdio::stdin)
+        (!lock(&self.link.0).ended).then(|| self.socket.as_fd())
     }
 
     fn hear(&self) {

@@ -145,7 +145,7 @@ impl ForkServer {
         Ok(Heard::Nothing)
     }
 
-    /// Has a fork. In that, the connection to the server comes back.
+    /// Has a fork. In that, its connection to the server comes back, and that of this process is closed.
     fn fork(&mut self, number: u64) -> io::Result<Option<Channel>> {
         let socket = UnixStream::from(self.channel.take_descriptor().ok_or_else(nonsense)?);
         match fork() {
@@ -154,8 +154,6 @@ impl ForkServer {
                 Ok(None)
             }
             Ok(Fork::Child) => {
-                // Beside this, nothing else is left of the connection to the server.
-                rustix::stdio::dup2_stdin(&socket)?;
                 // To give back what is shared takes longer than to have it to the end.
                 mem::forget(mem::take(&mut self.forks));
                 Ok(Some(Channel::of_child(socket)))

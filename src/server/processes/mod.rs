@@ -51,7 +51,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// This command. Standard input and output are the engine's, and the child is the leader of a process group of its own, so that no key on
+    /// This command. Standard input is the engine's until [`Child::inherit`], then `/dev/null` as standard output is; and the child is the leader of a process group of its own, so that no key on
     /// a terminal ends it.
     #[must_use]
     pub fn new(command: Command) -> Self {

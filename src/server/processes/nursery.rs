@@ -255,7 +255,8 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
             return;
         }
         self.pause = now + FAILED;
-        self.trouble = Some(io::Error::other("the program of the children ends at once: does it call Child::inherit?"));
+        let why = "what it says on standard error may tell why; or does it not call Child::inherit?";
+        self.trouble = Some(io::Error::other(alloc::format!("the program of the children ends at once: {why}")));
     }
 
     /// Ends a process at once. It is still to be let go of by [`Nursery::end`].

@@ -138,8 +138,9 @@ fn look(
     unwatched: &mut Unwatched,
     now: Instant,
 ) -> io::Result<(Seen, bool)> {
-    let (other, tell) = (beside.socket(), beside.tell());
+    // This notes how the session is, which is told then.
     let wants = drive.wants(now);
+    let (other, tell) = (beside.socket(), beside.tell());
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, wants.read);
     flags.set(PollFlags::OUT, wants.write);
