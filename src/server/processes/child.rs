@@ -37,19 +37,19 @@ const TICK: Duration = Duration::from_millis(10);
 /// See [`Server::serve_processes`](super::super::Server::serve_processes).
 pub struct Child {
     pub(super) channel: Channel,
-    message: Secret,
+    pub(super) message: Secret,
     pub(super) forks_despite_threads: bool,
 }
 
 impl Child {
-    /// The server that started this process; `None` if it was not started by one. To be called once, as early as possible, and
+    /// The server that started this process; `None` if it was not started by one, but by a child, perhaps. To be called once, as early as possible, and
     /// before anything that is to be done once for the server, such as listening, or obeying signals: whoever signals all
     /// processes of a server, as systemd does, means the server, which lets its sessions end. A child had better not end by SIGTERM.
     ///
     /// If the server has ended meanwhile, or does not need the process any more, that ends here, with 0.
     ///
     /// # Errors
-    /// If the server is of another version, or standard input is not the connection to it.
+    /// If the server is of another version, or somebody else speaks over standard input.
     pub fn inherit() -> io::Result<Option<Self>> {
         if env::var_os(MARK).is_none() {
             return Ok(None);

@@ -15,12 +15,13 @@ use super::{
     channel::Channel,
     child::{Child, Client, next, nonsense, receive},
     message::{Down, Up},
+    nursery::{PATIENCE, TICK},
 };
 use crate::{
     proto::session::refusal::Refusal,
     server::{Builder, threads::wait},
 };
-use core::{mem, time::Duration};
+use core::mem;
 use fork::{Fork, fork};
 use rustix::{
     event::{PollFd, PollFlags},
@@ -28,18 +29,13 @@ use rustix::{
 };
 use std::{collections::HashMap, fs, io, os::unix::net::UnixStream, time::Instant};
 
-/// How long it sleeps while a fork is about to end.
-const TICK: Duration = Duration::from_millis(5);
-/// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 impl Builder {
     /// [`Builder::serve_child`] for all sessions to come, each in a fork of this process: on Linux. Elsewhere it serves one.
     ///
     /// A fork is made in a tenth of the time that a program takes to start, and what was built before is in memory once.
     /// But it has a copy of *all*: the process must have no other threads by now, no children of its own, and nothing that would
     /// be disturbed if it was used in several processes at once, such as a connection to a database. Whatever the caller still
-    /// holds is dropped in each fork.
+    /// holds is dropped in each fork, but for the authorizer.
     ///
     /// All forks have their memory at the same addresses: whoever finds out in one session where something is, knows it for the
     /// others, as with vsftpd and ProFTPD; with [`Builder::serve_child`] each session has addresses of its own. They also begin with
@@ -56,19 +52,27 @@ impl Builder {
         if !cfg!(target_os = "linux") {
             return self.serve_child(child);
         }
+        let Child { channel, message, forks_despite_threads } = child;
+        // Else each fork would wipe a copy of it.
+        drop(message);
+        let authorizer = self.authorizer.clone();
         let prepared = self.prepare()?;
-        let threads = if child.forks_despite_threads { 1 } else { fs::read_dir("/proc/self/task")?.count() };
-        // Whoever started this process may have had no use for the ends of children, which passes on.
-        fork::ensure_waitable_children()?;
+        let threads = if forks_despite_threads { 1 } else { fs::read_dir("/proc/self/task")?.count() };
         if threads > 1 {
             return Err(io::Error::other(alloc::format!(
                 "{threads} threads run, and forks would have only one of them: start them later, or call Builder::serve_child"
             )));
         }
-        match ForkServer::new(child.channel).run()? {
+        // Whoever started this process may have had no use for the ends of children, which passes on.
+        fork::ensure_waitable_children()?;
+        match ForkServer::new(channel).run()? {
             Now::Over => Ok(()),
             Now::Serve(client, channel) => prepared.serve(client, channel),
-            Now::IsFork(channel) => prepared.serve_next(channel),
+            Now::IsFork(channel) => {
+                // To take it apart, with thousands of users perhaps, each fork would copy all of it first.
+                mem::forget(authorizer);
+                prepared.serve_next(channel)
+            }
         }
     }
 }

@@ -14,7 +14,7 @@
 //! they begin with `Serve`.
 //!
 //! **Invariant:** no session's octets pass through the server, and nothing that a child does or leaves undone keeps the server
-//! waiting.
+//! waiting; clients wait a little until the first child has said what its program does.
 mod channel;
 mod child;
 mod family;

@@ -21,8 +21,8 @@ const TRIAL: Duration = Duration::from_secs(5);
 const FAILED: Duration = Duration::from_secs(1);
 /// How long a child may take to end, once it has to; then it is killed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the server sleeps at most while children are about to end.
-const TICK: Duration = Duration::from_millis(5);
+/// How long whoever waits for children sleeps at most while they are about to end.
+pub(super) const TICK: Duration = Duration::from_millis(5);
 /// Octets that a child may leave unread, beyond what the system takes and what it is told first.
 pub(super) const UNREAD: usize = 4096;
 
@@ -104,7 +104,7 @@ impl<P: FnMut() -> io::Result<Program>> Nursery<P> {
     /// Whether another child is to be started, where so many wait for a client.
     pub(super) fn wants_another(&self, waiting: usize) -> bool {
         match self.kind {
-            Kind::Unknown { trial } => trial.is_none(),
+            Kind::Unknown { .. } => self.wants_trial(),
             Kind::Single | Kind::Forks(_) => waiting < SPARE,
         }
     }
