@@ -147,7 +147,10 @@ fn write_soon(file: impl AsFd, line: &[u8]) -> bool {
 pub(super) fn event(info: &SessionInfo, event: &Event) {
     let user = Escaped(info.user.as_deref().unwrap_or_default().as_bytes());
     macro_rules! log {
-        ($level:ident, $($message:tt)*) => { $level!(peer = %info.peer, user = %user, $($message)*) };
+        // In the order in which a line shows them.
+        ($level:ident, $($message:tt)*) => {
+            $level!(peer = %info.peer, user = %user, message = %format_args!($($message)*))
+        };
     }
     match event {
         Event::Connected => log!(info, "FTP session opened (connect)"),
@@ -192,7 +195,7 @@ pub(super) fn refusal(peer: SocketAddr, refusal: Refusal) {
         Refusal::ProxyHeader => " (proxy_protocol_from)",
         Refusal::NotPermitted | Refusal::Resources | Refusal::Shutdown => "",
     };
-    warn!(peer = %peer, user = %"", "FTP session refused (connect): {refusal}{key}");
+    warn!(peer = %peer, user = %"", message = %format_args!("FTP session refused (connect): {refusal}{key}"));
 }
 
 /// A reason that is worth a sentence.
@@ -255,27 +258,27 @@ where
         writer.write_char(' ')?;
         LocalTime::write_now(&mut writer)?;
         writer.write_str("] ")?;
-        // The message comes first of all fields; they are asked for one by one rather than kept.
-        let (writer, mut written) = (&mut writer, Ok(()));
-        event.record(&mut One { field: "peer", behind: "-[", writer, written: &mut written });
-        event.record(&mut One { field: "user", behind: "] ", writer, written: &mut written });
-        event.record(&mut One { field: "message", behind: "\n", writer, written: &mut written });
-        written
+        let mut fields = Fields { writer: &mut writer, written: Ok(()) };
+        event.record(&mut fields);
+        fields.written
     }
 }
 
-/// Writes one field of an event, if it has it, and what follows it.
-struct One<'a, 'w> {
-    field: &'static str,
-    behind: &'static str,
+/// Writes the fields of an event that lines show, in the order in which they come.
+struct Fields<'a, 'w> {
     writer: &'a mut Writer<'w>,
-    written: &'a mut fmt::Result,
+    written: fmt::Result,
 }
 
-impl Visit for One<'_, '_> {
+impl Visit for Fields<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == self.field && self.written.is_ok() {
-            *self.written = write!(self.writer, "{value:?}{}", self.behind);
-        }
+        let behind = match field.name() {
+            "peer" => "-[",
+            "user" => "] ",
+            "message" => "\n",
+            _ => return,
+        };
+        let writer = &mut *self.writer;
+        self.written = self.written.and_then(|()| write!(writer, "{value:?}")).and_then(|()| writer.write_str(behind));
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Ground {
     pub(crate) files: Arc<dyn FileSystem>,
     /// Whether an upload that breaks leaves nothing behind.
     pub(crate) atomic: bool,
+    /// Whether what is written is begun as it is opened.
+    at_once: bool,
     make: Make,
 }
 
@@ -29,15 +31,29 @@ macro_rules! try_on_all {
             use crate::ground::Ground;
             $(#[test] fn $name() { super::$name(&Ground::memory()); })+
         }
+        mod memory_at_once {
+            use crate::ground::Ground;
+            $(#[test] fn $name() { super::$name(&Ground::memory().at_once()); })+
+        }
         #[cfg(all(unix, feature = "files"))]
         mod local {
             use crate::ground::Ground;
             $(#[test] fn $name() { super::$name(&Ground::local(false)); })+
         }
         #[cfg(all(unix, feature = "files"))]
+        mod local_at_once {
+            use crate::ground::Ground;
+            $(#[test] fn $name() { super::$name(&Ground::local(false).at_once()); })+
+        }
+        #[cfg(all(unix, feature = "files"))]
         mod local_atomic {
             use crate::ground::Ground;
             $(#[test] fn $name() { super::$name(&Ground::local(true)); })+
+        }
+        #[cfg(all(unix, feature = "files"))]
+        mod local_atomic_at_once {
+            use crate::ground::Ground;
+            $(#[test] fn $name() { super::$name(&Ground::local(true).at_once()); })+
         }
     };
 }
@@ -49,7 +65,7 @@ pub(crate) const LARGEST: u64 = 100_000;
 impl Ground {
     pub(crate) fn memory() -> Self {
         let memory = Memory::new(Tree::new(clock::unix_time()).with_max_file_size(LARGEST));
-        Self { files: Arc::new(memory.clone()), atomic: false, make: Make::Memory(memory) }
+        Self { files: Arc::new(memory.clone()), atomic: false, at_once: false, make: Make::Memory(memory) }
     }
 
     #[cfg(all(unix, feature = "files"))]
@@ -57,7 +73,11 @@ impl Ground {
         let folder = Folder::new();
         let local = wharf::server::fs::Local::open(&folder.0).expect("the folder was just made");
         let local = local.with_atomic_uploads(atomic).with_fsync(atomic).with_max_file_size(LARGEST);
-        Self { files: Arc::new(local), atomic, make: Make::Local(folder) }
+        Self { files: Arc::new(local), atomic, at_once: false, make: Make::Local(folder) }
+    }
+
+    pub(crate) fn at_once(self) -> Self {
+        Self { at_once: true, ..self }
     }
 
     /// Makes a symbolic link.
@@ -92,7 +112,10 @@ impl Ground {
 
     /// Writes a file and commits it.
     pub(crate) fn write(&self, name: impl AsRef<[u8]>, mode: &StoreMode, content: impl AsRef<[u8]>) -> Result<()> {
-        let mut file = self.files.open_write(&path(name), mode, 0o022)?;
+        let mut file = match self.at_once {
+            true => self.files.begin_write(&path(name), mode, 0o022)?,
+            false => self.files.open_write(&path(name), mode, 0o022)?,
+        };
         file.begin()?;
         write_all(file.as_mut(), content.as_ref())?;
         file.commit()

@@ -291,7 +291,7 @@ fn opening_reports_what_the_session_must_know() {
     let (size, chosen, opened) = open(Open::Retrieve { path: path("/readme.txt"), offset: 6 });
     assert_eq!((size, chosen), (Some(36), None), "the size is that of the whole file");
     assert!(matches!(opened, Opened::Read(_)));
-    let store = |mode| Open::Store { path: path("/incoming"), mode, umask: 0o022 };
+    let store = |mode| Open::Store { path: path("/incoming"), mode, umask: 0o022, begin: false };
     let (size, chosen, opened) = open(store(StoreMode::Unique { prefix: b"up".to_vec() }));
     let chosen = chosen.expect("the name is told");
     assert_eq!((size, chosen.parent()), (None, path("/incoming")));

@@ -276,6 +276,7 @@ fn without_links_none_is_followed() {
         assert_eq!(failed(files.set_mode(&at, 0)), FailureKind::LinkRefused, "{name}");
         assert_eq!(failed(files.set_modified(&at, time(0))), FailureKind::LinkRefused, "{name}");
         assert_eq!(failed(files.open_write(&at, &StoreMode::Replace, 0)), FailureKind::LinkRefused, "{name}");
+        assert_eq!(failed(files.begin_write(&at, &StoreMode::Replace, 0)), FailureKind::LinkRefused, "{name}");
         assert_eq!(failed(files.list(&at, Detail::Name)), FailureKind::LinkRefused, "{name}");
     }
     for name in ["/to-d/new", "/to-d/e/new"] {
@@ -553,6 +554,7 @@ fn what_is_not_permitted_is_refused() {
     assert_eq!(failed(read(files, "/f")), FailureKind::PermissionDenied);
     assert_eq!(failed(files.open_write(&path("/f"), &StoreMode::Replace, 0)), FailureKind::PermissionDenied);
     assert_eq!(failed(files.open_write(&path("/locked/new"), &StoreMode::Replace, 0)), FailureKind::PermissionDenied);
+    assert_eq!(failed(files.begin_write(&path("/locked/new"), &StoreMode::Replace, 0)), FailureKind::PermissionDenied);
     assert_eq!(failed(files.remove_file(&path("/locked/f"))), FailureKind::PermissionDenied);
     assert_eq!(failed(files.make_directory(&path("/locked/d"), 0)), FailureKind::PermissionDenied);
     assert_eq!(failed(files.rename(&path("/locked/f"), &path("/g"), false)), FailureKind::PermissionDenied);

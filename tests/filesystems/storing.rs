@@ -7,6 +7,7 @@ try_on_all!(
     reading_begins_anywhere_up_to_the_end,
     only_files_are_read,
     nothing_happens_before_an_upload_begins,
+    an_upload_can_begin_as_it_is_opened,
     a_broken_upload_leaves_what_has_arrived_or_what_was_there,
     an_empty_upload_makes_an_empty_file,
     restarting_keeps_what_lies_before_and_behind,
@@ -65,6 +66,38 @@ fn nothing_happens_before_an_upload_begins(g: &Ground) {
     drop(g.files.open_write(&path("/new"), &StoreMode::Append, 0).expect("open"));
     drop(g.files.open_write(&path("/"), &StoreMode::Unique { prefix: b"p".to_vec() }, 0).expect("open"));
     assert_eq!(g.names("/"), ["old"]);
+}
+
+fn an_upload_can_begin_as_it_is_opened(g: &Ground) {
+    let begin = |name, mode: &StoreMode| g.files.begin_write(&path(name), mode, 0o022);
+    g.directory("/d");
+    g.store("/d/old", "old content");
+    g.link("/link", "d/old");
+    g.link("/broken", "d/nosuch");
+    drop(begin("/d/new", &StoreMode::Replace).expect("begun"));
+    drop(begin("/link", &StoreMode::Replace).expect("begun"));
+    if g.atomic {
+        assert_eq!((g.content("/d/old"), g.names("/d")), (b"old content".to_vec(), vec!["old".into()]));
+    } else {
+        assert_eq!((g.content("/d/old"), g.content("/d/new")), (Vec::new(), Vec::new()));
+        assert_eq!(g.files.metadata(&path("/d/new"), false).expect("there").mode, 0o644);
+    }
+    drop(begin("/d/appended", &StoreMode::Append).expect("begun"));
+    assert!(g.exists("/d/appended"));
+    for (name, kind) in [
+        ("/", FailureKind::IsADirectory),
+        ("/d", FailureKind::IsADirectory),
+        ("/broken", FailureKind::LinkRefused),
+        ("/nosuch/new", FailureKind::NoParent),
+        ("/d/old/new", FailureKind::NoParent),
+    ] {
+        assert_eq!(failed(begin(name, &StoreMode::Replace)), kind, "{name}");
+    }
+    assert_eq!(failed(begin("/d/old", &StoreMode::At(99))), FailureKind::OffsetBeyondEnd);
+    let unique = begin("/d", &StoreMode::Unique { prefix: b"up".to_vec() }).expect("begun");
+    let chosen = unique.path().expect("the name is told");
+    unique.commit().expect("stored");
+    assert!(chosen.name().starts_with(b"up") && g.exists(chosen.as_bytes()));
 }
 
 fn a_broken_upload_leaves_what_has_arrived_or_what_was_there(g: &Ground) {

@@ -85,7 +85,7 @@ impl Session {
             (Verb::Appe, _) => StoreMode::Append,
             _ => StoreMode::Replace,
         };
-        let open = Open::Store { path: path.clone(), mode, umask: self.parameters.umask };
+        let open = self.open_store(path.clone(), mode);
         self.begin_transfer(verb, path, 0, open);
     }
 
@@ -103,9 +103,15 @@ impl Session {
         };
         if self.permit(Permission::Store, &path, true) {
             let mode = StoreMode::Unique { prefix };
-            let open = Open::Store { path: path.clone(), mode, umask: self.parameters.umask };
+            let open = self.open_store(path.clone(), mode);
             self.begin_transfer(Verb::Stou, path, 0, open);
         }
+    }
+
+    fn open_store(&self, path: VirtualPath, mode: StoreMode) -> Open {
+        // Under TLS the connection stands only after the handshake.
+        let begin = matches!(self.data, DataPort::Connected(_)) && !self.security.protect;
+        Open::Store { path, mode, umask: self.parameters.umask, begin }
     }
 
     /// LIST, NLST, MLSD.

@@ -143,12 +143,13 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             return Act::Again;
         } else if let Some(input) = self.news.pop_front() {
             self.session.handle(now, input);
+        } else if mem::take(&mut self.arrived) {
+            // Before the command that needs it: an upload whose connection stands opens its file in one go.
+            self.arrive();
         } else if self.seen != Seen::default() {
             self.hear(now);
         } else if self.control.can_digest(&self.session) {
             self.control.digest(&mut self.session, now);
-        } else if mem::take(&mut self.arrived) {
-            self.arrive();
         } else if self.transfer.as_ref().is_some_and(|transfer| transfer.due) {
             // Before replies are written: with a small file those at its beginning and at its end go out together.
             return Act::Pump;

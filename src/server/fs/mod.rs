@@ -90,6 +90,17 @@ pub trait FileSystem: Send + Sync {
     /// `PermissionDenied`, `NoSpace`, `QuotaExceeded`.
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>>;
 
+    /// The same, and [begins](WriteFile::begin): the data connection stands already. Unless it is overridden, it is one after the
+    /// other; a file system that has less to do for both overrides it.
+    ///
+    /// # Errors
+    /// As [`FileSystem::open_write`].
+    fn begin_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
+        let mut file = self.open_write(path, mode, umask)?;
+        file.begin()?;
+        Ok(file)
+    }
+
     /// Makes a directory.
     ///
     /// # Errors
@@ -241,7 +252,7 @@ pub trait WriteFile: Send {
         None
     }
 
-    /// The data connection stands: makes or truncates the file.
+    /// The data connection stands: makes or truncates the file. If that is done already, there is nothing to do.
     ///
     /// # Errors
     /// As [`FileSystem::open_write`].

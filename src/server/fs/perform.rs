@@ -71,8 +71,11 @@ fn try_open(files: &dyn FileSystem, open: Open) -> Result<(Report, Opened)> {
             let file = files.open_read(&path, offset)?;
             (Report::Opened { size: Some(file.size()), path: None }, Opened::Read(file))
         }
-        Open::Store { path, mode, umask } => {
-            let file = files.open_write(&path, &mode, umask)?;
+        Open::Store { path, mode, umask, begin } => {
+            let file = match begin {
+                true => files.begin_write(&path, &mode, umask)?,
+                false => files.open_write(&path, &mode, umask)?,
+            };
             (Report::Opened { size: None, path: file.path() }, Opened::Write(file))
         }
         Open::List(listing) => {

@@ -28,6 +28,10 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
         (**self).open_write(path, mode, umask)
     }
 
+    fn begin_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
+        (**self).begin_write(path, mode, umask)
+    }
+
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         (**self).make_directory(path, umask)
     }

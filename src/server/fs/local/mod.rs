@@ -3,6 +3,7 @@
 //! **Invariant:** what is opened, is opened beneath a directory handle, by the kernel (`openat2`, `RESOLVE_BENEATH`) or, where it
 //! cannot do that, component by component (cap-std). No path is checked first and used afterwards: what changes an entry of a
 //! directory has a handle of that directory and the bare last component, which is never followed.
+mod beneath;
 mod error;
 mod list;
 mod names;
@@ -177,6 +178,11 @@ impl FileSystem for Local {
 
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
         let writer = write::Writer::open(&self.root, &self.settings, path, mode, umask);
+        writer.map(|file| Box::new(file) as Box<dyn WriteFile>)
+    }
+
+    fn begin_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
+        let writer = write::Writer::begin(&self.root, &self.settings, path, mode, umask);
         writer.map(|file| Box::new(file) as Box<dyn WriteFile>)
     }
 

@@ -8,7 +8,7 @@ use crate::{
     },
     server::fs::{ReadFile, Result, readable},
 };
-use cap_std::fs::OpenOptions;
+use rustix::fs::{Mode, OFlags};
 use std::{
     fs::File,
     io::{ErrorKind, Read, Seek, SeekFrom},
@@ -22,7 +22,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn open(root: &Root, path: &VirtualPath, offset: u64) -> Result<Self> {
-        let mut file = root.open_file(path, OpenOptions::new().read(true)).map_err(failure)?;
+        let mut file = root.open_file(path, OFlags::RDONLY, Mode::empty()).map_err(failure)?;
         let size = readable(regular(&file)?.size, offset)?;
         if offset > 0 {
             file.seek(SeekFrom::Start(offset)).map_err(failure)?;

@@ -1,12 +1,12 @@
 //! The directory handle that confines, and how names beneath it are resolved.
-use super::{stat, std};
+use super::{beneath, stat, std};
 use crate::proto::{
     file::{FileKind, Metadata},
     path::{self, VirtualPath},
 };
 use alloc::{sync::Arc, vec::Vec};
-use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
+use cap_fs_ext::DirExt;
+use cap_std::fs::{Dir, Permissions, PermissionsExt};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -90,12 +90,19 @@ impl Root {
         self.symlinks == Symlinks::Beneath
     }
 
-    /// Opens a file or directory without blocking: the caller looks at what it has got.
-    pub(super) fn open_file(&self, path: &VirtualPath, options: &OpenOptions) -> io::Result<File> {
-        let mut options = options.clone();
+    /// Opens a file or directory without blocking: the caller looks at what it has got. `mode` is that of a file that is made.
+    pub(super) fn open_file(&self, path: &VirtualPath, flags: OFlags, mode: Mode) -> io::Result<File> {
         // A pipe would block until somebody opens its other end; a terminal would become that of the process.
-        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
-        self.open_with(path.relative(), &mut options)
+        let (path, flags) = (path.relative(), flags | OFlags::NONBLOCK | OFlags::NOCTTY);
+        match self.symlinks {
+            Symlinks::Beneath => beneath::open(&self.dir, path, flags, mode),
+            Symlinks::None => {
+                let (parent, name) = split(path);
+                let directory = self.handle(parent)?;
+                let opened = beneath::open(&directory.0, name, flags | OFlags::NOFOLLOW, mode);
+                opened.map_err(|error| link_error(&directory, OsStr::from_bytes(name), error))
+            }
+        }
     }
 
     /// Opens a directory to read its entries. It is found first, and only then opened for reading: to open a device has effects.
@@ -106,10 +113,10 @@ impl Root {
     /// Opens a regular file or directory in whatever way the process may, to change its attributes.
     pub(super) fn open_any(&self, path: &VirtualPath) -> io::Result<File> {
         let unreadable = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::ACCESS);
-        let file = match self.open_file(path, OpenOptions::new().read(true)) {
+        let file = match self.open_file(path, OFlags::RDONLY, Mode::empty()) {
             Err(error) if unreadable(&error) => {
                 // A directory is never opened for writing: that it is one says nothing more.
-                self.open_file(path, OpenOptions::new().write(true)).map_err(|_| error)?
+                self.open_file(path, OFlags::WRONLY, Mode::empty()).map_err(|_| error)?
             }
             opened => opened?,
         };
@@ -180,25 +187,10 @@ impl Root {
             return Ok(Handle(Arc::clone(&self.dir)));
         }
         let dir = match self.symlinks {
-            Symlinks::Beneath => self.dir.open_dir(OsStr::from_bytes(path))?,
+            Symlinks::Beneath => beneath::open_directory(&self.dir, path)?,
             Symlinks::None => self.walk(path)?,
         };
         Ok(Handle(Arc::new(dir)))
-    }
-
-    fn open_with(&self, path: &[u8], options: &mut OpenOptions) -> io::Result<File> {
-        let (parent, name) = split(path);
-        let opened = match self.symlinks {
-            Symlinks::Beneath if path.is_empty() => self.dir.open_with(".", options),
-            Symlinks::Beneath => self.dir.open_with(OsStr::from_bytes(path), options),
-            Symlinks::None => {
-                let directory = self.handle(parent)?;
-                let name = OsStr::from_bytes(name);
-                let opened = directory.0.open_with(name, options.follow(FollowSymlinks::No));
-                opened.map_err(|error| link_error(&directory, name, error))
-            }
-        };
-        opened.map(cap_std::fs::File::into_std)
     }
 
     /// Goes down directory by directory, none of which may be a link.

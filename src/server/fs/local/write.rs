@@ -18,8 +18,6 @@ use crate::{
     server::fs::{Result, WriteFile},
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
-use cap_std::fs::OpenOptions;
 use rustix::{
     fs::{Access, AtFlags, Gid, Mode, OFlags, Uid},
     io::Errno,
@@ -33,6 +31,9 @@ use std::{
         unix::ffi::OsStringExt,
     },
 };
+
+/// What opens a file that was not there, and nothing else.
+const NEW: OFlags = OFlags::CREATE.union(OFlags::EXCL);
 
 /// Names that are tried at most before the directory is given up: two are the same once in 2^40.
 const TRIES: usize = 16;
@@ -97,8 +98,39 @@ impl Writer {
                 if settings.atomic_uploads { State::Atomic(place, None) } else { State::New(place) }
             }
         };
-        let permissions = mode_bits(0o666 & !umask);
-        Ok(Self { settings: Arc::clone(settings), mode: mode.clone(), path: chosen, permissions, state, position: 0 })
+        Ok(Self::new(settings, mode, chosen, umask, state))
+    }
+
+    /// The same, and begins. A new file is made at once: who tries to make it need neither look whether it is there, nor whether
+    /// it can be made.
+    pub(super) fn begin(
+        root: &Root,
+        settings: &Arc<Settings>,
+        path: &VirtualPath,
+        mode: &StoreMode,
+        umask: u32,
+    ) -> Result<Self> {
+        if *mode == StoreMode::Replace && !settings.atomic_uploads && !path.is_root() {
+            let permissions = permissions(umask);
+            match root.open_file(path, write_flags(mode) | NEW | OFlags::NOFOLLOW, permissions) {
+                Ok(file) => {
+                    give(&file, permissions);
+                    let directory = settings.fsync.then(|| root.directory(&path.parent())).transpose().map_err(no_parent)?;
+                    return Ok(Self::new(settings, mode, None, umask, State::Open(file, directory)));
+                }
+                // It can be a link.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => {}
+                Err(error) => return Err(no_parent(error)),
+            }
+        }
+        let mut writer = Self::open(root, settings, path, mode, umask)?;
+        writer.begin()?;
+        Ok(writer)
+    }
+
+    fn new(settings: &Arc<Settings>, mode: &StoreMode, path: Option<VirtualPath>, umask: u32, state: State) -> Self {
+        let (settings, mode, permissions) = (Arc::clone(settings), mode.clone(), permissions(umask));
+        Self { settings, mode, path, permissions, state, position: 0 }
     }
 
     fn file(&self) -> Option<&File> {
@@ -120,20 +152,15 @@ impl Writer {
     }
 
     fn make(&mut self, place: Place) -> Result<State> {
-        let mut flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        if self.mode == StoreMode::Append {
-            flags |= OFlags::APPEND;
-        }
+        let flags = write_flags(&self.mode) | NEW;
         match place.open(flags, self.permissions) {
             Ok(file) => {
-                // The umask of the process may have taken more. Where files belong to others than those who make them (vfat, CIFS)
-                // nobody may change that; no right is given then that was not to be given.
-                let _ = rustix::fs::fchmod(&file, self.permissions);
+                give(&file, self.permissions);
                 Ok(State::Open(file, Some(place.directory)))
             }
             // Somebody else was faster. A name that we chose was promised to be new.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) && self.path.is_none() => {
-                let file = place.open(flags - OFlags::CREATE - OFlags::EXCL, Mode::empty()).map_err(failure)?;
+                let file = place.open(flags - NEW, Mode::empty()).map_err(failure)?;
                 regular(&file)?;
                 self.take_over(file)
             }
@@ -146,7 +173,7 @@ impl Writer {
         for _ in 0..TRIES {
             let name = name(b".wharf-upload-", &random()?);
             let temporary = Place { directory: place.directory.clone(), name };
-            match temporary.open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR) {
+            match temporary.open(OFlags::WRONLY | NEW, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => {
                     let temporary = Temporary { file, place: Some(temporary) };
                     return Ok(State::Temporary(temporary, place, replaced));
@@ -170,8 +197,7 @@ impl Writer {
                 let _ = rustix::fs::fchown(&temporary.file, Some(uid), Some(gid));
             }
         }
-        // As for a new file: it has fewer rights if that fails.
-        let _ = rustix::fs::fchmod(&temporary.file, permissions);
+        give(&temporary.file, permissions);
         if self.settings.fsync {
             temporary.file.sync_data().map_err(failure)?;
         }
@@ -255,10 +281,9 @@ impl WriteFile for Writer {
 /// Finds out, changing nothing, how `path` will be written.
 fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMode) -> Result<State> {
     let is_new = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::NOENT) && !matches!(mode, StoreMode::At(_));
-    let mut options = OpenOptions::new();
-    options.write(true).append(*mode == StoreMode::Append);
+    let flags = write_flags(mode);
     // Links are not followed at first: where there is nothing then, there is no link either that leads nowhere.
-    let file = match root.open_file(path, options.clone().follow(FollowSymlinks::No)) {
+    let file = match root.open_file(path, flags | OFlags::NOFOLLOW, Mode::empty()) {
         Ok(file) => file,
         Err(error) if is_new(&error) => {
             let place = root.place(path).map_err(no_parent)?;
@@ -266,7 +291,7 @@ fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMod
             let atomic = *mode == StoreMode::Replace && settings.atomic_uploads;
             return Ok(if atomic { State::Atomic(place, None) } else { State::New(place) });
         }
-        Err(_) => match root.open_file(path, &options) {
+        Err(_) => match root.open_file(path, flags, Mode::empty()) {
             Ok(file) => file,
             Err(error) if is_new(&error) => {
                 return Err(Failure::new(FailureKind::LinkRefused).with_text("The link leads nowhere."));
@@ -285,6 +310,23 @@ fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMod
         return Ok(State::Atomic(place, Some(found)));
     }
     Ok(State::Existing(file))
+}
+
+fn write_flags(mode: &StoreMode) -> OFlags {
+    match mode {
+        StoreMode::Append => OFlags::WRONLY | OFlags::APPEND,
+        StoreMode::Replace | StoreMode::At(_) | StoreMode::Unique { .. } => OFlags::WRONLY,
+    }
+}
+
+fn permissions(umask: u32) -> Mode {
+    mode_bits(0o666 & !umask)
+}
+
+/// Gives a new file its mode: the umask of the process may have taken more. Where files belong to others than those who make them
+/// (vfat, CIFS) nobody may do that; no right is given then that was not to be given.
+fn give(file: &File, permissions: Mode) {
+    let _ = rustix::fs::fchmod(file, permissions);
 }
 
 /// Whether files can be made in a directory, as far as the system tells beforehand: the proof is making one.
