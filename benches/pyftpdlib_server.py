@@ -12,7 +12,8 @@ from pyftpdlib.servers import FTPServer
 def main():
     with open(sys.argv[sys.argv.index("--config") + 1], "rb") as file:
         config = tomllib.load(file)
-    config_logging(level=30)
+    # What it complains of is found by whoever asks it.
+    config_logging(level=50)
     authorizer = DummyAuthorizer()
     for user in config["user"]:
         authorizer.add_user(user["name"], user["password"], user["home"], perm=user["perm"])
