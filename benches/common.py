@@ -81,8 +81,8 @@ def versions(names):
 
 
 def add_arguments(parser):
-    parser.add_argument("--server", action="append", metavar="PATH", help="a server to measure (default: target/release/wharf)")
-    parser.add_argument("--no-peer", action="store_true", help="leave out pyftpdlib")
+    parser.add_argument("--server", action="append", metavar="PATH", help="a server to measure; may be repeated (default: target/release/wharf)")
+    parser.add_argument("--no-peer", action="store_true", help="leave out the peers")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help='more configuration, such as engine="threads"')
 
 

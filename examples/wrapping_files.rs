@@ -82,6 +82,8 @@ impl<F: FileSystem> FileSystem for WithoutDots<F> {
         self.0.open_write(path, mode, umask)
     }
 
+    // As long as begin_write is not overridden either, it comes through open_write, and so by its check.
+
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         check("make", path)?;
         self.0.make_directory(path, umask)

@@ -81,17 +81,19 @@ pub trait FileSystem: Send + Sync {
     /// `NotFound`, `IsADirectory`, `NotARegularFile`, `OffsetBeyondEnd`, `PermissionDenied`.
     fn open_read(&self, path: &VirtualPath, offset: u64) -> Result<Box<dyn ReadFile>>;
 
-    /// Makes ready to write `path`, changing nothing that is there: see [`WriteFile`]. `umask` holds the bits to take from the
-    /// mode of a new file, 0o666. For [`StoreMode::Unique`] `path` is the directory. A link that leads nowhere is no place for
-    /// a new file.
+    /// Makes ready to write `path`, changing nothing that is there: see [`WriteFile`]. This is asked for while the client has yet
+    /// to connect for the data, or TLS to begin there; else [`FileSystem::begin_write`] is, in its place. `umask` holds the bits
+    /// to take from the mode of a new file, 0o666. For [`StoreMode::Unique`] `path` is the directory. A link that leads nowhere
+    /// is no place for a new file.
     ///
     /// # Errors
     /// `NoParent`, `IsADirectory`, `NotARegularFile`, `NotFound` and `OffsetBeyondEnd` (of [`StoreMode::At`]), `InvalidName`,
     /// `PermissionDenied`, `NoSpace`, `QuotaExceeded`.
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>>;
 
-    /// The same, and [begins](WriteFile::begin): the data connection stands already. Unless it is overridden, it is one after the
-    /// other; a file system that has less to do for both overrides it.
+    /// [`FileSystem::open_write`] and [`WriteFile::begin`] in one: the data connection stands already. Unless it is overridden,
+    /// one follows the other; a file system that has less to do for both overrides it. One that stands before another then
+    /// checks here what it checks in `open_write`. [`WriteFile::begin`] of what is returned is called once more all the same.
     ///
     /// # Errors
     /// As [`FileSystem::open_write`].
@@ -252,7 +254,9 @@ pub trait WriteFile: Send {
         None
     }
 
-    /// The data connection stands: makes or truncates the file. If that is done already, there is nothing to do.
+    /// The data connection stands: makes or truncates the file. It comes before anything is written, and before
+    /// [`WriteFile::commit`] where nothing is. After [`FileSystem::begin_write`] it comes a second time, and must then neither
+    /// fail (as the file exists, say) nor change anything.
     ///
     /// # Errors
     /// As [`FileSystem::open_write`].
