@@ -100,15 +100,22 @@ class Folder:
 
 
 class Server:
-    """A running server; `home` is what it serves."""
+    """A running server; `home` is what it serves.
+
+    Each has an address of its own: what others leave behind in TIME_WAIT would take its ports for a minute.
+    """
+
+    started = 0
 
     def __init__(self, name, command, folder, settings=(), user_settings=()):
+        Server.started += 1
+        self.host = f"127.0.0.{Server.started}"
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)[::-1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         self.name, self.home = name, folder.path / "home"
         config = folder.path / f"{name}.toml"
         config.write_text(
-            "\n".join(['listen = ["127.0.0.1:0"]', "max_cons = 0", *settings])
+            "\n".join([f'listen = ["{self.host}:0"]', "max_cons = 0", *settings])
             + f'\n[log]\nlevel = "error"\n[[user]]\nname = "{USER}"\npassword = "{PASSWORD}"\n'
             + "\n".join([f'home = "{self.home}"', 'perm = "elradfmwMT"', *user_settings])
         )
@@ -180,7 +187,7 @@ class Client:
     """A control connection that is logged in."""
 
     def __init__(self, server):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
+        self.socket = socket.create_connection((server.host, server.port), TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.replies = self.socket.makefile("rb")
         self.reply("220")
@@ -207,7 +214,7 @@ class Client:
     def transfer(self, command):
         """The data connection of a transfer that has begun."""
         port = int(re.search(r"\|\|\|(\d+)\|", self.command("EPSV", "229"))[1])
-        data = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        data = socket.create_connection((self.socket.getpeername()[0], port), TIMEOUT)
         self.command(command, "150", "125")
         return data
 

@@ -44,8 +44,8 @@ LOGIN = f"USER {common.USER}\r\nPASS {common.PASSWORD}\r\n".encode()
 class Session:
     """A control connection that costs the client as little as can be."""
 
-    def __init__(self, port, commands, replies):
-        self.socket = socket.create_connection(("127.0.0.1", port), common.TIMEOUT)
+    def __init__(self, server, commands, replies):
+        self.socket = socket.create_connection((server.host, server.port), common.TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The greeting first: some servers throw away what comes before it.
         greeting = self.take(1)
@@ -69,7 +69,7 @@ class Session:
 
 
 def logged_in(server):
-    session = Session(server.port, LOGIN, 2)
+    session = Session(server, LOGIN, 2)
     if b"\r\n230" not in session.replies:
         raise RuntimeError(f"no login, but {session.replies!r}")
     return session
@@ -116,7 +116,7 @@ def logins(server, count, clients):
                 try:
                     commands = LOGIN + b"QUIT\r\n"
                     for _ in range(count // clients):
-                        session = Session(server.port, commands, 3)
+                        session = Session(server, commands, 3)
                         if b"\r\n230" not in session.replies:
                             raise RuntimeError(f"no login, but {session.replies!r}")
                         session.close()
@@ -141,9 +141,10 @@ def transfers(server, size, rounds):
         # The kernel throws away what is received.
         while count := data.recv_into(buffer, 0, socket.MSG_TRUNC):
             received += count
+        # There are servers that say nothing more before the client has closed.
+        data.close()
         client.reply("226")
         best["RETR"] = max(best["RETR"], size / (time.perf_counter() - start))
-        data.close()
         with open(server.home / "file", "rb") as file:
             data = client.transfer("STOR upload")
             start = time.perf_counter()

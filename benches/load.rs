@@ -1,6 +1,6 @@
 //! The client of `benches/servers.py`: it repeats one kind of work in some sessions at once, as fast as a server lets it.
 //!
-//!     load PORT WORK SESSIONS SECONDS
+//!     load SERVER WORK SESSIONS SECONDS
 //!
 //! prints how often it was done, and the seconds that took. WORK is a command (`NOOP`, `SIZE file`), `100 x NOOP` (100 commands at
 //! once), `login` (from connecting to the reply to QUIT), or a command that transfers (`RETR`, `STOR`, `LIST`, `NLST`, `MLSD` and a
@@ -9,7 +9,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::ExitCode,
     sync::Barrier,
     thread,
@@ -22,8 +22,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 const FILE: [u8; 1024] = [b'x'; 1024];
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
 
-fn dial(port: u16) -> Outcome<TcpStream> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+fn dial(address: SocketAddr) -> Outcome<TcpStream> {
+    let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(PATIENCE)?;
     stream.set_write_timeout(PATIENCE)?;
@@ -37,8 +37,8 @@ struct Client {
 }
 
 impl Client {
-    fn log_in(port: u16) -> Outcome<Self> {
-        let mut client = Self { stream: BufReader::new(dial(port)?), line: String::new() };
+    fn log_in(server: SocketAddr) -> Outcome<Self> {
+        let mut client = Self { stream: BufReader::new(dial(server)?), line: String::new() };
         client.expect("220")?;
         client.say("USER user", "331")?;
         client.say("PASS 12345", "230")?;
@@ -70,10 +70,10 @@ impl Client {
         self.expect(code)
     }
 
-    fn transfer(&mut self, port: u16, command: &str) -> Outcome<()> {
+    fn transfer(&mut self, server: SocketAddr, command: &str) -> Outcome<()> {
         let reply = self.say("EPSV", "229")?;
         let digits = reply.split('|').nth(3).ok_or("no port in the reply to EPSV")?;
-        let mut data = dial(digits.parse().unwrap_or(port))?;
+        let mut data = dial(SocketAddr::new(server.ip(), digits.parse()?))?;
         self.say(command, "1")?;
         if command.starts_with("STOR") {
             data.write_all(&FILE)?;
@@ -88,8 +88,8 @@ impl Client {
 }
 
 /// Does the work until the moment has come; how often it was done.
-fn repeat(port: u16, work: &str, start: &Barrier, time: Duration) -> Outcome<u64> {
-    let mut client = Client::log_in(port);
+fn repeat(server: SocketAddr, work: &str, start: &Barrier, time: Duration) -> Outcome<u64> {
+    let mut client = Client::log_in(server);
     let outcome = client.as_mut().map_or(Ok(""), |client| client.say("TYPE I", "200")).map(|_| ());
     // Nobody is left waiting for one that failed.
     start.wait();
@@ -105,8 +105,8 @@ fn repeat(port: u16, work: &str, start: &Barrier, time: Duration) -> Outcome<u64
                 }
                 done += 99;
             }
-            (Some("login"), _) => drop(Client::log_in(port)?.say("QUIT", "221")?),
-            (Some("RETR" | "STOR" | "LIST" | "NLST" | "MLSD"), _) => client.transfer(port, work)?,
+            (Some("login"), _) => drop(Client::log_in(server)?.say("QUIT", "221")?),
+            (Some("RETR" | "STOR" | "LIST" | "NLST" | "MLSD"), _) => client.transfer(server, work)?,
             _ => drop(client.say(work, "2")?),
         }
         done += 1;
@@ -114,13 +114,13 @@ fn repeat(port: u16, work: &str, start: &Barrier, time: Duration) -> Outcome<u64
     Ok(done)
 }
 
-fn run(port: u16, work: &str, sessions: usize, time: Duration) -> Outcome<(u64, f64)> {
+fn run(server: SocketAddr, work: &str, sessions: usize, time: Duration) -> Outcome<(u64, f64)> {
     let start = Barrier::new(sessions + 1);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..sessions)
             .map(|session| {
                 let (start, work) = (&start, work.replace("%d", &session.to_string()));
-                scope.spawn(move || repeat(port, &work, start, time))
+                scope.spawn(move || repeat(server, &work, start, time))
             })
             .collect();
         start.wait();
@@ -135,16 +135,16 @@ fn run(port: u16, work: &str, sessions: usize, time: Duration) -> Outcome<(u64, 
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [port, work, sessions, seconds] = &arguments[..] else {
+    let [server, work, sessions, seconds] = &arguments[..] else {
         // So `cargo test --benches` and `cargo bench` call it.
-        println!("load PORT WORK SESSIONS SECONDS; benches/servers.py calls it");
+        println!("load SERVER WORK SESSIONS SECONDS; benches/servers.py calls it");
         return ExitCode::SUCCESS;
     };
-    let (Ok(port), Ok(sessions), Ok(seconds)) = (port.parse(), sessions.parse(), seconds.parse()) else {
-        eprintln!("PORT, SESSIONS and SECONDS are numbers");
+    let (Ok(server), Ok(sessions), Ok(seconds)) = (server.parse(), sessions.parse(), seconds.parse()) else {
+        eprintln!("SERVER is an address, SESSIONS and SECONDS are numbers");
         return ExitCode::FAILURE;
     };
-    match run(port, work, sessions, Duration::from_secs_f64(seconds)) {
+    match run(server, work, sessions, Duration::from_secs_f64(seconds)) {
         Ok((done, seconds)) => {
             println!("{done} {seconds}");
             ExitCode::SUCCESS

@@ -22,32 +22,32 @@ def main():
     name, unpacked = sys.argv[1], pathlib.Path(sys.argv[2])
     with open(sys.argv[sys.argv.index("--config") + 1], "rb") as file:
         config = tomllib.load(file)
-    user = config["user"][0]
+    user, host = config["user"][0], config["listen"][0].rpartition(":")[0]
     os.chmod(user["home"], 0o755)
     os.chown(user["home"], UID, GID)
     # Traditional crypt takes microseconds: what is measured is the server.
     crypt = subprocess.run(["perl", "-e", "print crypt($ARGV[0], 'ab')", user["password"]], stdout=subprocess.PIPE, text=True).stdout
     # Whoever changes its user must reach what it reads.
-    with tempfile.TemporaryDirectory(prefix="wharf-peer-") as folder, socket.create_server(("127.0.0.1", 0)) as probe:
+    with tempfile.TemporaryDirectory(prefix="wharf-peer-") as folder, socket.create_server((host, 0)) as probe:
         os.chmod(folder, 0o755)
         port = probe.getsockname()[1]
         probe.close()
-        command = COMMANDS[name](unpacked, pathlib.Path(folder), port, user, crypt)
+        command = COMMANDS[name](unpacked, pathlib.Path(folder), (host, port), user, crypt)
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
-            wait_for(port, server)
-            print(f"listening on 127.0.0.1:{port}", flush=True)
+            wait_for((host, port), server)
+            print(f"listening on {host}:{port}", flush=True)
             server.wait()
         finally:
             server.terminate()
             server.wait()
 
 
-def wait_for(port, server):
+def wait_for(address, server):
     for _ in range(200):
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(address, 1).close()
             return
         except OSError:
             time.sleep(0.05)
@@ -62,22 +62,23 @@ def write(path, text, mode=0o600):
     return path
 
 
-def pure_ftpd(unpacked, folder, port, user, crypt):
+def pure_ftpd(unpacked, folder, address, user, crypt):
     source = write(folder / "passwd", f"{user['name']}:{crypt}:{UID}:{GID}::{user['home']}/./::::::::::::\n")
     base = folder / "base"
     subprocess.run([unpacked / "usr/bin/pure-pw", "mkdb", base, "-f", source], check=True, stdout=subprocess.DEVNULL)
     limits = ["-c", "10000", "-C", "10000", "-I", "60", "-L", "300000:10"]
     plain = ["-E", "-A", "-H", "-4", "-u", "1", "-f", "none", "-g", folder / "pid", "-U", "022:022"]
-    return [unpacked / "usr/sbin/pure-ftpd", "-S", f"127.0.0.1,{port}", "-l", f"puredb:{base}", *limits, *plain]
+    return [unpacked / "usr/sbin/pure-ftpd", "-S", "%s,%d" % address, "-l", f"puredb:{base}", *limits, *plain]
 
 
-def proftpd(unpacked, folder, port, user, crypt):
+def proftpd(unpacked, folder, address, user, crypt):
+    host, port = address
     users = write(folder / "passwd", f"{user['name']}:{crypt}:{UID}:{GID}::{user['home']}:/bin/sh\n")
     groups = write(folder / "group", f"nogroup:x:{GID}:\n")
     lines = f"""
         ServerType standalone
         Port {port}
-        DefaultAddress 127.0.0.1
+        DefaultAddress {host}
         SocketBindTight on
         UseIPv6 off
         User nobody
@@ -102,7 +103,8 @@ def proftpd(unpacked, folder, port, user, crypt):
     return [unpacked / "usr/sbin/proftpd", "-n", "-q", "-c", write(folder / "conf", textwrap.dedent(lines))]
 
 
-def vsftpd(unpacked, folder, port, user, crypt):
+def vsftpd(unpacked, folder, address, user, crypt):
+    host, port = address
     for name in ("empty", "pam.d"):
         (folder / name).mkdir(0o755)
     write(folder / "pam.d/wharf", "auth required pam_unix.so\naccount required pam_unix.so\n", 0o644)
@@ -110,7 +112,7 @@ def vsftpd(unpacked, folder, port, user, crypt):
     users = write(folder / "passwd", pathlib.Path("/etc/passwd").read_text() + entry, 0o644)
     hashes = write(folder / "shadow", pathlib.Path("/etc/shadow").read_text() + f"{user['name']}:{crypt}:19000:0:99999:7:::\n")
     settings = {
-        "listen_address": "127.0.0.1",
+        "listen_address": host,
         "listen_port": port,
         "pam_service_name": "wharf",
         "secure_chroot_dir": folder / "empty",

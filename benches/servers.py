@@ -55,7 +55,7 @@ def load_client():
 
 def loaded(program, server, work, sessions, seconds):
     """How often a second the work was done; `None` if the server cannot do it."""
-    command = [program, str(server.port), work, str(sessions), str(seconds)]
+    command = [program, f"{server.host}:{server.port}", work, str(sessions), str(seconds)]
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if run.returncode:
         print(f"{server.name}: {run.stderr.strip()}", file=sys.stderr)
@@ -74,9 +74,10 @@ def retrieve(server, client, size, digest=None):
         received += count
         if digest:
             digest.update(memoryview(buffer)[:count])
+    # There are servers that say nothing more before the client has closed.
+    data.close()
     client.reply("226")
     seconds = time.perf_counter() - start
-    data.close()
     if received != size:
         raise RuntimeError(f"{server.name} sent {received} octets of {size}")
     return seconds

@@ -42,7 +42,7 @@ class Session(common.Client):
 
     def transfer(self, command):
         port = int(re.search(r"\|\|\|(\d+)\|", self.command("EPSV", "229"))[1])
-        data = socket.create_connection(("127.0.0.1", port), common.TIMEOUT)
+        data = socket.create_connection((self.socket.getpeername()[0], port), common.TIMEOUT)
         self.command(command, "150")
         return self.context.wrap_socket(data, session=self.socket.session) if self.context else data
 

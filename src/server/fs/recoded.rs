@@ -140,6 +140,19 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
         }
     }
 
+    fn begin_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
+        match mode {
+            StoreMode::Replace | StoreMode::At(_) | StoreMode::Append => {
+                self.files.begin_write(&*self.below(path)?, mode, umask)
+            }
+            StoreMode::Unique { .. } => {
+                let mut file = self.open_write(path, mode, umask)?;
+                file.begin()?;
+                Ok(file)
+            }
+        }
+    }
+
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         self.files.make_directory(&*self.below(path)?, umask)
     }
