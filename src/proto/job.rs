@@ -224,8 +224,8 @@ pub enum Open {
         /// The first octet to send, as stored.
         offset: u64,
     },
-    /// A file to receive (STOR, APPE, STOU). Nothing of an old file is lost before the transfer begins: to cancel this job
-    /// leaves everything as it was.
+    /// A file to receive (STOR, APPE, STOU). Unless it is to `begin` at once, nothing of an old file is lost before the transfer
+    /// begins, and to cancel this job leaves everything as it was.
     Store {
         /// The file; for [`StoreMode::Unique`] the directory.
         path: VirtualPath,

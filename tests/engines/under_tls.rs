@@ -535,6 +535,16 @@ fn a_data_handshake_may_come_before_the_command(engine: Engine) {
         data.read_to_end(&mut received).unwrap();
         assert_eq!(received, b"one\ntwo\nthree\n");
         secure.expect(226);
+        // Then it is too late: the upload is refused, and has emptied nothing.
+        secure.say("PROT P", 200);
+        let data = secure.dial();
+        let mut data = client(&secure.config, data);
+        data.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        shake_hands(&mut data).expect("a handshake before the command");
+        secure.say("PROT C", 200);
+        secure.say("STOR early", 150);
+        secure.expect(522);
+        assert_eq!(server.stored("early").as_deref(), Some(&b"content"[..]));
         // And raised.
         let data = secure.dial();
         secure.say("PROT P", 200);

@@ -22,7 +22,11 @@ pub(super) enum DataPort {
     /// A listener waits for the client.
     Passive(JobId),
     /// The client has connected, and no transfer has begun.
-    Connected(JobId),
+    Connected {
+        job: JobId,
+        /// It was accepted under PROT P: the client may have begun TLS, whatever the level is by now.
+        protect: bool,
+    },
     /// The client has connected, and TLS could not be had: the next transfer tells it so.
     Failed(Failure),
 }
@@ -39,7 +43,7 @@ impl DataPort {
     pub(super) fn job(&self) -> Option<JobId> {
         match self {
             Self::None | Self::Active(_) | Self::Failed(_) => None,
-            Self::Connecting(job) | Self::Passive(job) | Self::Connected(job) => Some(*job),
+            Self::Connecting(job) | Self::Passive(job) | Self::Connected { job, .. } => Some(*job),
         }
     }
 }
@@ -60,7 +64,7 @@ impl Session {
         match mem::replace(&mut self.data, DataPort::None) {
             DataPort::None => Err(Failure::new(FailureKind::NoConnection).with_text("Use PASV, EPSV, PORT or EPRT first.")),
             DataPort::Failed(failure) => Err(failure),
-            data @ (DataPort::Active(_) | DataPort::Connecting(_) | DataPort::Passive(_) | DataPort::Connected(_)) => {
+            data @ (DataPort::Active(_) | DataPort::Connecting(_) | DataPort::Passive(_) | DataPort::Connected { .. }) => {
                 self.data = data;
                 Ok(())
             }
@@ -211,7 +215,7 @@ impl Session {
                 if self.is_peer(peer.ip()) {
                     let protect = self.security.protect;
                     self.outputs.push_back(Output::Accept { listener: job, protect });
-                    self.data = DataPort::Connected(job);
+                    self.data = DataPort::Connected { job, protect };
                     self.timers.stop(Timer::Data);
                     self.move_data();
                 } else {
@@ -222,11 +226,11 @@ impl Session {
                 }
             }
             (DataPort::Connecting(job), Report::Connected(_)) => {
-                self.data = DataPort::Connected(job);
+                self.data = DataPort::Connected { job, protect: false };
                 self.move_data();
             }
             // The listener is closed by now: whoever came after the client must not be able to end its connection.
-            (DataPort::Connected(job), Report::Connected(_)) => self.data = DataPort::Connected(job),
+            (connected @ DataPort::Connected { .. }, Report::Connected(_)) => self.data = connected,
             (data, report) => {
                 self.data = data;
                 self.drop_data();
@@ -244,7 +248,7 @@ impl Session {
     pub(super) fn open_data(&mut self) {
         match self.data {
             DataPort::None | DataPort::Failed(_) | DataPort::Connecting(_) => {}
-            DataPort::Connected(_) => self.move_data(),
+            DataPort::Connected { .. } => self.move_data(),
             DataPort::Passive(_) => self.timers.set(Timer::Data, self.now, self.config.passive_timeout),
             DataPort::Active(to) => {
                 let from = canonical(self.connection.local.ip());

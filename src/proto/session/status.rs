@@ -148,7 +148,7 @@ impl Session {
             (_, DataPort::None | DataPort::Failed(_)) => write!(text, "No data connection."),
             (_, DataPort::Active(_) | DataPort::Connecting(_)) => write!(text, "Data connection set up, active."),
             (_, DataPort::Passive(_)) => write!(text, "Listening for a data connection."),
-            (_, DataPort::Connected(_)) => write!(text, "Data connection open."),
+            (_, DataPort::Connected { .. }) => write!(text, "Data connection open."),
         };
         let _ = write!(text, "\r\n211 End of status.\r\n");
         self.replied(start);

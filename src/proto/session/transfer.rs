@@ -109,8 +109,9 @@ impl Session {
     }
 
     fn open_store(&self, path: VirtualPath, mode: StoreMode) -> Open {
-        // Under TLS the connection stands only after the handshake.
-        let begin = matches!(self.data, DataPort::Connected(_)) && !self.security.protect;
+        // Under TLS the connection stands only after the handshake; and where one may have begun before PROT C was said, the transfer
+        // may yet be refused.
+        let begin = matches!(self.data, DataPort::Connected { protect: false, .. }) && !self.security.protect;
         Open::Store { path, mode, umask: self.parameters.umask, begin }
     }
 
@@ -245,7 +246,7 @@ impl Session {
 
     /// Both ends stand: lets the octets move.
     pub(super) fn move_data(&mut self) {
-        let (Running::Transfer(transfer), DataPort::Connected(via)) = (&self.running, &self.data) else { return };
+        let (Running::Transfer(transfer), DataPort::Connected { job: via, .. }) = (&self.running, &self.data) else { return };
         let (Stage::Waiting(file), Some(user)) = (&transfer.stage, self.login.user()) else { return };
         let upload = transfer.is_upload();
         let (rate, user_rate) = match upload {
