@@ -112,10 +112,11 @@ impl Writer {
     ) -> Result<Self> {
         if *mode == StoreMode::Replace && !settings.atomic_uploads && !path.is_root() {
             let permissions = permissions(umask);
+            // Before there is a file: what cannot be seen to its end is not begun.
+            let directory = settings.fsync.then(|| root.directory(&path.parent())).transpose().map_err(no_parent)?;
             match root.open_file(path, write_flags(mode) | NEW | OFlags::NOFOLLOW, permissions) {
                 Ok(file) => {
                     give(&file, permissions);
-                    let directory = settings.fsync.then(|| root.directory(&path.parent())).transpose().map_err(no_parent)?;
                     return Ok(Self::new(settings, mode, None, umask, State::Open(file, directory)));
                 }
                 // It can be a link.
