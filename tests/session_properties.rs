@@ -64,7 +64,10 @@ proptest! {
         // The greeting is the first.
         prop_assert_eq!(finals, lines.len() + 1, "{:?} to {:?}", codes, lines);
         prop_assert!(codes.len() <= finals + 1, "{:?}", codes);
-        prop_assert_eq!(*codes.last().expect("a greeting"), if quits.is_some() { 221 } else { 200 });
+        // A negotiation of Telnet that does not end takes the NOOP in.
+        if let Some(last) = lines.last().filter(|last| quits.is_some() || last.verb() == "NOOP") {
+            prop_assert_eq!(*codes.last().expect("a greeting"), if quits.is_some() { 221 } else { 200 }, "{:?}", last);
+        }
     }
 
     /// The same before any login, where most is 530 and no job is started at all.
