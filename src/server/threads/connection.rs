@@ -175,7 +175,7 @@ fn look(
     let awaited = wants.awaited.filter(|_| later.is_none());
     let awaited = awaited.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
     // Where others need only have a turn, the transfer does not wait: a socket that takes a megabyte at once may seem full to
-    // poll(2), and to wait until half of that has gone costs a download a tenth of its speed.
+    // poll(2), and to wait until half of that has gone costs a download a sixth of its speed.
     let turn = wants.turn;
     let data = wants.data.filter(|_| !turn).map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
     let other = other.map(|socket| add((socket, Interest::Readable)));

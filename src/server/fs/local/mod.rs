@@ -177,12 +177,12 @@ impl FileSystem for Local {
     }
 
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
-        let writer = write::Writer::open(&self.root, &self.settings, path, mode, umask);
+        let writer = write::Writer::open(&self.root, &self.settings, path, mode, umask, false);
         writer.map(|file| Box::new(file) as Box<dyn WriteFile>)
     }
 
     fn begin_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
-        let writer = write::Writer::begin(&self.root, &self.settings, path, mode, umask);
+        let writer = write::Writer::open(&self.root, &self.settings, path, mode, umask, true);
         writer.map(|file| Box::new(file) as Box<dyn WriteFile>)
     }
 

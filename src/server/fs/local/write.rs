@@ -80,17 +80,22 @@ impl Drop for Temporary {
 }
 
 impl Writer {
+    /// Makes ready to write, or also begins.
     pub(super) fn open(
         root: &Root,
         settings: &Arc<Settings>,
         path: &VirtualPath,
         mode: &StoreMode,
         umask: u32,
+        begin: bool,
     ) -> Result<Self> {
+        let permissions = mode_bits(0o666 & !umask);
         let mut chosen = None;
-        let state = match mode {
-            StoreMode::Replace | StoreMode::Append | StoreMode::At(_) => prepare(root, settings, path, mode)?,
-            StoreMode::Unique { prefix } => {
+        let made = if begin { Self::make_at_once(root, settings, path, mode, permissions)? } else { None };
+        let state = match (made, mode) {
+            (Some(made), _) => made,
+            (None, StoreMode::Replace | StoreMode::Append | StoreMode::At(_)) => prepare(root, settings, path, mode)?,
+            (None, StoreMode::Unique { prefix }) => {
                 let directory = root.directory(path).map_err(no_parent)?;
                 let place = unused(directory, if prefix.is_empty() { b"wharf" } else { prefix })?;
                 can_make_files(&place.directory)?;
@@ -98,40 +103,37 @@ impl Writer {
                 if settings.atomic_uploads { State::Atomic(place, None) } else { State::New(place) }
             }
         };
-        Ok(Self::new(settings, mode, chosen, umask, state))
-    }
-
-    /// The same, and begins. A new file is made at once: who tries to make it need neither look whether it is there, nor whether
-    /// it can be made.
-    pub(super) fn begin(
-        root: &Root,
-        settings: &Arc<Settings>,
-        path: &VirtualPath,
-        mode: &StoreMode,
-        umask: u32,
-    ) -> Result<Self> {
-        if *mode == StoreMode::Replace && !settings.atomic_uploads && !path.is_root() {
-            let permissions = permissions(umask);
-            // Before there is a file: what cannot be seen to its end is not begun.
-            let directory = settings.fsync.then(|| root.directory(&path.parent())).transpose().map_err(no_parent)?;
-            match root.open_file(path, write_flags(mode) | NEW | OFlags::NOFOLLOW, permissions) {
-                Ok(file) => {
-                    give(&file, permissions);
-                    return Ok(Self::new(settings, mode, None, umask, State::Open(file, directory)));
-                }
-                // It can be a link.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => {}
-                Err(error) => return Err(no_parent(error)),
-            }
+        let (settings, mode) = (Arc::clone(settings), mode.clone());
+        let mut writer = Self { settings, mode, path: chosen, permissions, state, position: 0 };
+        if begin {
+            writer.begin()?;
         }
-        let mut writer = Self::open(root, settings, path, mode, umask)?;
-        writer.begin()?;
         Ok(writer)
     }
 
-    fn new(settings: &Arc<Settings>, mode: &StoreMode, path: Option<VirtualPath>, umask: u32, state: State) -> Self {
-        let (settings, mode, permissions) = (Arc::clone(settings), mode.clone(), permissions(umask));
-        Self { settings, mode, path, permissions, state, position: 0 }
+    /// Makes a new file at once, where that is what begins the upload: who tries to make it need neither look whether it is there,
+    /// nor whether it can be made. `None`: there is something of this name, or it is written in another way.
+    fn make_at_once(
+        root: &Root,
+        settings: &Settings,
+        path: &VirtualPath,
+        mode: &StoreMode,
+        permissions: Mode,
+    ) -> Result<Option<State>> {
+        if *mode != StoreMode::Replace || settings.atomic_uploads || path.is_root() {
+            return Ok(None);
+        }
+        // Before there is a file: what cannot be seen to its end is not begun.
+        let directory = settings.fsync.then(|| root.directory(&path.parent())).transpose().map_err(no_parent)?;
+        match root.open_file(path, write_flags(mode) | NEW | OFlags::NOFOLLOW, permissions) {
+            Ok(file) => {
+                give(&file, permissions);
+                Ok(Some(State::Open(file, directory)))
+            }
+            // It can be a link.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => Ok(None),
+            Err(error) => Err(no_parent(error)),
+        }
     }
 
     fn file(&self) -> Option<&File> {
@@ -318,10 +320,6 @@ fn write_flags(mode: &StoreMode) -> OFlags {
         StoreMode::Append => OFlags::WRONLY | OFlags::APPEND,
         StoreMode::Replace | StoreMode::At(_) | StoreMode::Unique { .. } => OFlags::WRONLY,
     }
-}
-
-fn permissions(umask: u32) -> Mode {
-    mode_bits(0o666 & !umask)
 }
 
 /// Gives a new file its mode: the umask of the process may have taken more. Where files belong to others than those who make them
