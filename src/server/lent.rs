@@ -25,7 +25,6 @@ pub(super) struct Lent<E> {
     id: JobId,
     pump: Pump,
     connection: E,
-    ready: bool,
     progress: Arc<Progress>,
 }
 
@@ -73,21 +72,21 @@ impl Progress {
 }
 
 impl<E: Endpoint> Lent<E> {
-    pub(super) fn new(id: JobId, pump: Pump, connection: E, ready: bool) -> (Self, Arc<Progress>) {
+    pub(super) fn new(id: JobId, pump: Pump, connection: E) -> (Self, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
         progress.note(&pump);
-        (Self { id, pump, connection, ready, progress: progress.clone() }, progress)
+        (Self { id, pump, connection, progress: progress.clone() }, progress)
     }
 
     /// Lets it go on as long as that is of use: it blocks. `None`: it is not wanted any more, and was dropped.
     pub(super) fn run(self, clock: &Clock) -> Option<Returned> {
-        let Self { id, mut pump, connection, mut ready, progress } = self;
+        let Self { id, mut pump, connection, progress } = self;
         let end = clock.now() + TURN;
         let waiting = loop {
             if progress.stopped.load(Ordering::Relaxed) {
                 return None;
             }
-            let step = pump.step(&connection, clock.now(), ready);
+            let step = pump.step(&connection, clock.now());
             progress.note(&pump);
             match step {
                 // Else whoever answers commands waits until the system takes the processor away from this thread: that is most of
@@ -105,7 +104,6 @@ impl<E: Endpoint> Lent<E> {
                 }
                 Step::Turn(_) | Step::Socket(_) | Step::Until(_) | Step::End => break step,
             }
-            ready = true;
         };
         let outcome = match waiting {
             Step::End => {

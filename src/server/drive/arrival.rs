@@ -31,7 +31,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 });
                 match accepted {
                     Ok((connection, peer)) => {
-                        dataport::prepare(&connection, &self.setup.settings);
                         if self.setup.settings.is_proxy(peer.ip()) {
                             self.jobs.arriving(id, connection.into(), peer);
                             self.identify(id);
@@ -50,7 +49,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Awaited::Header => self.identify(id),
             Awaited::Connect => match dataport::connected(&*socket) {
                 Some(peer) => {
-                    dataport::prepare(&*socket, &self.setup.settings);
                     self.jobs.connected(id);
                     self.report(id, Report::Connected(peer));
                 }

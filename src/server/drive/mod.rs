@@ -27,7 +27,7 @@ use super::{
     dataport,
     jobs::{Blocking, Discarded, Finished, Jobs, Task, Transferring},
     pump::Step,
-    registry::{Direction, Membership, Order, Setup},
+    registry::{Membership, Order, Setup},
     sockets::{self, Endpoint},
     std,
     tls::Binding,
@@ -150,8 +150,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             self.hear(now);
         } else if self.control.can_digest(&self.session) {
             self.control.digest(&mut self.session, now);
-        } else if self.transfer.as_ref().is_some_and(|transfer| transfer.due) {
-            // Before replies are written: with a small file those at its beginning and at its end go out together.
+        } else if self.transfer_is_due() {
             return Act::Pump;
         } else if self.writable && self.control.wants_write(&self.session) {
             self.writable = self.control.write(&mut self.session, now);
@@ -232,6 +231,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Task::Transfer(transfer) => {
                 let Transferring { pump, quick, connection, path, direction } = *transfer;
                 let secured = pump.is_secured();
+                // Nothing is sent over the connection of an upload in clear text.
+                if !pump.only_receives() {
+                    dataport::prepare(&connection, &self.setup.settings);
+                }
                 self.member.transfer_began(path, direction, now);
                 self.transfer = Some(Box::new(Running {
                     id,
@@ -242,8 +245,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                     quick,
                     waiting: Step::Until(now),
                     due: true,
-                    // A new connection takes octets; but none come before the client has read the reply.
-                    ready: direction != Direction::Upload,
                     told: (0, now),
                     secured,
                 }));

@@ -38,10 +38,8 @@ pub(super) struct Running<E> {
     pub(super) quick: bool,
     /// What it waits for.
     pub(super) waiting: Step,
-    /// The pump is to go on, ...
+    /// The pump is to go on: its socket is most likely ready.
     pub(super) due: bool,
-    /// ... and its socket is most likely ready.
-    pub(super) ready: bool,
     /// So many octets were told to the session, and when.
     pub(super) told: (u64, Instant),
     /// It was told that the connection is secured, or need not be.
@@ -49,6 +47,16 @@ pub(super) struct Running<E> {
 }
 
 impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
+    /// Whether the transfer is to go on before anything else is done.
+    ///
+    /// A download goes before replies: with a small file those at its beginning and at its end go out together. An upload goes
+    /// after them, as clients send nothing before they have read the first: one on this machine may have sent all of a small file
+    /// by the time that the reply is out, and its connection need not be watched.
+    pub(super) fn transfer_is_due(&self) -> bool {
+        let replies = || self.writable && self.control.wants_write(&self.session);
+        self.transfer.as_ref().is_some_and(|transfer| transfer.due && (transfer.direction != Direction::Upload || !replies()))
+    }
+
     /// Whether the transfer that is due is better lent than carried on in place: its file may be slow, or it is so large that
     /// others would wait for it again and again.
     pub(in crate::server) fn is_better_lent(&self, bulk: u64) -> bool {
@@ -60,7 +68,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let Some(transfer) = &mut self.transfer else { return };
         let Some(pump) = &mut transfer.pump else { return };
         transfer.due = false;
-        transfer.waiting = pump.step(&transfer.connection, now, transfer.ready);
+        transfer.waiting = pump.step(&transfer.connection, now);
         self.member.transfer_moved(pump.bytes());
         if transfer.waiting == Step::End
             && let Some(transfer) = self.transfer.take()
@@ -86,7 +94,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             );
             return None;
         }
-        let (lent, progress) = Lent::new(transfer.id, pump, transfer.connection.clone(), transfer.ready);
+        let (lent, progress) = Lent::new(transfer.id, pump, transfer.connection.clone());
         transfer.due = false;
         transfer.progress = Some(progress);
         Some(lent)

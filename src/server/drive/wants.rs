@@ -108,7 +108,6 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         self.looked = true;
         if let Some(transfer) = self.transfer.as_mut().filter(|transfer| transfer.pump.is_some()) {
             transfer.due = seen.data || matches!(transfer.waiting, Step::Until(moment) if moment <= now);
-            transfer.ready = true;
         }
     }
 }

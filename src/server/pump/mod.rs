@@ -154,6 +154,11 @@ impl Pump {
         matches!(self.body, Body::Receive(_)) && self.protection.as_deref().is_some_and(received)
     }
 
+    /// Whether nothing is sent over the data connection.
+    pub(super) fn only_receives(&self) -> bool {
+        matches!(self.body, Body::Receive(_)) && self.protection.is_none()
+    }
+
     /// Octets that have gone over the data connection.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -263,10 +268,10 @@ impl Pump {
         }
     }
 
-    /// Goes on in place until it must wait, or has done so much that others should have a turn. `ready`: the socket is
-    /// said, or supposed, to be ready for what [`Pump::next`] asks.
-    pub(super) fn step(&mut self, socket: &impl Endpoint, now: Instant, mut ready: bool) -> Step {
+    /// Goes on in place until it must wait, or has done so much that others should have a turn.
+    pub(super) fn step(&mut self, socket: &impl Endpoint, now: Instant) -> Step {
         let start = self.bytes;
+        let mut ready = true;
         let mut barren = 0;
         loop {
             let interest = match self.next() {

@@ -34,8 +34,10 @@ pub(super) struct Receiver {
     /// Where large files go, if they may.
     conduit: Option<Conduit>,
     may_splice: bool,
-    /// The last call filled the whole buffer.
+    /// The last call brought as much as it could.
     more: bool,
+    /// One has brought some.
+    begun: bool,
 }
 
 enum Stage {
@@ -66,6 +68,7 @@ impl Receiver {
             conduit: None,
             may_splice: direct && !ascii,
             more: false,
+            begun: false,
         }
     }
 
@@ -164,7 +167,9 @@ impl Receiver {
                 Ok(0)
             }
             Ok(received) => {
-                self.more = received == allowed;
+                // The end of a small file comes along with it.
+                self.more = received == allowed || !self.begun;
+                self.begun = true;
                 Ok(received)
             }
             Err(Errno::INTR) => Ok(0),

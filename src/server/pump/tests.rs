@@ -46,10 +46,9 @@ fn options() -> Options {
 
 /// Waits for what the pump wants, and lets it go on, to its end.
 fn run(pump: &mut Pump, socket: &TcpStream) {
-    let mut ready = true;
     loop {
         let before = pump.bytes();
-        let step = pump.step(socket, NOW, ready);
+        let step = pump.step(socket, NOW);
         assert!(pump.bytes() - before < 2 * STEP as u64, "a step that leaves nothing to others");
         let flags = match step {
             Step::End => return,
@@ -57,11 +56,9 @@ fn run(pump: &mut Pump, socket: &TcpStream) {
             Step::Socket(Interest::Writable) | Step::Turn(Interest::Writable) => rustix::event::PollFlags::OUT,
             Step::Until(_) => {
                 assert!(pump.deflates, "there is no limit");
-                ready = true;
                 continue;
             }
         };
-        ready = true;
         let limit = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
         assert_eq!(rustix::event::poll(&mut [rustix::event::PollFd::new(socket, flags)], Some(&limit)), Ok(1));
     }
@@ -187,7 +184,7 @@ fn what_is_skipped_leaves_others_their_turn() {
     let mut pump = Pump::new(Opened::Read(Box::new(Endless { reads: 0 })), skip, &Settings::default());
     for _ in 0..3 {
         // It waits for nothing: it wants to go on at once.
-        assert_eq!(pump.step(&server, NOW, true), Step::Until(NOW));
+        assert_eq!(pump.step(&server, NOW), Step::Until(NOW));
     }
     assert_eq!(pump.bytes(), 0);
 }
@@ -229,8 +226,8 @@ fn limits_are_kept_to_the_octet() {
     let mut pump = Pump::new(source(&noise(10_000), None), Options { rate, ..options() }, &Settings::default());
     let mut now = NOW;
     let mut steps = 0;
-    while pump.step(&server, now, true) != Step::End {
-        let Step::Until(moment) = pump.step(&server, now, true) else { continue };
+    while pump.step(&server, now) != Step::End {
+        let Step::Until(moment) = pump.step(&server, now) else { continue };
         assert!(moment > now, "not before there is anything");
         now = moment;
         let second = now.since(NOW).as_secs_f64();
@@ -254,18 +251,18 @@ fn a_limit_takes_only_what_was_moved() {
     let mut pump = Pump::new(sink.opened(), Options { rate, ..options() }, &Settings::default());
     // Nothing is there: nothing is used up.
     for _ in 0..10 {
-        assert_eq!(pump.step(&server, later, true), Step::Socket(Interest::Readable));
+        assert_eq!(pump.step(&server, later), Step::Socket(Interest::Readable));
     }
     client.write_all(&vec![b'x'; whole]).unwrap();
     while pump.bytes() < whole as u64 {
-        let step = pump.step(&server, later, true);
+        let step = pump.step(&server, later);
         assert!(
             step == Step::Socket(Interest::Readable) || pump.bytes() == whole as u64,
             "{step:?} after {} octets",
             pump.bytes()
         );
     }
-    assert!(matches!(pump.step(&server, later, true), Step::Until(_)));
+    assert!(matches!(pump.step(&server, later), Step::Until(_)));
 }
 
 /// Octets that the pumps move together in 5 seconds, of the pumps' time. They are never more than a quarter of a second ahead.
@@ -279,7 +276,7 @@ fn moved_in_5_seconds(pumps: &mut [(Pump, TcpStream)], rate: u64) -> u64 {
         }
         let (pump, socket) = &mut pumps[next];
         due[next] = loop {
-            match pump.step(socket, now, true) {
+            match pump.step(socket, now) {
                 Step::Until(moment) => break moment,
                 Step::Turn(_) => {}
                 Step::Socket(interest) => {
@@ -384,7 +381,7 @@ fn receive(sink: &Sink, options: Options, act: impl FnOnce(TcpStream) + Send + '
     let (server, client) = connection();
     let mut pump = Pump::new(sink.opened(), options, &Settings::default());
     assert!(!sink.0.lock().unwrap().begun, "nothing is touched before the first step");
-    assert_eq!(pump.step(&server, NOW, false), Step::Socket(Interest::Readable));
+    assert_eq!(pump.step(&server, NOW), Step::Socket(Interest::Readable));
     assert!(sink.0.lock().unwrap().begun, "the file is made although nothing may come");
     let client = std::thread::spawn(move || act(client));
     run(&mut pump, &server);

@@ -56,7 +56,7 @@ fn a_close_notify_waits_for_room() {
     assert_eq!(pump.next(), Next::Work);
     // All of the file is on its way, and there is no room for anything else.
     while sockets::send(&server, &[0; 65536]).is_ok() {}
-    assert_eq!(pump.step(&server, NOW, true), Step::Socket(Interest::Writable));
+    assert_eq!(pump.step(&server, NOW), Step::Socket(Interest::Writable));
     assert!(pump.finish().1.is_err());
 }
 
@@ -87,7 +87,7 @@ fn what_came_along_with_an_early_handshake_is_not_waited_for() {
     let options = Options { protection: Some(protection), ..options() };
     let mut pump = Pump::new(sink.opened(), options, &Settings::default());
     // The socket has nothing more to tell.
-    assert_eq!(pump.step(&server, NOW, false), Step::End);
+    assert_eq!(pump.step(&server, NOW), Step::End);
     assert_eq!(pump.finish(), (7, Ok(())));
     assert_eq!(sink.0.lock().unwrap().content, b"content");
 }
