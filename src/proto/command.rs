@@ -55,11 +55,11 @@ macro_rules! verbs {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$verb,)*];
 
-            /// The verb of this name, which is in upper case; those of SITE as `SITE CHMOD`.
-            fn by_name(name: &str) -> Option<Self> {
-                const { $(assert!($name.len() <= Self::LONGEST);)* }
+            /// The verb whose name, which is in upper case, has this key; those of SITE as `SITE CHMOD`.
+            fn by_key(name: u128) -> Option<Self> {
+                // This becomes a binary search; a match of strings would compare them one after another.
                 match name {
-                    $($name => Some(Self::$verb),)*
+                    $(name if name == const { key($name.as_bytes()) } => Some(Self::$verb),)*
                     _ => None,
                 }
             }
@@ -182,9 +182,6 @@ verbs! {
 }
 
 impl Verb {
-    /// Octets of the longest name.
-    const LONGEST: usize = 12;
-
     /// The verb as it is written; those of SITE as `SITE CHMOD`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -275,19 +272,30 @@ impl fmt::Debug for Command<'_> {
 
 /// What is before the first space, and what is behind it.
 pub(crate) fn split(text: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(b' ', text) {
+    match text.iter().position(|octet| *octet == b' ') {
         Some(space) => (&text[..space], &text[space + 1..]),
         None => (text, b""),
     }
 }
 
+/// Octets that the longest name may have.
+const LONGEST: usize = size_of::<u128>();
+
+/// A short name as a number.
+const fn key(name: &[u8]) -> u128 {
+    let mut octets = [0; LONGEST];
+    octets.split_at_mut(name.len()).0.copy_from_slice(name);
+    u128::from_le_bytes(octets)
+}
+
 fn by_name(name: &[u8], before: &[u8]) -> Option<Verb> {
-    let mut upper = [0; Verb::LONGEST];
+    let mut upper = [0; LONGEST];
     let whole = upper.get_mut(..before.len() + name.len())?;
     whole[..before.len()].copy_from_slice(before);
     whole[before.len()..].copy_from_slice(name);
     whole.make_ascii_uppercase();
-    Verb::by_name(core::str::from_utf8(whole).ok()?)
+    // A NUL at the end would not be seen in the key.
+    if name.last() == Some(&0) { None } else { Verb::by_key(u128::from_le_bytes(upper)) }
 }
 
 #[cfg(test)]

@@ -48,10 +48,10 @@ impl fmt::Display for JobId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Find out who this is.
-    Login(Login),
+    Login(Box<Login>),
     /// Find out whether the client's certificate is proof enough of who this is. There is no password yet, and to be refused
     /// means no more than that one is wanted.
-    Identify(Login),
+    Identify(Box<Login>),
     /// Do something with files that is no transfer, in the file system that `login` holds.
     Fs {
         /// The login job whose file system is meant.

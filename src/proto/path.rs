@@ -37,7 +37,7 @@ impl VirtualPath {
     /// # Errors
     /// [`NulInPath`].
     pub fn join(&self, name: &[u8]) -> Result<Self, NulInPath> {
-        if memchr::memchr(0, name).is_some() {
+        if name.contains(&0) {
             return Err(NulInPath);
         }
         let mut octets = Vec::with_capacity(self.0.len() + name.len() + 1);

@@ -17,6 +17,9 @@ impl Instant {
     /// The moment from which the clock counts.
     pub const ZERO: Self = Self(0);
 
+    /// The last moment that can be told, which never comes.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// The moment so long after [`Instant::ZERO`]; the last one that can be told if `elapsed` is over 584 years.
     #[must_use]
     pub fn from_elapsed(elapsed: Duration) -> Self {

@@ -1,5 +1,6 @@
 //! The control connection between socket and session: in clear text, or under TLS.
 use super::{
+    look_ahead::LookAhead,
     sockets::{self, Drained, Endpoint, Interest},
     tls::{Binding, Broken, Codec},
 };
@@ -8,8 +9,11 @@ use crate::proto::{
     time::Instant,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::mem;
-use rustix::io::Errno;
+use core::mem::{self, MaybeUninit};
+use rustix::{
+    io::Errno,
+    net::{self, RecvFlags},
+};
 
 /// Octets that are read at a time.
 const BUFFER: usize = 1024;
@@ -29,6 +33,9 @@ pub(super) struct Control<E> {
     broken: bool,
     /// Urgent data was told of, and is not read yet.
     urgent: bool,
+    ahead: LookAhead,
+    /// What is read next is looked for, and nothing has told of it.
+    looking: bool,
 }
 
 /// What is kept since TLS began.
@@ -61,7 +68,7 @@ enum Stage {
 
 impl<E: Endpoint> Control<E> {
     pub(super) fn new(socket: E) -> Self {
-        Self { socket, wrapping: None, ended: false, broken: false, urgent: false }
+        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, ahead: LookAhead::new(), looking: false }
     }
 
     fn tls(&self) -> Option<&Tls> {
@@ -85,6 +92,12 @@ impl<E: Endpoint> Control<E> {
         !self.ended && takes && self.wrapping.as_ref().is_none_or(|wrapping| wrapping.rest.is_empty())
     }
 
+    /// Whether to read once more before waiting, since the client may well have said something when it was answered.
+    pub(super) fn looks_ahead(&mut self, session: &Session) -> bool {
+        self.looking = self.wants_read(session) && self.ahead.is_due();
+        self.looking
+    }
+
     /// Whether there is something to be written.
     pub(super) fn wants_write(&self, session: &Session) -> bool {
         match self.tls() {
@@ -102,31 +115,34 @@ impl<E: Endpoint> Control<E> {
     #[inline(never)]
     pub(super) fn read(&mut self, session: &mut Session, now: Instant) -> bool {
         // On the stack, and only here: an idle session has no buffer. A larger one would take every session a page more.
-        let mut buffer = [0; BUFFER];
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let room = if self.tls().is_some() { BUFFER } else { session.capacity().min(BUFFER) };
         let received = self.socket.attempt(Interest::Readable, |socket| {
-            let received = sockets::receive(socket, &mut buffer[..room]);
+            let received = net::recv(socket, &mut buffer[..room], RecvFlags::empty()).map(|((octets, _), _)| &*octets);
             let blocked = match received {
                 // There was no more: one call less for each command. It may also have stopped where urgent data begins, but that
                 // rarely follows whole lines at once; and whoever believes this looks again by and by.
-                Ok(octets) => octets > 0 && octets < room && (self.tls().is_some() || buffer[..octets].ends_with(b"\n")),
+                Ok(octets) => octets.len() < room && (octets.ends_with(b"\n") || (self.tls().is_some() && !octets.is_empty())),
                 Err(error) => error == Errno::AGAIN,
             };
             (received, blocked)
         });
+        if mem::take(&mut self.looking) {
+            self.ahead.looked(received.is_err());
+        }
         match received {
-            Ok(0) => return false,
+            Ok([]) => return false,
             Ok(octets) => {
                 self.urgent = false;
                 match self.wrapping.as_mut().filter(|wrapping| wrapping.tls.is_some()) {
                     Some(wrapping) => {
-                        wrapping.rest.extend_from_slice(&buffer[..octets]);
+                        wrapping.rest.extend_from_slice(octets);
                         self.digest(session, now);
                     }
-                    None => session.handle(now, Input::Bytes(&buffer[..octets])),
+                    None => session.handle(now, Input::Bytes(octets)),
                 }
             }
-            Err(Errno::AGAIN) => {}
+            Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.lose(session, now),
         }
         true
@@ -173,6 +189,7 @@ impl<E: Endpoint> Control<E> {
 
     /// Writes once. `false`: the socket takes no more for now.
     pub(super) fn write(&mut self, session: &mut Session, now: Instant) -> bool {
+        self.ahead.answered();
         if self.tls().is_some() {
             return self.write_sealed(session, now);
         }

@@ -49,6 +49,8 @@ mod jobs;
 mod lent;
 #[cfg(all(unix, feature = "_engine"))]
 mod limits;
+#[cfg(all(unix, feature = "_engine"))]
+mod look_ahead;
 #[cfg(all(unix, feature = "processes"))]
 pub mod processes;
 #[cfg(all(unix, feature = "_engine"))]

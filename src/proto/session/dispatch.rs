@@ -101,7 +101,7 @@ impl Session {
             Argument::Forbidden if argument.iter().any(|octet| *octet != b' ') => {
                 self.reply(501, format_args!("{verb} takes no argument."));
             }
-            _ if memchr::memchr(0, argument).is_some() => self.reply(501, "NUL is not allowed."),
+            _ if argument.contains(&0) => self.reply(501, "NUL is not allowed."),
             Argument::Required | Argument::Forbidden | Argument::Optional => return true,
         }
         false

@@ -77,7 +77,7 @@ impl Session {
         let user = String::from_utf8_lossy(name).into_owned();
         if self.security.tls && self.config.tls.client_certificates {
             // RFC 2228 section 4: the security exchange may have told who it is already.
-            let job = self.start(Job::Identify(self.candidate(&user, Vec::new())));
+            let job = self.start(Job::Identify(Box::new(self.candidate(&user, Vec::new()))));
             self.login = Login::Checking { job, user, proof: Proof::Certificate };
         } else {
             self.ask_for_password(user);
@@ -104,7 +104,7 @@ impl Session {
     pub(super) fn pass(&mut self, password: &[u8]) {
         match mem::replace(&mut self.login, Login::Start) {
             Login::NeedPassword(user) => {
-                let job = self.start(Job::Login(self.candidate(&user, password.to_vec())));
+                let job = self.start(Job::Login(Box::new(self.candidate(&user, password.to_vec()))));
                 self.login = Login::Checking { job, user, proof: Proof::Password };
             }
             other @ Login::In(_) => {

@@ -22,24 +22,37 @@ impl Timer {
     pub(super) const ALL: [Self; 6] = [Self::Delay, Self::Data, Self::Idle, Self::Login, Self::Handshake, Self::Flush];
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Timers([Option<Instant>; Timer::ALL.len()]);
+#[derive(Debug)]
+pub(super) struct Timers([Instant; Timer::ALL.len()]);
+
+impl Default for Timers {
+    /// None is set.
+    fn default() -> Self {
+        Self([Instant::NEVER; Timer::ALL.len()])
+    }
+}
 
 impl Timers {
     /// Lets `timer` expire so long after `now`; never, if that is zero.
     pub(super) fn set(&mut self, timer: Timer, now: Instant, after: Duration) {
-        self.0[timer as usize] = (!after.is_zero()).then(|| now + after);
+        self.0[timer as usize] = if after.is_zero() { Instant::NEVER } else { now + after };
     }
 
     pub(super) fn stop(&mut self, timer: Timer) {
-        self.0[timer as usize] = None;
+        self.0[timer as usize] = Instant::NEVER;
     }
 
     pub(super) fn take_expired(&mut self, timer: Timer, now: Instant) -> bool {
-        self.0[timer as usize].take_if(|deadline| *deadline <= now).is_some()
+        let deadline = &mut self.0[timer as usize];
+        let expired = *deadline <= now && *deadline != Instant::NEVER;
+        if expired {
+            *deadline = Instant::NEVER;
+        }
+        expired
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
+        let next = self.0.into_iter().fold(Instant::NEVER, Instant::min);
+        (next != Instant::NEVER).then_some(next)
     }
 }

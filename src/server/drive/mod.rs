@@ -19,13 +19,14 @@
 //! **Invariant:** it neither waits nor blocks, and knows no thread, task or runtime: an engine is a loop around it.
 mod arrival;
 mod end;
+mod news;
 mod transfer;
 mod wants;
 
 use super::{
     control::Control,
     dataport,
-    jobs::{Blocking, Discarded, Finished, Jobs, Task, Transferring},
+    jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
     pump::Step,
     registry::{Membership, Order, Setup},
     sockets::{self, Endpoint},
@@ -39,9 +40,10 @@ use crate::proto::{
     session::{Connection, Input, Output, Reason, Session, Tls},
     time::Instant,
 };
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc};
+use alloc::{boxed::Box, sync::Arc};
 use arrival::own_ip;
 use core::{mem, net::SocketAddr, time::Duration};
+use news::News;
 use std::os::fd::OwnedFd;
 use transfer::Running;
 
@@ -65,7 +67,7 @@ pub(super) struct Drive<E> {
     /// It was.
     looked: bool,
     /// What the session is to be told next.
-    news: VecDeque<Input<'static>>,
+    news: News,
     /// What was seen of the control connection, and not looked at yet.
     seen: Seen,
     /// A job waited for a connection, which has come.
@@ -116,7 +118,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             transfer: None,
             piece: None,
             looked: false,
-            news: VecDeque::new(),
+            news: News::default(),
             seen: Seen::default(),
             arrived: false,
             writable: true,
@@ -141,7 +143,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             return Act::End(Reason::Shutdown);
         } else if self.tell_order(now) {
             return Act::Again;
-        } else if let Some(input) = self.news.pop_front() {
+        } else if let Some(input) = self.news.pop() {
             self.session.handle(now, input);
         } else if mem::take(&mut self.arrived) {
             // Before the command that needs it: an upload whose connection stands opens its file in one go.
@@ -164,6 +166,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             && let Some(piece) = self.piece.take()
         {
             return Act::Block(piece);
+        } else if self.control.looks_ahead(&self.session) {
+            // The connection that a command needs comes before it.
+            self.arrived = self.jobs.awaited().is_some_and(|(_, awaited, _)| awaited == Awaited::Accept);
+            self.seen.readable = true;
         } else {
             return Act::Wait;
         }
@@ -179,14 +185,14 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Output::StartTls { host } => {
                 let binding = self.setup.tls.as_ref().map(|settings| Binding::new(settings, host.as_deref()));
                 if !binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
-                    self.news.push_back(Input::Tls(false));
+                    self.news.push(Input::Tls(false));
                 }
                 self.jobs.bind(binding);
             }
             Output::StopTls => {
                 self.member.protected(None);
                 if !self.control.stop_tls() {
-                    self.news.push_back(Input::Tls(false));
+                    self.news.push(Input::Tls(false));
                 }
             }
             Output::Close(reason) => return Some(Act::End(reason)),
@@ -281,7 +287,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     fn report(&mut self, id: JobId, report: Report) {
-        self.news.push_back(Input::Report(id, report));
+        self.news.push(Input::Report(id, report));
     }
 
     fn fail(&mut self, id: JobId, kind: FailureKind) {

@@ -9,7 +9,6 @@ use crate::{
         std,
     },
 };
-use alloc::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 /// What a session waits for.
@@ -53,8 +52,6 @@ pub(in crate::server) struct Seen {
 impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// Whatever may happen.
     pub(in crate::server) fn wants(&mut self, now: Instant) -> Wants<'_, E> {
-        // What was said is over: an idle session keeps no memory for it.
-        self.news = VecDeque::new();
         if self.session.revision() != self.noted {
             self.noted = self.session.revision();
             self.member.note(&self.session, now);

@@ -27,13 +27,13 @@ pub(super) enum Work {
         shared: Arc<Shared>,
         setup: Arc<Setup>,
         session: SessionId,
-        login: Login,
+        login: Box<Login>,
     },
     Identify {
         shared: Arc<Shared>,
         setup: Arc<Setup>,
         session: SessionId,
-        login: Login,
+        login: Box<Login>,
     },
     Fs {
         files: Arc<dyn FileSystem>,

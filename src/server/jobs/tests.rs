@@ -54,7 +54,7 @@ fn jobs() -> Jobs<Numbers> {
 fn login(password: &str) -> Job {
     let address: SocketAddr = "192.0.2.1:21".parse().unwrap();
     let password = Secret::from(password);
-    Job::Login(Login::new("user", password, address, address))
+    Job::Login(Box::new(Login::new("user", password, address, address)))
 }
 
 fn path(name: &str) -> VirtualPath {

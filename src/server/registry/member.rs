@@ -12,7 +12,10 @@ use crate::{
         session::{Reason, Session},
         time::{Instant, UnixTime},
     },
-    server::{clock::unix_time, sync::Mutex},
+    server::{
+        clock::unix_time,
+        sync::{AtomicBool, Mutex, Ordering},
+    },
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{net::SocketAddr, time::Duration};
@@ -20,6 +23,8 @@ use core::{net::SocketAddr, time::Duration};
 /// One session, as others see it.
 pub(in crate::server) struct Entry {
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
+    /// There is an order other than to go on. Sessions ask for theirs many times in each command, and locking is not free.
+    pub(super) ordered: AtomicBool,
     pub(super) state: Mutex<EntryState>,
 }
 
@@ -71,6 +76,7 @@ impl Entry {
         let waiting = {
             let mut state = lock(&self.state);
             state.order = state.order.sooner(order);
+            self.ordered.store(true, Ordering::Release);
             // A session with a transfer looks at its order by itself, and is not to be disturbed while it may go on.
             state.order == Order::Cut || state.transfer.is_none()
         };
@@ -120,7 +126,7 @@ impl Membership {
 
     /// What the session is to do.
     pub(in crate::server) fn order(&self) -> Order {
-        lock(&self.entry.state).order
+        if self.entry.ordered.load(Ordering::Acquire) { lock(&self.entry.state).order } else { Order::Serve }
     }
 
     /// Tells the hook of an event, and keeps track of who is logged in.

@@ -16,7 +16,7 @@ use super::{
     limits::Limits,
     sockets::ControlOptions,
     std,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{AtomicBool, Condvar, Mutex, MutexGuard, PoisonError},
 };
 use crate::proto::{path::VirtualPath, session::refusal::Refusal, time::Instant};
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
@@ -161,7 +161,7 @@ impl Shared {
             changes: 0,
             commands: 0,
         };
-        let entry = Arc::new(Entry { wake, state: Mutex::new(inner) });
+        let entry = Arc::new(Entry { wake, ordered: AtomicBool::new(false), state: Mutex::new(inner) });
         state.sessions.insert(id, entry.clone());
         Some(Membership { shared: self.clone(), own, id, entry })
     }

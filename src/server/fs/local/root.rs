@@ -149,11 +149,12 @@ impl Root {
     }
 
     pub(super) fn metadata(&self, path: &VirtualPath, follow: bool) -> io::Result<Metadata> {
-        if follow {
-            return self.follow(path).map(|(_, found)| found);
+        let (parent, name) = split(path.relative());
+        let found = stat::entry(self.handle(parent)?, name)?;
+        match found.kind {
+            FileKind::Symlink if follow => self.follow(path).map(|(_, found)| found),
+            FileKind::Symlink | FileKind::File | FileKind::Directory | FileKind::Special(_) => Ok(found),
         }
-        let place = self.place(path)?;
-        stat::entry(&place.directory, &*place.name)
     }
 
     /// Follows links one by one: each time the directory is opened anew beneath the root, and the last name looked at in it.
