@@ -63,7 +63,7 @@ pub enum Event {
     CannotListen(Failure),
     /// TLS stands on the control connection: the engine's word on how, if it knows. The core says nothing of it.
     TlsStarted {
-        /// The version and the cipher suite, for people to read: `TLS 1.3, TLS_AES_256_GCM_SHA384`.
+        /// The version and the cipher suite, for people to read: `TLS 1.3, TLS_AES_128_GCM_SHA256`.
         how: String,
     },
     /// TLS could not be begun or ended on the control connection: the engine's word on why, if it knows

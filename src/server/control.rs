@@ -376,7 +376,13 @@ impl<E: Endpoint> Control<E> {
         if tls.sealed == 0 && tls.stage == Stage::Open {
             let unsent = session.unsent();
             match tls.codec.seal(&unsent[..unsent.len().min(SEALED)]) {
-                Ok(sealed) => tls.sealed = sealed,
+                Ok(sealed) => {
+                    tls.sealed = sealed;
+                    if sealed == unsent.len() && session.is_closing() {
+                        // Along with the last reply.
+                        tls.codec.close();
+                    }
+                }
                 Err(Broken) => {
                     self.lose(session, now);
                     return true;

@@ -5,7 +5,7 @@ use crate::{
     tls::{self, Mode, Stream, client, client_config, client_config_with, shake_hands},
     with_each_engine,
 };
-use rustls::{ClientConfig, HandshakeKind};
+use rustls::{ClientConfig, HandshakeKind, SupportedCipherSuite, crypto::CryptoProvider};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
@@ -51,6 +51,8 @@ with_each_engine! {
     certificates_are_chosen_by_host_and_tls_has_the_last_word
     sessions_end_with_a_close_notify
     many_honest_handshakes_in_a_row
+    chacha_is_for_those_who_put_it_first
+    a_first_message_in_pieces_is_looked_at_all_the_same
 }
 
 const NEW: Mode = Mode { new: true, resume: true, implicit: false };
@@ -749,5 +751,58 @@ fn many_honest_handshakes_in_a_row(engine: Engine) {
                 secure.say("QUIT", 221);
             }
         }
+    }
+}
+
+/// AES-128 is faster than AES-256, and what the client has no hardware for is slower than ChaCha20.
+fn chacha_is_for_those_who_put_it_first(engine: Engine) {
+    let server = server(engine);
+    for mode in MODES {
+        for (offered, chosen) in [
+            (&["AES_256", "CHACHA20", "AES_128"][..], "AES_128"),
+            (&["AES_256"], "AES_256"),
+            (&["AES_256", "CHACHA20"], "AES_256"),
+            (&["CHACHA20"], "CHACHA20"),
+            (&["CHACHA20", "AES_256", "AES_128"], "CHACHA20"),
+        ] {
+            let config = client_config(mode, b"ftp");
+            let mut provider = CryptoProvider::clone(config.crypto_provider());
+            let place = |suite: &SupportedCipherSuite| {
+                let name = suite.suite().as_str().unwrap_or_default();
+                offered.iter().position(|kind| name.contains(kind))
+            };
+            provider.cipher_suites.retain(|suite| place(suite).is_some());
+            provider.cipher_suites.sort_by_key(place);
+            let mut secure = Secure::connect_as(server.address(), tls::client_config_of(provider, mode)).into_login();
+            let mut data = secure.begin("RETR text");
+            assert_eq!(shake_hands(&mut data).unwrap(), HandshakeKind::Resumed, "{offered:?}");
+            for stream in [&secure.control, &data] {
+                let suite = stream.conn.negotiated_cipher_suite().unwrap().suite();
+                assert!(suite.as_str().unwrap().contains(chosen), "{suite:?} of {offered:?}");
+            }
+            data.read_to_end(&mut Vec::new()).unwrap();
+            secure.expect(226);
+            secure.assert_works();
+        }
+    }
+}
+
+/// As networks may cut it.
+fn a_first_message_in_pieces_is_looked_at_all_the_same(engine: Engine) {
+    let server = server(engine);
+    for step in [1, 7, 100] {
+        let mut clear = Client::connect(server.address());
+        clear.say("AUTH TLS", 234);
+        let mut control = client(&client_config(NEW, b"ftp"), clear.stream);
+        let mut hello = Vec::new();
+        control.conn.write_tls(&mut hello).unwrap();
+        control.sock.set_nodelay(true).unwrap();
+        for piece in hello.chunks(step) {
+            control.sock.write_all(piece).unwrap();
+            thread::yield_now();
+        }
+        shake_hands(&mut control).unwrap();
+        let suite = control.conn.negotiated_cipher_suite().unwrap().suite();
+        assert!(suite.as_str().unwrap().contains("AES_128"), "{suite:?}");
     }
 }

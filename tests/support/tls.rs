@@ -98,6 +98,13 @@ pub fn client_config(mode: Mode, protocol: &[u8]) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
+/// The same with cryptography of one's own.
+pub fn client_config_of(provider: CryptoProvider, mode: Mode) -> Arc<ClientConfig> {
+    let mut config = anonymous_of(Arc::new(provider), mode).with_no_client_auth();
+    config.alpn_protocols = vec![b"ftp".to_vec()];
+    Arc::new(config)
+}
+
 /// The same with a certificate.
 pub fn client_config_with(mode: Mode, certificate: (&[u8], &[u8])) -> Arc<ClientConfig> {
     let chain = vec![CertificateDer::from_pem_slice(certificate.0).unwrap()];
@@ -110,10 +117,17 @@ pub fn client_config_with(mode: Mode, certificate: (&[u8], &[u8])) -> Arc<Client
 }
 
 fn anonymous(mode: Mode) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    anonymous_of(provider(), mode)
+}
+
+fn anonymous_of(
+    provider: Arc<CryptoProvider>,
+    mode: Mode,
+) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(AUTHORITY).unwrap()).unwrap();
     let versions: &[_] = if mode.new { &[&TLS13] } else { &[&TLS12] };
-    ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap().with_root_certificates(roots)
+    ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap().with_root_certificates(roots)
 }
 
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;

@@ -352,6 +352,12 @@ impl Session {
         &self.unsent
     }
 
+    /// Whether nothing will be said any more but what is unsent.
+    #[cfg_attr(not(feature = "_engine"), allow(dead_code, reason = "engines ask for it"))]
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_))
+    }
+
     /// Octets that are held for the peer at present: its commands that wait, and replies to it.
     #[must_use]
     pub fn buffered(&self) -> usize {

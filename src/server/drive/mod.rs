@@ -166,7 +166,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             && let Some(piece) = self.piece.take()
         {
             return Act::Block(piece);
-        } else if self.control.looks_ahead(&self.session) {
+        } else if self.transfer.is_none() && self.control.looks_ahead(&self.session) {
             // The connection that a command needs comes before it.
             self.arrived = self.jobs.awaited().is_some_and(|(_, awaited, _)| awaited == Awaited::Accept);
             self.seen.readable = true;

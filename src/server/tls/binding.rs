@@ -26,6 +26,8 @@ pub(in crate::server) struct Binding {
     sessions: Arc<Sessions>,
     /// How data connections are served; made once there is one.
     data: OnceLock<Arc<ServerConfig>>,
+    /// Whether the control connection's cipher suite was chosen in the server's order, once the handshake is over.
+    chose_suite: OnceLock<bool>,
     /// The client's certificates, once the handshake is over.
     certificates: OnceLock<Vec<CertificateDer<'static>>>,
 }
@@ -39,6 +41,7 @@ impl Binding {
             host: host.and_then(for_host).map(Arc::new),
             sessions: Arc::default(),
             data: OnceLock::new(),
+            chose_suite: OnceLock::new(),
             certificates: OnceLock::new(),
         })
     }
@@ -47,13 +50,16 @@ impl Binding {
     pub(in crate::server) fn control(&self) -> Result<Codec, Broken> {
         let mut config = self.config(self.sessions.clone());
         config.send_tls13_tickets = if self.settings.session_reuse_required { TICKETS_REQUIRED } else { TICKETS };
-        Codec::new(Arc::new(config))
+        let config = Arc::new(config);
+        if self.settings.chooses_suite() { Codec::minding_chacha(config) } else { Codec::new(config) }
     }
 
     /// A codec for a data connection.
     pub(in crate::server) fn data(&self) -> Result<Codec, Broken> {
         let data = || {
             let mut config = self.config(Arc::new(Resumed(self.sessions.clone())));
+            // A session can be resumed with a suite of its own kind only.
+            config.ignore_client_order = *self.chose_suite.get().unwrap_or(&config.ignore_client_order);
             // A client that only writes never reads them, and its system resets the connection when it closes it: the end of
             // what it wrote would be lost.
             config.send_tls13_tickets = 0;
@@ -83,6 +89,7 @@ impl Binding {
 
     /// The handshake of the control connection is over.
     pub(in crate::server) fn bind(&self, control: &Codec) {
+        let _ = self.chose_suite.set(control.chose_suite());
         let _ = self.certificates.set(control.certificates().to_vec());
     }
 

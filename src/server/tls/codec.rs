@@ -2,6 +2,7 @@
 use super::{
     super::{sockets, std},
     Broken,
+    hello::{Hello, Look},
     records::{Records, begins_record},
 };
 use alloc::{
@@ -29,6 +30,9 @@ const RESERVE: u64 = 16;
 /// The server's end of a TLS connection, without the connection.
 pub(in crate::server) struct Codec {
     connection: Box<ServerConnection>,
+    /// What has come of the client's first message, if that decides on the order of cipher suites.
+    hello: Option<Box<Hello>>,
+    config: Arc<ServerConfig>,
     /// Octets in clear that can be taken.
     plain: usize,
     /// close_notify has come: nothing follows.
@@ -44,10 +48,19 @@ pub(in crate::server) struct Codec {
 impl Codec {
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Broken> {
         let fragment = config.max_fragment_size.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).max(1));
-        let mut connection = ServerConnection::new(config).map_err(|_| Broken)?;
-        // Nothing is sealed before what was sealed last has left: that is bound enough.
-        connection.set_buffer_limit(None);
-        Ok(Self { connection: Box::new(connection), plain: 0, closed: false, records: Records::default(), fragment, sealed: 0 })
+        let connection = connection(config.clone())?;
+        let (hello, records) = (None, Records::default());
+        Ok(Self { connection, hello, config, plain: 0, closed: false, records, fragment, sealed: 0 })
+    }
+
+    /// The same, but that cipher suites are chosen in the client's order, whatever `config` says, if it begins with ChaCha20.
+    pub(super) fn minding_chacha(config: Arc<ServerConfig>) -> Result<Self, Broken> {
+        Ok(Self { hello: Some(Box::default()), ..Self::new(config)? })
+    }
+
+    /// Whether cipher suites were chosen in the server's order.
+    pub(super) fn chose_suite(&self) -> bool {
+        self.config.ignore_client_order
     }
 
     pub(in crate::server) fn is_handshaking(&self) -> bool {
@@ -87,6 +100,31 @@ impl Codec {
     /// # Errors
     /// If they are no TLS: then an alert is to be flushed.
     pub(in crate::server) fn feed(&mut self, octets: &[u8]) -> Result<usize, Broken> {
+        let Some(hello) = self.hello.take() else {
+            let taken = self.take_in(octets)?;
+            self.records.pass(&octets[..taken]);
+            return Ok(taken);
+        };
+        self.records.pass(octets);
+        let earlier = hello.len();
+        match hello.look(octets) {
+            Look::Unfinished(hello) => {
+                self.hello = Some(hello);
+                Ok(octets.len())
+            }
+            Look::Whole { octets, prefers_chacha } => {
+                if prefers_chacha {
+                    let mut config = ServerConfig::clone(&self.config);
+                    config.ignore_client_order = false;
+                    self.config = Arc::new(config);
+                    self.connection = connection(self.config.clone())?;
+                }
+                Ok(self.take_in(&octets)?.saturating_sub(earlier))
+            }
+        }
+    }
+
+    fn take_in(&mut self, octets: &[u8]) -> Result<usize, Broken> {
         let mut rest = octets;
         while !rest.is_empty() && !self.closed && !self.is_full() {
             if self.connection.read_tls(&mut rest).map_err(|_| Broken)? == 0 {
@@ -96,9 +134,7 @@ impl Codec {
             self.plain = state.plaintext_bytes_to_read();
             self.closed = state.peer_has_closed();
         }
-        let taken = octets.len() - rest.len();
-        self.records.pass(&octets[..taken]);
-        Ok(taken)
+        Ok(octets.len() - rest.len())
     }
 
     /// Why [`Codec::feed`] failed, if rustls knows.
@@ -210,6 +246,13 @@ impl Codec {
     pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
         self.connection.peer_certificates().unwrap_or_default()
     }
+}
+
+fn connection(config: Arc<ServerConfig>) -> Result<Box<ServerConnection>, Broken> {
+    let mut connection = ServerConnection::new(config).map_err(|_| Broken)?;
+    // Nothing is sealed before what was sealed last has left: that is bound enough.
+    connection.set_buffer_limit(None);
+    Ok(Box::new(connection))
 }
 
 /// A socket, for a while.

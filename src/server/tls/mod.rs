@@ -14,6 +14,8 @@ mod binding;
 mod certificates;
 #[cfg(feature = "tls")]
 mod codec;
+#[cfg(feature = "tls")]
+mod hello;
 mod protection;
 #[cfg(feature = "tls")]
 mod records;
