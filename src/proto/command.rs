@@ -311,6 +311,14 @@ mod tests {
     }
 
     #[test]
+    fn a_nul_makes_another_name() {
+        for line in [&b"NOOP\0"[..], b"\0", b"\0NOOP", b"NO\0P", b"NOOP\0 x", b"SITE\0 CHMOD 644 x"] {
+            assert_eq!(Command::parse(line).verb, None, "{line:?}");
+        }
+        assert_eq!(Command::parse(b"SITE CHMOD\0 644 x").verb, Some(Verb::Site));
+    }
+
+    #[test]
     fn only_the_first_space_separates() {
         assert_eq!(Command::parse(b"MKD  a ").argument, b" a ");
         assert_eq!(Command::parse(b" MKD a").verb, None);

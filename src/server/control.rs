@@ -98,6 +98,11 @@ impl<E: Endpoint> Control<E> {
         self.looking
     }
 
+    /// The session waits for whatever may happen.
+    pub(super) fn waited(&mut self) {
+        self.ahead.waited();
+    }
+
     /// Whether there is something to be written.
     pub(super) fn wants_write(&self, session: &Session) -> bool {
         match self.tls() {

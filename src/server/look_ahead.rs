@@ -4,6 +4,8 @@
 const PROBE: u8 = 64;
 /// So many looks in vain, after as many that were not, are put up with.
 const TRUST: u8 = 3;
+/// After so many looks in a row the session waits, though it be for what is there: whatever else it is to hear comes then.
+const IN_A_ROW: u8 = 16;
 
 /// Whether to look for the next command once a reply is out.
 ///
@@ -17,18 +19,25 @@ pub(super) struct LookAhead {
     trust: u8,
     /// Replies without a look.
     replies: u8,
-    /// A reply went out, and it was not looked for more since then.
+    /// Something was said, or is about to be, and it was not looked for more since then.
     answered: bool,
+    /// Looks since the session has waited.
+    looks: u8,
 }
 
 impl LookAhead {
     pub(super) fn new() -> Self {
-        Self { trust: 1, replies: 0, answered: false }
+        Self { trust: 1, replies: 0, answered: false, looks: 0 }
     }
 
-    /// A reply went out.
+    /// A reply goes out.
     pub(super) fn answered(&mut self) {
         self.answered = true;
+    }
+
+    /// The session waits.
+    pub(super) fn waited(&mut self) {
+        self.looks = 0;
     }
 
     /// What came of the look.
@@ -38,14 +47,16 @@ impl LookAhead {
 
     /// Whether to look now.
     pub(super) fn is_due(&mut self) -> bool {
-        if !core::mem::take(&mut self.answered) {
+        if !core::mem::take(&mut self.answered) || self.looks == IN_A_ROW {
             return false;
         }
         if self.trust == 0 {
             self.replies = (self.replies + 1) % PROBE;
             self.trust = u8::from(self.replies == 0);
         }
-        self.trust > 0
+        let is_due = self.trust > 0;
+        self.looks += u8::from(is_due);
+        is_due
     }
 }
 
@@ -57,6 +68,7 @@ mod tests {
         ahead.answered();
         let due = ahead.is_due();
         assert!(!ahead.is_due(), "once for each reply");
+        ahead.waited();
         due
     }
 
@@ -67,6 +79,21 @@ mod tests {
         for round in 0..20 {
             assert!(looks_after_a_reply(&mut ahead), "{round}");
             ahead.looked(round % 4 == 3);
+        }
+    }
+
+    #[test]
+    fn a_client_that_never_rests_is_left_for_what_else_there_is() {
+        let mut ahead = LookAhead::new();
+        let look = |ahead: &mut LookAhead| {
+            ahead.answered();
+            ahead.looked(false);
+            ahead.is_due()
+        };
+        for _ in 0..3 {
+            assert!((0..IN_A_ROW).all(|_| look(&mut ahead)));
+            assert!(!look(&mut ahead));
+            ahead.waited();
         }
     }
 

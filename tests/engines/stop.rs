@@ -7,6 +7,7 @@ use crate::{
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
+    thread,
     time::Duration,
 };
 use wharf::{Reason, proto::event::Event};
@@ -20,6 +21,7 @@ with_each_engine! {
     a_shutdown_timeout_of_0_is_none
     a_second_shutdown_may_be_shorter
     clients_that_do_not_read_do_not_hold_up_the_end
+    a_client_that_never_rests_hears_of_the_end
     [in clear]
     // Nobody connects.
     a_server_without_sessions_ends_at_once
@@ -96,6 +98,26 @@ fn close_all_ends_every_phase_at_once(engine: Engine) {
     let ends = server.told();
     let ends: Vec<_> = ends.iter().filter(|event| event.starts_with("Disconnected(")).collect();
     assert_eq!(ends, [&format!("{:?}", Event::Disconnected(Reason::Shutdown)); 9]);
+}
+
+/// Nor is what others see of it that of long ago.
+fn a_client_that_never_rests_hears_of_the_end(engine: Engine) {
+    let server = TestServer::start(engine);
+    let client = Client::login(server.address());
+    let mut stream = client.stream.try_clone().unwrap();
+    let writer = thread::spawn(move || while stream.write_all(&b"NOOP\r\n".repeat(100)).is_ok() {});
+    let mut stream = client.stream.try_clone().unwrap();
+    let reader = thread::spawn(move || while stream.read(&mut [0; 65536]).is_ok_and(|octets| octets > 0) {});
+    server.until("its command", |server| {
+        server.handle.sessions().iter().any(|session| session.command.as_ref().is_some_and(|command| command.verb == "NOOP"))
+    });
+    server.handle.close_all();
+    server.expect_end();
+    // A process that is killed since it does not hear is told of otherwise.
+    assert!(server.told().contains(&format!("{:?}", Event::Disconnected(Reason::Shutdown))), "{:?}", server.told());
+    drop(client);
+    writer.join().unwrap();
+    reader.join().unwrap();
 }
 
 fn idle_sessions_end_at_once_by_a_drain(engine: Engine) {

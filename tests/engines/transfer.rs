@@ -1,10 +1,18 @@
 //! Files go both ways, whole and in part.
 use crate::{
-    client::{Client, Via},
+    client::{Client, PATIENCE, Via},
     server::{Engine, Options, TestServer, noise},
     with_each_engine,
 };
-use std::io::Write;
+use std::{
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
 
 with_each_engine! {
     files_go_both_ways_by_every_kind_of_data_connection
@@ -17,6 +25,9 @@ with_each_engine! {
     listings_are_whole_however_long
     empty_files_are_files
     many_transfers_fit_one_session
+    [in clear]
+    // The relays that speak TLS for clients hold too little for so many replies.
+    transfers_go_on_beside_a_client_that_asks_without_pause
 }
 
 const VIA_IPV4: [Via; 4] = [Via::Pasv, Via::Epsv, Via::Port, Via::Eprt];
@@ -199,5 +210,58 @@ fn many_transfers_fit_one_session(engine: Engine) {
         let via = VIA_IPV4[round % 4];
         assert_eq!(client.store(via, "STOR small", &[b'x'; 1000]).code, 226, "{via:?}");
         assert_eq!(client.receive(via, "RETR small").0.len(), 1000);
+    }
+}
+
+/// STAT is the one command that is carried out meanwhile (RFC 959 section 4.1.3).
+fn transfers_go_on_beside_a_client_that_asks_without_pause(engine: Engine) {
+    let server = TestServer::start(engine);
+    let content = noise(6_000_000);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    for (via, command) in [(Via::Epsv, "STOR new"), (Via::Epsv, "RETR new"), (Via::Eprt, "RETR new")] {
+        let mut data = client.begin(via, command);
+        let (is_over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let asking = thread::spawn({
+            let (mut control, is_over, answered) = (client.stream.try_clone().unwrap(), is_over.clone(), answered.clone());
+            move || {
+                let mut asked = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    if asked - answered.load(Ordering::Relaxed) < 4000 {
+                        control.write_all(&b"STAT\r\n".repeat(100)).unwrap();
+                        asked += 100;
+                    } else {
+                        thread::yield_now();
+                    }
+                }
+                control.write_all(b"NOOP\r\n").unwrap();
+            }
+        });
+        let moving = thread::spawn({
+            let content = content.clone();
+            move || {
+                if command.starts_with("STOR") {
+                    data.write_all(&content).unwrap();
+                } else {
+                    let mut received = Vec::new();
+                    data.read_to_end(&mut received).unwrap();
+                    assert!(received == content, "not what was stored");
+                }
+            }
+        });
+        let begun = Instant::now();
+        loop {
+            match client.reply().unwrap().code {
+                211 => {
+                    assert!(begun.elapsed() < PATIENCE, "{via:?}: {command} does not go on");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                226 => is_over.store(true, Ordering::Relaxed),
+                code => break assert_eq!(code, 200, "{via:?}: {command}"),
+            }
+        }
+        asking.join().unwrap();
+        moving.join().unwrap();
+        assert!(server.stored("new").as_ref() == Some(&content), "not what was sent");
     }
 }

@@ -2,8 +2,8 @@
 use crate::proto::session::Input;
 use alloc::collections::VecDeque;
 
-/// Inputs in their order. Mostly it is one at a time, and that takes no memory but its own: to allocate a queue each time would
-/// be a thirtieth of what a SIZE takes.
+/// Inputs in their order. Mostly it is one at a time, and that takes no memory but its own: a queue allocated each time took 350 of
+/// the 9100 instructions of a SIZE (callgrind).
 #[derive(Default)]
 pub(super) enum News {
     #[default]

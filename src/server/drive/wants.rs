@@ -52,6 +52,7 @@ pub(in crate::server) struct Seen {
 impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// Whatever may happen.
     pub(in crate::server) fn wants(&mut self, now: Instant) -> Wants<'_, E> {
+        self.control.waited();
         if self.session.revision() != self.noted {
             self.noted = self.session.revision();
             self.member.note(&self.session, now);

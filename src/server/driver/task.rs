@@ -171,6 +171,8 @@ impl<R: Runtime> Tools<R> {
                 },
             }
         }
+        // A transfer that only waits for that goes on, whatever else there is to do.
+        self.yielded = true;
         context.waker().wake_by_ref();
         Poll::Pending
     }

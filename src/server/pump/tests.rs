@@ -390,6 +390,18 @@ fn receive(sink: &Sink, options: Options, act: impl FnOnce(TcpStream) + Send + '
     pump.finish()
 }
 
+#[test]
+fn a_small_file_that_has_come_is_stored_in_one_step() {
+    let (server, mut client) = connection();
+    client.write_all(b"content").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let sink = Sink::default();
+    let mut pump = Pump::new(sink.opened(), options(), &Settings::default());
+    assert_eq!(pump.step(&server, NOW), Step::End);
+    assert_eq!(pump.finish(), (7, Ok(())));
+    assert!(sink.0.lock().unwrap().committed);
+}
+
 fn send_all(mut client: TcpStream, content: &[u8]) {
     client.write_all(content).unwrap();
     client.shutdown(Shutdown::Write).unwrap();

@@ -7,8 +7,18 @@ use super::{
 };
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use async_executor::Executor;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::{
+    future::poll_fn,
+    mem,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Poll,
+};
 use std::{io, os::fd::OwnedFd, thread};
+
+/// So many tasks have a turn before the sockets of all are looked at. An executor left to itself looks after 200, which takes half a
+/// second where one client asks for more than can be answered.
+const TASKS: usize = 32;
 
 /// The threads' shares.
 #[derive(Clone)]
@@ -57,7 +67,27 @@ pub(in super::super) fn serve(server: Server, count: usize) -> io::Result<()> {
 
 impl Worker {
     fn run<T>(&self, until: impl Future<Output = T>) -> T {
-        self.reactor.block_on(self.executor.run(until))
+        let mut until = pin!(until);
+        let mut tasks = pin!(async {
+            loop {
+                for _ in 0..TASKS {
+                    self.executor.tick().await;
+                }
+                let mut yielded = false;
+                poll_fn(|context| {
+                    context.waker().wake_by_ref();
+                    if mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            }
+        });
+        self.reactor.block_on(poll_fn(|context| match until.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => match tasks.as_mut().poll(context) {
+                Poll::Ready(never) => never,
+                Poll::Pending => Poll::Pending,
+            },
+        }))
     }
 }
 
