@@ -304,8 +304,8 @@ impl TlsBuilder {
         };
         let mut config = builder.with_cert_resolver(certificates.clone());
         config.alpn_protocols = vec![b"ftp".to_vec()];
-        // AES-128 before AES-256, which no client needs and most put first: its handshakes take a twentieth longer, and large
-        // files a tenth. Clients that put ChaCha20 first know better what they can do fast.
+        // AES-128 before AES-256, which no client needs and most put first: its handshakes take a twentieth longer, and so do
+        // large files. Clients that put ChaCha20 first know better what they can do fast.
         config.ignore_client_order = true;
         let certificates = Some(certificates);
         Ok(TlsSettings { client_certificates, certificates, ..TlsSettings::from_config(Arc::new(config)) })
