@@ -73,22 +73,27 @@ impl Worker {
                 for _ in 0..TASKS {
                     self.executor.tick().await;
                 }
-                let mut yielded = false;
-                poll_fn(|context| {
-                    context.waker().wake_by_ref();
-                    if mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending }
-                })
-                .await;
+                yield_now().await;
             }
         });
         self.reactor.block_on(poll_fn(|context| match until.as_mut().poll(context) {
             Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => match tasks.as_mut().poll(context) {
-                Poll::Ready(never) => never,
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => tasks.as_mut().poll(context),
         }))
     }
+}
+
+/// Waits for nothing, once.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl Runtime for Workers {
