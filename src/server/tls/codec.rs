@@ -124,6 +124,7 @@ impl Codec {
         }
     }
 
+    /// Gives octets to rustls: how many it took.
     fn take_in(&mut self, octets: &[u8]) -> Result<usize, Broken> {
         let mut rest = octets;
         while !rest.is_empty() && !self.closed && !self.is_full() {

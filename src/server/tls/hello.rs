@@ -14,9 +14,9 @@ pub(super) struct Hello {
 
 /// What was seen of it.
 pub(super) enum Look {
-    /// Not enough.
+    /// More is to come.
     Unfinished(Box<Hello>),
-    /// This much has come, and the client would rather have ChaCha20 than AES; or it is for rustls to judge.
+    /// All that has come, to be given to rustls: the whole message, or what rustls is to refuse.
     Whole { octets: Vec<u8>, prefers_chacha: bool },
 }
 
