@@ -1,6 +1,6 @@
 //! The control connection between socket and session: in clear text, or under TLS.
 use super::{
-    look_ahead::LookAhead,
+    look_ahead::{Look, LookAhead},
     sockets::{self, Drained, Endpoint, Interest},
     tls::{Binding, Broken, Codec},
 };
@@ -34,8 +34,6 @@ pub(super) struct Control<E> {
     /// Urgent data was told of, and is not read yet.
     urgent: bool,
     ahead: LookAhead,
-    /// What is read next is looked for, and nothing has told of it.
-    looking: bool,
 }
 
 /// What is kept since TLS began.
@@ -68,7 +66,7 @@ enum Stage {
 
 impl<E: Endpoint> Control<E> {
     pub(super) fn new(socket: E) -> Self {
-        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, ahead: LookAhead::new(), looking: false }
+        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, ahead: LookAhead::new() }
     }
 
     fn tls(&self) -> Option<&Tls> {
@@ -92,10 +90,9 @@ impl<E: Endpoint> Control<E> {
         !self.ended && takes && self.wrapping.as_ref().is_none_or(|wrapping| wrapping.rest.is_empty())
     }
 
-    /// Whether to read once more before waiting, since the client may well have said something when it was answered.
-    pub(super) fn looks_ahead(&mut self, session: &Session) -> bool {
-        self.looking = self.wants_read(session) && self.ahead.is_due();
-        self.looking
+    /// Whether, and when, to read once more before waiting, since the client may well have said something when it was answered.
+    pub(super) fn look_ahead(&mut self, session: &Session) -> Option<Look> {
+        if self.wants_read(session) { self.ahead.next() } else { None }
     }
 
     /// The session waits for whatever may happen.
@@ -132,9 +129,7 @@ impl<E: Endpoint> Control<E> {
             };
             (received, blocked)
         });
-        if mem::take(&mut self.looking) {
-            self.ahead.looked(received.is_err());
-        }
+        self.ahead.has_read(received.is_err());
         match received {
             Ok([]) => return false,
             Ok(octets) => {

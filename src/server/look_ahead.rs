@@ -1,4 +1,5 @@
 //! Looking for the next command right after a reply, before waiting for it.
+use core::mem;
 
 /// After so many replies without a look there is one.
 const PROBE: u8 = 64;
@@ -13,26 +14,50 @@ const IN_A_ROW: u8 = 16;
 /// clients go on while others are answered. To take their next command without waiting saves a system call and a turn of the
 /// runtime: a thirtieth of what a small upload takes, a tenth of a NOOP with 16 sessions. With all other clients a look is in vain:
 /// there is one for each connection, and then one for [`PROBE`] replies.
+///
+/// Where that mostly pays, and a look is in vain, the client has not had its turn yet: it is [given way](super::courtesy), and there
+/// is another look. The system knows then that the server can wait, and lets the client go first for a while. One client on one
+/// processor gets a fifteenth more answers to SIZE and NOOP (tokio and smol; a twentieth with threads).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookAhead {
     /// Looks that were not in vain, less those that were.
     trust: u8,
     /// Replies without a look.
     replies: u8,
-    /// Something was said, or is about to be, and it was not looked for more since then.
-    answered: bool,
     /// Looks since the session has waited.
     looks: u8,
+    stage: Stage,
+    /// What read comes next is this look.
+    looking: Option<Look>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Stage {
+    /// Nothing was said since the last look.
+    #[default]
+    Silent,
+    /// Something was said, or is about to be.
+    Answered,
+    /// The look that should have paid was in vain.
+    InVain,
+}
+
+/// When to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    AtOnce,
+    /// Once whoever else wants the processor had a turn.
+    GivingWay,
 }
 
 impl LookAhead {
     pub(super) fn new() -> Self {
-        Self { trust: 1, replies: 0, answered: false, looks: 0 }
+        Self { trust: 1, replies: 0, looks: 0, stage: Stage::Silent, looking: None }
     }
 
     /// A reply goes out.
     pub(super) fn answered(&mut self) {
-        self.answered = true;
+        self.stage = Stage::Answered;
     }
 
     /// The session waits.
@@ -40,14 +65,28 @@ impl LookAhead {
         self.looks = 0;
     }
 
-    /// What came of the look.
-    pub(super) fn looked(&mut self, in_vain: bool) {
-        self.trust = if in_vain { self.trust.saturating_sub(1) } else { (self.trust + 1).min(TRUST) };
+    /// Something was read, or nothing was there.
+    pub(super) fn has_read(&mut self, in_vain: bool) {
+        match (self.looking.take(), in_vain) {
+            (None, _) => {}
+            (Some(_), false) => self.trust = (self.trust + 1).min(TRUST),
+            (Some(Look::AtOnce), true) if self.trust == TRUST => self.stage = Stage::InVain,
+            (Some(_), true) => self.trust = self.trust.saturating_sub(1),
+        }
     }
 
-    /// Whether to look now.
-    pub(super) fn is_due(&mut self) -> bool {
-        if !core::mem::take(&mut self.answered) || self.looks == IN_A_ROW {
+    /// The look that is due now.
+    pub(super) fn next(&mut self) -> Option<Look> {
+        self.looking = match mem::take(&mut self.stage) {
+            Stage::Answered if self.is_due() => Some(Look::AtOnce),
+            Stage::InVain => Some(Look::GivingWay),
+            Stage::Answered | Stage::Silent => None,
+        };
+        self.looking
+    }
+
+    fn is_due(&mut self) -> bool {
+        if self.looks == IN_A_ROW {
             return false;
         }
         if self.trust == 0 {
@@ -66,19 +105,33 @@ mod tests {
 
     fn looks_after_a_reply(ahead: &mut LookAhead) -> bool {
         ahead.answered();
-        let due = ahead.is_due();
-        assert!(!ahead.is_due(), "once for each reply");
+        let look = ahead.next();
+        assert_ne!(look, Some(Look::GivingWay));
+        assert_eq!(LookAhead::clone(ahead).next(), None, "once for each reply");
         ahead.waited();
-        due
+        look.is_some()
+    }
+
+    /// Looks until it is over: whether anybody was given way.
+    fn looks_in_vain(ahead: &mut LookAhead) -> bool {
+        ahead.has_read(true);
+        let look = ahead.next();
+        ahead.has_read(true);
+        assert_eq!(ahead.next(), None, "twice at most");
+        look == Some(Look::GivingWay)
     }
 
     #[test]
     fn it_looks_as_long_as_that_mostly_pays() {
         let mut ahead = LookAhead::new();
-        assert!(!ahead.is_due(), "nothing was said");
+        assert_eq!(ahead.next(), None, "nothing was said");
         for round in 0..20 {
             assert!(looks_after_a_reply(&mut ahead), "{round}");
-            ahead.looked(round % 4 == 3);
+            if round % 4 == 3 {
+                looks_in_vain(&mut ahead);
+            } else {
+                ahead.has_read(false);
+            }
         }
     }
 
@@ -87,8 +140,9 @@ mod tests {
         let mut ahead = LookAhead::new();
         let look = |ahead: &mut LookAhead| {
             ahead.answered();
-            ahead.looked(false);
-            ahead.is_due()
+            let look = ahead.next();
+            ahead.has_read(false);
+            look.is_some()
         };
         for _ in 0..3 {
             assert!((0..IN_A_ROW).all(|_| look(&mut ahead)));
@@ -100,15 +154,51 @@ mod tests {
     #[test]
     fn if_it_never_pays_it_looks_now_and_then() {
         let mut ahead = LookAhead::new();
-        (0..100).for_each(|_| ahead.looked(false));
+        for _ in 0..100 {
+            if looks_after_a_reply(&mut ahead) {
+                assert!(!looks_in_vain(&mut ahead), "nobody is given way");
+            }
+        }
         let mut looks = || {
             let due = looks_after_a_reply(&mut ahead);
-            if due {
-                ahead.looked(true);
-            }
+            ahead.has_read(!due);
             due
         };
-        assert_eq!((0..TRUST).filter(|_| looks()).count(), usize::from(TRUST));
-        assert_eq!((0..4 * u16::from(PROBE)).filter(|_| looks()).count(), 4);
+        let early = (0..PROBE).filter(|_| looks()).count();
+        assert!(early > 0);
+        assert_eq!((0..PROBE).filter(|_| looks()).count(), usize::from(PROBE), "it pays");
+    }
+
+    #[test]
+    fn what_is_read_otherwise_counts_for_nothing() {
+        let mut ahead = LookAhead::new();
+        (0..9).for_each(|_| ahead.has_read(true));
+        assert!(looks_after_a_reply(&mut ahead));
+    }
+
+    /// So often that all looks pay for a while.
+    fn trusting() -> LookAhead {
+        let mut ahead = LookAhead::new();
+        for _ in 0..TRUST {
+            assert!(looks_after_a_reply(&mut ahead));
+            ahead.has_read(false);
+        }
+        ahead
+    }
+
+    #[test]
+    fn a_client_that_mostly_is_fast_is_given_way() {
+        let mut ahead = trusting();
+        for _ in 0..PROBE {
+            assert!(looks_after_a_reply(&mut ahead));
+            ahead.has_read(true);
+            assert_eq!(ahead.next(), Some(Look::GivingWay));
+            ahead.has_read(false);
+        }
+        // In vain even so.
+        assert!(looks_after_a_reply(&mut ahead));
+        assert!(looks_in_vain(&mut ahead));
+        assert!(looks_after_a_reply(&mut ahead));
+        assert!(!looks_in_vain(&mut ahead));
     }
 }

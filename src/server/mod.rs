@@ -31,6 +31,8 @@ mod builder;
 #[cfg(all(unix, feature = "_engine"))]
 mod control;
 #[cfg(all(unix, feature = "_engine"))]
+mod courtesy;
+#[cfg(all(unix, feature = "_engine"))]
 mod dataport;
 #[cfg(all(unix, feature = "_engine"))]
 #[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]

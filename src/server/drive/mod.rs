@@ -27,6 +27,7 @@ use super::{
     control::Control,
     dataport,
     jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
+    look_ahead::Look,
     pump::Step,
     registry::{Membership, Order, Setup},
     sockets::{self, Endpoint},
@@ -166,7 +167,13 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             && let Some(piece) = self.piece.take()
         {
             return Act::Block(piece);
-        } else if self.transfer.is_none() && self.control.looks_ahead(&self.session) {
+        } else if self.transfer.is_none()
+            && let Some(look) = self.control.look_ahead(&self.session)
+        {
+            if look == Look::GivingWay {
+                let shared = self.member.shared();
+                shared.courtesy.give_way(&shared.clock);
+            }
             // The connection that a command needs comes before it.
             self.arrived = self.jobs.awaited().is_some_and(|(_, awaited, _)| awaited == Awaited::Accept);
             self.seen.readable = true;

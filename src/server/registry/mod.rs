@@ -13,6 +13,7 @@ mod snapshot;
 
 use super::{
     clock::{Clock, unix_time},
+    courtesy::Courtesy,
     limits::Limits,
     sockets::ControlOptions,
     std,
@@ -41,6 +42,7 @@ pub use snapshot::{CommandSnapshot, Counts, Direction, SessionId, SessionInfo, S
 pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
+    pub(super) courtesy: Courtesy,
     pub(super) addresses: Vec<SocketAddr>,
     /// What the listeners were prepared with.
     pub(super) inherited: ControlOptions,
@@ -98,6 +100,7 @@ impl Shared {
         };
         Self {
             clock: limits.clock().unwrap_or_else(Clock::start),
+            courtesy: Courtesy::default(),
             addresses,
             inherited,
             limits: Arc::new(limits),
