@@ -9,8 +9,9 @@ use rustls::{
 };
 use std::sync::{Mutex, OnceLock};
 
-/// TLS 1.3 tickets that a control connection hands out: clients that use each once have some for a few data connections.
-const TICKETS: usize = 2;
+/// TLS 1.3 tickets that a control connection hands out. Most clients use it for all their data connections. For one that uses each
+/// but once a second one would spare the next data connection a signature; to all others it would be a loss, at each login.
+const TICKETS: usize = 1;
 /// The same where data connections cannot do without; clients keep no more.
 const TICKETS_REQUIRED: usize = 8;
 /// TLS sessions of one control connection that are kept.
