@@ -65,8 +65,9 @@ enum Stage {
 }
 
 impl<E: Endpoint> Control<E> {
-    pub(super) fn new(socket: E) -> Self {
-        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, ahead: LookAhead::new() }
+    /// `near`: the client is on this host.
+    pub(super) fn new(socket: E, near: bool) -> Self {
+        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, ahead: LookAhead::new(near) }
     }
 
     fn tls(&self) -> Option<&Tls> {

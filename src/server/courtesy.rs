@@ -7,7 +7,7 @@ use core::{
 };
 
 /// To give way takes longer than that only if more want the processor than the client that was just answered.
-const CROWDED: Duration = Duration::from_micros(500);
+const CROWDED: Duration = Duration::from_millis(1);
 /// So long after that nobody is given way.
 const PAUSE: Duration = Duration::from_secs(1);
 

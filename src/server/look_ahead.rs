@@ -13,11 +13,12 @@ const IN_A_ROW: u8 = 16;
 /// A client on the same processor goes on as soon as it is answered, and before the server does; where many sessions are served,
 /// clients go on while others are answered. To take their next command without waiting saves a system call and a turn of the
 /// runtime: a thirtieth of what a small upload takes, a tenth of a NOOP with 16 sessions. With all other clients a look is in vain:
-/// there is one for each connection, and then one for [`PROBE`] replies.
+/// there is one for each connection, a few if it comes from this host, and then one for [`PROBE`] replies.
 ///
 /// Where that mostly pays, and a look is in vain, the client has not had its turn yet: it is [given way](super::courtesy), and there
 /// is another look. The system knows then that the server can wait, and lets the client go first for a while. One client on one
-/// processor gets a fifteenth more answers to SIZE and NOOP (tokio and smol; a twentieth with threads).
+/// processor gets a fifteenth more answers to SIZE and NOOP (tokio and smol; a twentieth with threads), and a tenth more logins
+/// (a twentieth under TLS), since those on this host are given way from the start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookAhead {
     /// Looks that were not in vain, less those that were.
@@ -51,8 +52,9 @@ pub(super) enum Look {
 }
 
 impl LookAhead {
-    pub(super) fn new() -> Self {
-        Self { trust: 1, replies: 0, looks: 0, stage: Stage::Silent, looking: None }
+    /// `near`: the client is on this host.
+    pub(super) fn new(near: bool) -> Self {
+        Self { trust: if near { TRUST } else { 1 }, replies: 0, looks: 0, stage: Stage::Silent, looking: None }
     }
 
     /// A reply goes out.
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn it_looks_as_long_as_that_mostly_pays() {
-        let mut ahead = LookAhead::new();
+        let mut ahead = LookAhead::new(false);
         assert_eq!(ahead.next(), None, "nothing was said");
         for round in 0..20 {
             assert!(looks_after_a_reply(&mut ahead), "{round}");
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_client_that_never_rests_is_left_for_what_else_there_is() {
-        let mut ahead = LookAhead::new();
+        let mut ahead = LookAhead::new(false);
         let look = |ahead: &mut LookAhead| {
             ahead.answered();
             let look = ahead.next();
@@ -153,7 +155,7 @@ mod tests {
 
     #[test]
     fn if_it_never_pays_it_looks_now_and_then() {
-        let mut ahead = LookAhead::new();
+        let mut ahead = LookAhead::new(false);
         for _ in 0..100 {
             if looks_after_a_reply(&mut ahead) {
                 assert!(!looks_in_vain(&mut ahead), "nobody is given way");
@@ -170,15 +172,25 @@ mod tests {
     }
 
     #[test]
+    fn a_client_on_this_host_is_given_way_from_the_start() {
+        let mut ahead = LookAhead::new(true);
+        assert!(looks_after_a_reply(&mut ahead));
+        assert!(looks_in_vain(&mut ahead));
+        // If that is in vain as well, it is as any other.
+        let looks = (0..PROBE).filter(|_| looks_after_a_reply(&mut ahead) && !looks_in_vain(&mut ahead)).count();
+        assert_eq!(looks, 2);
+    }
+
+    #[test]
     fn what_is_read_otherwise_counts_for_nothing() {
-        let mut ahead = LookAhead::new();
+        let mut ahead = LookAhead::new(false);
         (0..9).for_each(|_| ahead.has_read(true));
         assert!(looks_after_a_reply(&mut ahead));
     }
 
     /// So often that all looks pay for a while.
     fn trusting() -> LookAhead {
-        let mut ahead = LookAhead::new();
+        let mut ahead = LookAhead::new(false);
         for _ in 0..TRUST {
             assert!(looks_after_a_reply(&mut ahead));
             ahead.has_read(false);

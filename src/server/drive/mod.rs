@@ -113,7 +113,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         Self {
             session: Session::new(setup.config.clone(), connection, shared.clock.now()),
             jobs: Jobs::new(shared, setup.clone(), member.id()),
-            control: Control::new(control),
+            control: Control::new(control, local.ip() == peer.ip()),
             member,
             setup,
             transfer: None,
