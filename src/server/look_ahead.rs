@@ -16,9 +16,10 @@ const IN_A_ROW: u8 = 16;
 /// there is one for each connection, a few if it comes from this host, and then one for [`PROBE`] replies.
 ///
 /// Where that mostly pays, and a look is in vain, the client has not had its turn yet: it is [given way](super::courtesy), and there
-/// is another look. The system knows then that the server can wait, and lets the client go first for a while. One client on one
-/// processor gets a fifteenth more answers to SIZE and NOOP (tokio and smol; a twentieth with threads), and a tenth more logins
-/// (a twentieth under TLS), since those on this host are given way from the start.
+/// is another look. The system knows then that the server can wait, and lets the client go first for a while. Clients on this host
+/// are given way from the start: else a short session would be over before anything was learnt. One client on one processor gets a
+/// twentieth more answers to SIZE and as many more logins; and a tenth, and more under TLS as well, where the system counts the time
+/// of both together, as it does in one container, or for the commands of one terminal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookAhead {
     /// Looks that were not in vain, less those that were.
