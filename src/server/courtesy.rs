@@ -6,7 +6,7 @@ use core::{
     time::Duration,
 };
 
-/// To give way takes longer than that only if more want the processor than the client that was just answered.
+/// Longer than that it takes if more want the processor than the client that was just answered, or if that computes for long.
 const CROWDED: Duration = Duration::from_millis(1);
 /// So long after that nobody is given way.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -16,7 +16,8 @@
 //! What it is told of the world and what it does with it is here; what the session is told of that in `news`, what it waits for in
 //! `wants`, data connections that come in `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
 //!
-//! **Invariant:** it neither waits nor blocks, and knows no thread, task or runtime: an engine is a loop around it.
+//! **Invariant:** it neither waits nor blocks, but for giving way to other threads (`courtesy`), and knows no task or runtime: an
+//! engine is a loop around it.
 mod arrival;
 mod end;
 mod news;
