@@ -12,7 +12,7 @@ const CROWDED: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where more want the processor than the client that was just answered, whoever gives way loses what is his due: 16 sessions, beside
-/// a program that computes, lost 40 % of their answers, and 2 % now that the server gives way no more for [`PAUSE`] once that
+/// a program that computes, lost 40 % of their answers, and 2 % now that this process gives way no more for [`PAUSE`] once that
 /// is seen.
 #[derive(Debug, Default)]
 pub(super) struct Courtesy {
@@ -68,10 +68,5 @@ mod tests {
         let courtesy = Courtesy::default();
         courtesy.gave_way(Instant::ZERO, Instant::NEVER);
         assert!(!courtesy.may_give_way(Instant::ZERO));
-    }
-
-    #[test]
-    fn it_returns() {
-        Courtesy::default().give_way(&Clock::start());
     }
 }

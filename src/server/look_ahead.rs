@@ -5,7 +5,8 @@ use core::mem;
 const PROBE: u8 = 64;
 /// So many looks in vain, after as many that were not, are put up with.
 const TRUST: u8 = 3;
-/// After so many looks in a row the session waits, though it be for what is there: whatever else it is to hear comes then.
+/// After so many looks in a row, not counting those after giving way, the session waits, though it be for what is there: whatever
+/// else it is to hear comes then.
 const IN_A_ROW: u8 = 16;
 
 /// Whether to look for the next command once a reply is out.
@@ -22,7 +23,10 @@ const IN_A_ROW: u8 = 16;
 /// of both together, as it does in one container, or for the commands of one terminal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookAhead {
-    /// Looks that were not in vain, less those that were.
+    /// The client is on this host: it is given way also where it was slow of late. Where server and client share a processor no
+    /// other look pays, and without that a single slow answer would be the end of all looks.
+    near: bool,
+    /// Replies whose looks paid, less those whose looks were all in vain: at most [`TRUST`], at least 0.
     trust: u8,
     /// Replies without a look.
     replies: u8,
@@ -40,7 +44,7 @@ enum Stage {
     Silent,
     /// Something was said, or is about to be.
     Answered,
-    /// The look that should have paid was in vain.
+    /// The look was in vain, and giving way may help.
     InVain,
 }
 
@@ -55,7 +59,7 @@ pub(super) enum Look {
 impl LookAhead {
     /// `near`: the client is on this host.
     pub(super) fn new(near: bool) -> Self {
-        Self { trust: if near { TRUST } else { 1 }, replies: 0, looks: 0, stage: Stage::Silent, looking: None }
+        Self { near, trust: if near { TRUST } else { 1 }, replies: 0, looks: 0, stage: Stage::Silent, looking: None }
     }
 
     /// A reply goes out.
@@ -73,7 +77,7 @@ impl LookAhead {
         match (self.looking.take(), in_vain) {
             (None, _) => {}
             (Some(_), false) => self.trust = (self.trust + 1).min(TRUST),
-            (Some(Look::AtOnce), true) if self.trust == TRUST => self.stage = Stage::InVain,
+            (Some(Look::AtOnce), true) if self.near || self.trust == TRUST => self.stage = Stage::InVain,
             (Some(_), true) => self.trust = self.trust.saturating_sub(1),
         }
     }
@@ -177,9 +181,20 @@ mod tests {
         let mut ahead = LookAhead::new(true);
         assert!(looks_after_a_reply(&mut ahead));
         assert!(looks_in_vain(&mut ahead));
-        // If that is in vain as well, it is as any other.
-        let looks = (0..PROBE).filter(|_| looks_after_a_reply(&mut ahead) && !looks_in_vain(&mut ahead)).count();
+        // If that is in vain as well, it is for long.
+        let looks = (0..u32::from(PROBE)).filter(|_| looks_after_a_reply(&mut ahead) && looks_in_vain(&mut ahead)).count();
         assert_eq!(looks, 2);
+        // But it is found out when it pays again.
+        let mut pays = 0;
+        for _ in 0..3 * u32::from(PROBE) {
+            if looks_after_a_reply(&mut ahead) {
+                ahead.has_read(true);
+                assert_eq!(ahead.next(), Some(Look::GivingWay));
+                ahead.has_read(false);
+                pays += 1;
+            }
+        }
+        assert!(pays > 2 * u32::from(PROBE), "{pays}");
     }
 
     #[test]
@@ -187,6 +202,11 @@ mod tests {
         let mut ahead = LookAhead::new(false);
         (0..9).for_each(|_| ahead.has_read(true));
         assert!(looks_after_a_reply(&mut ahead));
+        ahead.has_read(false);
+        (0..9).for_each(|_| ahead.has_read(true));
+        assert!(looks_after_a_reply(&mut ahead));
+        ahead.has_read(true);
+        assert!(looks_after_a_reply(&mut ahead), "what came of one look counts once");
     }
 
     /// So often that all looks pay for a while.
