@@ -19,8 +19,8 @@ const IN_A_ROW: u8 = 16;
 /// Where that mostly pays, and a look is in vain, the client has not had its turn yet: it is [given way](super::courtesy), and there
 /// is another look. The system knows then that the server can wait, and lets the client go first for a while. Clients on this host
 /// are given way from the start: else a short session would be over before anything was learnt. One client on one processor gets a
-/// twentieth more answers to SIZE and as many more logins; and a tenth, and more under TLS as well, where the system counts the time
-/// of both together, as it does in one container, or for the commands of one terminal.
+/// twentieth more answers to SIZE and NOOP, and a thirtieth more logins. Where the system counts the time of both together, as it
+/// does in one container, or for the commands of one terminal, it gets a tenth more logins, and a twentieth more under TLS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookAhead {
     /// The client is on this host: it is given way also where it was slow of late. Where server and client share a processor no

@@ -9,8 +9,8 @@ use rustls::{
 };
 use std::sync::{Mutex, OnceLock};
 
-/// TLS 1.3 tickets that a control connection hands out. Most clients use it for all their data connections. For one that uses each
-/// but once a second one would spare the next data connection a signature; to all others it would be a loss, at each login.
+/// TLS 1.3 tickets that a control connection hands out. Clients that use one for all their data connections need no second one. It
+/// would spare those that use each but once the signature of their next data connection, and costs every login a two-hundredth.
 const TICKETS: usize = 1;
 /// The same where data connections cannot do without; clients keep no more.
 const TICKETS_REQUIRED: usize = 8;
