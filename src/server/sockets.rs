@@ -148,13 +148,22 @@ pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     }
 }
 
-/// Accepts a connection from a non-blocking listener: the connection is non-blocking too, and closed by exec.
+/// Accepts a connection from a non-blocking listener: the connection is non-blocking too, and closed by exec. Where descriptors
+/// are lacking, that is said only while a connection waits.
 pub(super) fn accept(listener: impl AsFd) -> Result<(OwnedFd, SocketAddr), Errno> {
     #[cfg(not(target_vendor = "apple"))]
-    let (socket, peer) = net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let accepted = net::acceptfrom_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+    #[cfg(target_vendor = "apple")]
+    let accepted = net::acceptfrom(&listener);
+    if matches!(accepted, Err(Errno::MFILE | Errno::NFILE)) && !is_ready(&listener, Interest::Readable) {
+        // Linux takes a descriptor before it looks whether a connection waits.
+        return Err(Errno::AGAIN);
+    }
+    #[cfg(not(target_vendor = "apple"))]
+    let (socket, peer) = accepted?;
     #[cfg(target_vendor = "apple")]
     let (socket, peer) = {
-        let (socket, peer) = net::acceptfrom(listener)?;
+        let (socket, peer) = accepted?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
         sockopt::set_socket_nosigpipe(&socket, true)?;

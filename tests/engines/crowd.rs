@@ -7,7 +7,8 @@ use crate::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     env, fs,
-    io::{Read, Seek},
+    io::{ErrorKind, Read, Seek},
+    net::TcpStream,
     process::Command,
     thread,
     time::Duration,
@@ -132,8 +133,15 @@ fn a_lack_of_descriptors_is_survived(engine: Engine) {
     drop(refused);
     // One for the listener, one for the client's end, and again none for the server's.
     let port = one.prepare(Via::Epsv).address();
+    // While nobody connects, the listener is none the worse for being looked at.
+    for _ in 0..20 {
+        one.say("NOOP", 200);
+    }
+    // Even if the server is late to open again what it keeps for those that it refuses.
+    take_all(&mut taken);
     taken.pop();
-    let data = std::net::TcpStream::connect_timeout(&port, PATIENCE);
+    let data = TcpStream::connect_timeout(&port, PATIENCE);
+    assert!(!matches!(&data, Err(error) if error.kind() == ErrorKind::ConnectionRefused), "nobody listens any more");
     assert!(!data.is_ok_and(|mut data| data.read(&mut [0]).is_ok_and(|octets| octets > 0)), "nobody serves it");
     one.say("RETR text", 425);
     take_all(&mut taken);
