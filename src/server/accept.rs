@@ -100,7 +100,16 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
         listening: &Listening<L>,
         mut start: impl FnMut(&Arc<Shared>, Guest<E>),
     ) -> Pause {
-        for _ in 0..BATCH {
+        for turn in 0..BATCH {
+            // To look is cheaper than to be told by accept(2), which makes a socket first.
+            let is_over = turn > 0
+                && listening.socket.attempt(Interest::Readable, |listener| {
+                    let is_over = !sockets::is_ready(listener, Interest::Readable);
+                    (is_over, is_over)
+                });
+            if is_over {
+                return Pause::Empty;
+            }
             if let Some(pause) = self.accept_one(listening, &mut start) {
                 return pause;
             }
