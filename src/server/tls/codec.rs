@@ -2,7 +2,7 @@
 use super::{
     super::{sockets, std},
     Broken,
-    hello::{Hello, Look},
+    hello::prefers_chacha,
     records::{Records, begins_record},
 };
 use alloc::{
@@ -12,7 +12,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::cmp::Ordering;
+use core::{cmp::Ordering, mem};
 use rustix::io::Errno;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite, pki_types::CertificateDer};
 use std::{
@@ -30,8 +30,8 @@ const RESERVE: u64 = 16;
 /// The server's end of a TLS connection, without the connection.
 pub(in crate::server) struct Codec {
     connection: Box<ServerConnection>,
-    /// What has come of the client's first message, if that decides on the order of cipher suites.
-    hello: Option<Box<Hello>>,
+    /// The client's first message, which is still to come, decides whose order of cipher suites counts.
+    minds_chacha: bool,
     config: Arc<ServerConfig>,
     /// Octets in clear that can be taken.
     plain: usize,
@@ -49,13 +49,13 @@ impl Codec {
     pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Broken> {
         let fragment = config.max_fragment_size.map_or(FRAGMENT, |size| size.saturating_sub(HEADER).max(1));
         let connection = connection(config.clone())?;
-        let (hello, records) = (None, Records::default());
-        Ok(Self { connection, hello, config, plain: 0, closed: false, records, fragment, sealed: 0 })
+        let records = Records::default();
+        Ok(Self { connection, minds_chacha: false, config, plain: 0, closed: false, records, fragment, sealed: 0 })
     }
 
     /// The same, but that cipher suites are chosen in the client's order, whatever `config` says, if it begins with ChaCha20.
     pub(super) fn minding_chacha(config: Arc<ServerConfig>) -> Result<Self, Broken> {
-        Ok(Self { hello: Some(Box::default()), ..Self::new(config)? })
+        Ok(Self { minds_chacha: true, ..Self::new(config)? })
     }
 
     /// Whether cipher suites were chosen in the server's order.
@@ -100,32 +100,12 @@ impl Codec {
     /// # Errors
     /// If they are no TLS: then an alert is to be flushed.
     pub(in crate::server) fn feed(&mut self, octets: &[u8]) -> Result<usize, Broken> {
-        let Some(hello) = self.hello.take() else {
-            let taken = self.take_in(octets)?;
-            self.records.pass(&octets[..taken]);
-            return Ok(taken);
-        };
-        self.records.pass(octets);
-        let earlier = hello.len();
-        match hello.look(octets) {
-            Look::Unfinished(hello) => {
-                self.hello = Some(hello);
-                Ok(octets.len())
-            }
-            Look::Whole { octets, prefers_chacha } => {
-                if prefers_chacha {
-                    let mut config = ServerConfig::clone(&self.config);
-                    config.ignore_client_order = false;
-                    self.config = Arc::new(config);
-                    self.connection = connection(self.config.clone())?;
-                }
-                Ok(self.take_in(&octets)?.saturating_sub(earlier))
-            }
+        if mem::take(&mut self.minds_chacha) && prefers_chacha(octets) {
+            let mut config = ServerConfig::clone(&self.config);
+            config.ignore_client_order = false;
+            self.config = Arc::new(config);
+            self.connection = connection(self.config.clone())?;
         }
-    }
-
-    /// Gives octets to rustls: how many it took.
-    fn take_in(&mut self, octets: &[u8]) -> Result<usize, Broken> {
         let mut rest = octets;
         while !rest.is_empty() && !self.closed && !self.is_full() {
             if self.connection.read_tls(&mut rest).map_err(|_| Broken)? == 0 {
@@ -135,7 +115,9 @@ impl Codec {
             self.plain = state.plaintext_bytes_to_read();
             self.closed = state.peer_has_closed();
         }
-        Ok(octets.len() - rest.len())
+        let taken = octets.len() - rest.len();
+        self.records.pass(&octets[..taken]);
+        Ok(taken)
     }
 
     /// Why [`Codec::feed`] failed, if rustls knows.

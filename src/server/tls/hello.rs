@@ -1,102 +1,70 @@
 //! What a client says first, looked at before it is answered.
-use alloc::{boxed::Box, vec::Vec};
-use rustls::{CipherSuite, server::Acceptor};
-
-/// Octets of a first message that are looked at; those of real clients have 2000 at most.
-const LIMIT: usize = 16 * 1024;
-
-/// The first message of a client, as far as it has come.
-#[derive(Default)]
-pub(super) struct Hello {
-    acceptor: Acceptor,
-    octets: Vec<u8>,
-}
-
-/// What was seen of it.
-pub(super) enum Look {
-    /// More is to come.
-    Unfinished(Box<Hello>),
-    /// All that has come, to be given to rustls: the whole message, or what rustls is to refuse.
-    Whole { octets: Vec<u8>, prefers_chacha: bool },
-}
-
-impl Hello {
-    /// Octets that have come before.
-    pub(super) fn len(&self) -> usize {
-        self.octets.len()
-    }
-
-    /// Takes octets from the wire.
-    pub(super) fn look(mut self: Box<Self>, octets: &[u8]) -> Look {
-        self.octets.extend_from_slice(octets);
-        match self.prefers_chacha(octets) {
-            Some(prefers_chacha) => Look::Whole { octets: self.octets, prefers_chacha },
-            None => Look::Unfinished(self),
-        }
-    }
-
-    /// Whether the client prefers ChaCha20; `None`: it has not said all yet.
-    fn prefers_chacha(&mut self, mut rest: &[u8]) -> Option<bool> {
-        if self.octets.len() > LIMIT {
-            return Some(false);
-        }
-        while !rest.is_empty() {
-            match self.acceptor.read_tls(&mut rest) {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return Some(false),
-            }
-            match self.acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => return Some(prefers_chacha(accepted.client_hello().cipher_suites())),
-                Err(_) => return Some(false),
-            }
-        }
-        None
-    }
-}
+use rustls::CipherSuite;
 
 /// Whether a client has ChaCha20 before AES: since its processor does nothing for AES, as a rule.
-fn prefers_chacha(suites: &[CipherSuite]) -> bool {
-    let name = |suite: &CipherSuite| suite.as_str().unwrap_or_default();
-    suites
-        .iter()
+///
+/// `octets` begin with its first message, or with that part of it that has come; a list of cipher suites that has not come decides
+/// nothing. It is looked at here, since to have it parsed before there is a connection would cost a handshake as much as it
+/// takes to greet the client.
+pub(super) fn prefers_chacha(octets: &[u8]) -> bool {
+    let name = |suite: CipherSuite| suite.as_str().unwrap_or_default();
+    suites(octets)
         .map(name)
         .find(|name| name.contains("CHACHA20") || name.contains("AES_"))
         .is_some_and(|first| first.contains("CHACHA20"))
 }
 
+/// The cipher suites of a ClientHello (RFC 8446 section 4.1.2, RFC 5246 section 7.4.1.2), as far as they have come.
+fn suites(octets: &[u8]) -> impl Iterator<Item = CipherSuite> {
+    /// Those of the record and of the message, the version, and the random octets.
+    const BEFORE_SESSION: usize = 5 + 4 + 2 + 32;
+    let list = || {
+        let (session_id, rest) = octets.get(BEFORE_SESSION..)?.split_first()?;
+        let (length, rest) = rest.get(usize::from(*session_id)..)?.split_first_chunk()?;
+        Some(&rest[..rest.len().min(u16::from_be_bytes(*length).into())])
+    };
+    list().unwrap_or_default().as_chunks().0.iter().map(|suite| u16::from_be_bytes(*suite).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
+    use rustls::CipherSuite as S;
 
-    #[test]
-    fn what_comes_first_of_what_is_known_counts() {
-        use CipherSuite as S;
-        let (aes, chacha) = (S::TLS13_AES_256_GCM_SHA384, S::TLS13_CHACHA20_POLY1305_SHA256);
-        assert!(!prefers_chacha(&[]));
-        assert!(!prefers_chacha(&[aes, chacha]));
-        assert!(prefers_chacha(&[chacha, aes]));
-        assert!(prefers_chacha(&[S::Unknown(0x0a0a), S::TLS_EMPTY_RENEGOTIATION_INFO_SCSV, chacha, aes]));
+    /// A message as far as its cipher suites, and one more that is none of them.
+    fn hello(session_id: u8, suites: &[CipherSuite]) -> Vec<u8> {
+        let mut octets = [&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 32], &[session_id]].concat();
+        octets.extend((0..session_id).map(|_| 9));
+        octets.extend(u16::try_from(suites.len() * 2).unwrap().to_be_bytes());
+        octets.extend(suites.iter().flat_map(|suite| u16::from(*suite).to_be_bytes()));
+        octets.extend(u16::from(S::TLS13_CHACHA20_POLY1305_SHA256).to_be_bytes());
+        octets
     }
 
     #[test]
-    fn nonsense_and_endless_messages_are_for_rustls_to_judge() {
-        for octets in [&b"GET / HTTP/1.1\r\n"[..], &[22, 3, 1, 0, 4, 9, 9, 9, 9], &[21, 3, 1, 0, 2, 1, 0]] {
-            let Look::Whole { octets: kept, prefers_chacha: false } = Box::<Hello>::default().look(octets) else {
-                panic!("{octets:?}")
-            };
-            assert_eq!(kept, octets);
+    fn what_comes_first_of_what_is_known_counts() {
+        let (aes, chacha) = (S::TLS13_AES_256_GCM_SHA384, S::TLS13_CHACHA20_POLY1305_SHA256);
+        for session_id in [0, 32] {
+            assert!(!prefers_chacha(&hello(session_id, &[])), "what follows is no suite");
+            assert!(!prefers_chacha(&hello(session_id, &[aes, chacha])));
+            assert!(prefers_chacha(&hello(session_id, &[chacha, aes])));
+            assert!(prefers_chacha(&hello(
+                session_id,
+                &[S::Unknown(0x0a0a), S::TLS_EMPTY_RENEGOTIATION_INFO_SCSV, chacha, aes]
+            )));
         }
-        let mut hello = Box::<Hello>::default();
-        for (count, octet) in [22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc].into_iter().chain(core::iter::repeat(7)).enumerate() {
-            assert!(count <= LIMIT, "it is kept for ever");
-            match hello.look(&[octet]) {
-                Look::Unfinished(more) => hello = more,
-                Look::Whole { octets, .. } => {
-                    assert_eq!(octets.len(), count + 1);
-                    break;
-                }
-            }
+    }
+
+    #[test]
+    fn what_has_not_come_decides_nothing() {
+        let whole = hello(32, &[S::Unknown(0x0a0a), S::TLS13_CHACHA20_POLY1305_SHA256, S::TLS13_AES_128_GCM_SHA256]);
+        // What is before the list, its length, and two suites.
+        let enough = 5 + 4 + 2 + 32 + 1 + 32 + 2 + 4;
+        for length in 0..whole.len() {
+            assert_eq!(prefers_chacha(&whole[..length]), length >= enough, "{length}");
         }
+        assert!(!prefers_chacha(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: none\r\n\r\n"));
+        assert!(!prefers_chacha(&[255; 300]));
     }
 }
