@@ -1,8 +1,8 @@
-//! Giving way to whoever else wants the processor.
+//! Giving way to whoever else wants the processor, and what is known of clients on this host.
 use super::{clock::Clock, std};
 use crate::proto::time::Instant;
 use core::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -10,7 +10,11 @@ use core::{
 const CROWDED: Duration = Duration::from_millis(1);
 /// So long after that nobody is given way.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Looks that are remembered.
+const MEMORY: i32 = 64;
 
+/// What the sessions of a process know together of clients on this host, and of whoever else wants the processor.
+///
 /// Where more want the processor than the client that was just answered, whoever gives way loses what is his due: 16 sessions, beside
 /// a program that computes, lost 40 % of their answers, and 2 % now that this process gives way no more for [`PAUSE`] once that
 /// is seen.
@@ -18,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Courtesy {
     /// Nanoseconds of the server's clock until nobody is given way.
     until: AtomicU64,
+    /// Looks at clients on this host that paid of late, less those that did not, within [`MEMORY`].
+    balance: AtomicI32,
 }
 
 impl Courtesy {
@@ -28,6 +34,18 @@ impl Courtesy {
             std::thread::yield_now();
             self.gave_way(start, clock.now());
         }
+    }
+
+    /// Whether looking ahead mostly paid of late where the client is on this host: else a session of a single login, which is over
+    /// before it could learn that, would look in vain all the time.
+    pub(super) fn is_worthwhile(&self) -> bool {
+        self.balance.load(Ordering::Relaxed) >= 0
+    }
+
+    /// Takes what a session has learnt. What is lost between two threads makes no difference.
+    pub(super) fn learn(&self, balance: i8) {
+        let balance = self.balance.load(Ordering::Relaxed) + i32::from(balance);
+        self.balance.store(balance.clamp(-MEMORY, MEMORY), Ordering::Relaxed);
     }
 
     fn may_give_way(&self, now: Instant) -> bool {
@@ -61,6 +79,22 @@ mod tests {
         assert!(!courtesy.may_give_way(end));
         assert!(!courtesy.may_give_way(start + PAUSE));
         assert!(courtesy.may_give_way(end + PAUSE));
+    }
+
+    #[test]
+    fn what_sessions_learn_counts_for_those_to_come() {
+        let courtesy = Courtesy::default();
+        assert!(courtesy.is_worthwhile());
+        courtesy.learn(-1);
+        assert!(!courtesy.is_worthwhile());
+        courtesy.learn(1);
+        assert!(courtesy.is_worthwhile());
+        // However long it was so, it is not for ever.
+        (0..9).for_each(|_| courtesy.learn(i8::MIN));
+        (0..MEMORY - 1).for_each(|_| courtesy.learn(1));
+        assert!(!courtesy.is_worthwhile());
+        courtesy.learn(1);
+        assert!(courtesy.is_worthwhile());
     }
 
     #[test]

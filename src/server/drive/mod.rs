@@ -28,7 +28,7 @@ use super::{
     control::Control,
     dataport,
     jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
-    look_ahead::Look,
+    look_ahead::{Look, LookAhead},
     pump::Step,
     registry::{Membership, Order, Setup},
     sockets::{self, Endpoint},
@@ -113,8 +113,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let connection = Connection::new(local, peer).with_tls(tls);
         Self {
             session: Session::new(setup.config.clone(), connection, shared.clock.now()),
+            control: Control::new(control, LookAhead::new(local.ip() == peer.ip(), shared.courtesy.is_worthwhile())),
             jobs: Jobs::new(shared, setup.clone(), member.id()),
-            control: Control::new(control, local.ip() == peer.ip()),
             member,
             setup,
             transfer: None,

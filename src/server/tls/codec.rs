@@ -84,6 +84,12 @@ impl Codec {
         format!("{version}, {}", suite.replacen("TLS13_", "TLS_", 1))
     }
 
+    /// Whether nothing but tickets is sent once the handshake is over: in TLS 1.3, whose server ends it first (RFC 8446
+    /// section 4.6.1).
+    pub(in crate::server) fn sends_tickets_alone(&self) -> bool {
+        self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
     /// Whether there are octets for the wire.
     pub(in crate::server) fn wants_write(&self) -> bool {
         self.connection.wants_write()
@@ -264,7 +270,7 @@ impl Write for Wire<'_> {
             whole += 1;
         }
         let sent = match (whole, records.first()) {
-            (0, Some(first)) => {
+            (0 | 1, Some(first)) => {
                 octets = first.len().min(self.left);
                 sockets::send(self.socket, &first[..octets])
             }
