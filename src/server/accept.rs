@@ -101,7 +101,8 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
         mut start: impl FnMut(&Arc<Shared>, Guest<E>),
     ) -> Pause {
         for turn in 0..BATCH {
-            // To look is cheaper than to be told by accept(2), which makes a socket first.
+            // To look takes a third of what accept(2) does, which makes a socket before it says that nobody waits. As a rule one
+            // client comes at a time; in a crowd it is one call more for each.
             let is_over = turn > 0
                 && listening.socket.attempt(Interest::Readable, |listener| {
                     let is_over = !sockets::is_ready(listener, Interest::Readable);
@@ -374,6 +375,24 @@ mod tests {
         fn unwatch(&mut self) -> io::Result<()> {
             self.1.set(false);
             Ok(())
+        }
+    }
+
+    #[test]
+    fn all_who_wait_are_taken_and_then_the_listener_is_watched() {
+        let shared = Shared::without_listener();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut listening = Listening { socket: Watched(socket.into(), Cell::new(false)), implicit_tls: false };
+        let mut acceptor = Acceptor::<Watched>::new(shared);
+        for count in [0, 1, 3, 0] {
+            let _clients: Vec<_> = (0..count).map(|_| TcpStream::connect(address).unwrap()).collect();
+            listening.socket.unwatch().unwrap();
+            let mut guests = 0;
+            assert_eq!(acceptor.accept(&listening, |_, _| guests += 1), Pause::Empty);
+            assert_eq!(guests, count);
+            assert!(listening.socket.1.get(), "whoever comes next is missed");
         }
     }
 

@@ -54,9 +54,6 @@ struct Tls {
     binding: Arc<Binding>,
     /// It was told how it began.
     told: bool,
-    /// All that there is to be written is tickets for later sessions, which can wait for the next reply: that saves both ends a
-    /// packet, and the client has to go on in any case.
-    only_tickets: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,10 +108,7 @@ impl<E: Endpoint> Control<E> {
     pub(super) fn wants_write(&self, session: &Session) -> bool {
         match self.tls() {
             None => !session.unsent().is_empty(),
-            Some(tls) => {
-                let urgent = tls.codec.wants_write() && !tls.only_tickets;
-                urgent || (tls.stage == Stage::Open && !session.unsent().is_empty())
-            }
+            Some(tls) => tls.codec.wants_write() || (tls.stage == Stage::Open && !session.unsent().is_empty()),
         }
     }
 
@@ -255,8 +249,7 @@ impl<E: Endpoint> Control<E> {
             return false;
         }
         let Ok(codec) = binding.control() else { return false };
-        let tls =
-            Some(Tls { codec, stage: Stage::Handshake, sealed: 0, binding: binding.clone(), told: false, only_tickets: false });
+        let tls = Some(Tls { codec, stage: Stage::Handshake, sealed: 0, binding: binding.clone(), told: false });
         self.wrapping = Some(Box::new(Wrapping { tls, rest: Vec::new() }));
         true
     }
@@ -269,7 +262,6 @@ impl<E: Endpoint> Control<E> {
             return false;
         }
         tls.codec.close();
-        tls.only_tickets = false;
         tls.stage = Stage::Unwrapping;
         true
     }
@@ -338,14 +330,12 @@ impl<E: Endpoint> Control<E> {
         }
         let record = tls.codec.next_record(&rest[*used..]);
         *used += record.len();
-        tls.only_tickets = false;
         match tls.codec.feed(record) {
             // What was sent under TLS after its end was agreed on belongs nowhere.
             Ok(_) if tls.stage == Stage::Unwrapping && tls.codec.has_plain() => self.fail(session, now),
             Ok(octets) if octets == record.len() || tls.codec.peer_has_closed() => {
                 if tls.stage == Stage::Handshake && !tls.codec.is_handshaking() {
                     tls.stage = Stage::Open;
-                    tls.only_tickets = tls.codec.sends_tickets_alone();
                     tls.binding.bind(&tls.codec);
                     if let Some(name) = tls.codec.server_name() {
                         session.handle(now, Input::ServerName(name));
@@ -387,8 +377,6 @@ impl<E: Endpoint> Control<E> {
 
     fn write_sealed(&mut self, session: &mut Session, now: Instant) -> bool {
         let Some(tls) = self.wrapping.as_mut().and_then(|wrapping| wrapping.tls.as_mut()) else { return true };
-        // They leave now.
-        tls.only_tickets = false;
         if tls.sealed == 0 && tls.stage == Stage::Open {
             let unsent = session.unsent();
             match tls.codec.seal(&unsent[..unsent.len().min(SEALED)]) {

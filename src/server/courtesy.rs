@@ -10,10 +10,11 @@ use core::{
 const CROWDED: Duration = Duration::from_millis(1);
 /// So long after that nobody is given way.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Looks that are remembered.
+/// Sessions by which those that paid may be ahead of the others, or behind: so many are enough to change what is expected.
 const MEMORY: i32 = 64;
 
-/// What the sessions of a process know together of clients on this host, and of whoever else wants the processor.
+/// What the sessions of a process know together of clients on this host, and of whoever else wants the processor. With a process
+/// for each session, that is what this one knows.
 ///
 /// Where more want the processor than the client that was just answered, whoever gives way loses what is his due: 16 sessions, beside
 /// a program that computes, lost 40 % of their answers, and 2 % now that this process gives way no more for [`PAUSE`] once that
@@ -22,7 +23,7 @@ const MEMORY: i32 = 64;
 pub(super) struct Courtesy {
     /// Nanoseconds of the server's clock until nobody is given way.
     until: AtomicU64,
-    /// Looks at clients on this host that paid of late, less those that did not, within [`MEMORY`].
+    /// Sessions of clients on this host where looks mostly paid, less those where they did not, within [`MEMORY`].
     balance: AtomicI32,
 }
 
@@ -38,13 +39,13 @@ impl Courtesy {
 
     /// Whether looking ahead mostly paid of late where the client is on this host: else a session of a single login, which is over
     /// before it could learn that, would look in vain all the time.
-    pub(super) fn is_worthwhile(&self) -> bool {
+    pub(super) fn looks_pay(&self) -> bool {
         self.balance.load(Ordering::Relaxed) >= 0
     }
 
     /// Takes what a session has learnt. What is lost between two threads makes no difference.
-    pub(super) fn learn(&self, balance: i8) {
-        let balance = self.balance.load(Ordering::Relaxed) + i32::from(balance);
+    pub(super) fn learn(&self, looks_paid: bool) {
+        let balance = self.balance.load(Ordering::Relaxed) + if looks_paid { 1 } else { -1 };
         self.balance.store(balance.clamp(-MEMORY, MEMORY), Ordering::Relaxed);
     }
 
@@ -84,17 +85,20 @@ mod tests {
     #[test]
     fn what_sessions_learn_counts_for_those_to_come() {
         let courtesy = Courtesy::default();
-        assert!(courtesy.is_worthwhile());
-        courtesy.learn(-1);
-        assert!(!courtesy.is_worthwhile());
-        courtesy.learn(1);
-        assert!(courtesy.is_worthwhile());
+        assert!(courtesy.looks_pay());
+        courtesy.learn(false);
+        assert!(!courtesy.looks_pay());
         // However long it was so, it is not for ever.
-        (0..9).for_each(|_| courtesy.learn(i8::MIN));
-        (0..MEMORY - 1).for_each(|_| courtesy.learn(1));
-        assert!(!courtesy.is_worthwhile());
-        courtesy.learn(1);
-        assert!(courtesy.is_worthwhile());
+        (0..1000).for_each(|_| courtesy.learn(false));
+        (1..MEMORY).for_each(|_| courtesy.learn(true));
+        assert!(!courtesy.looks_pay());
+        courtesy.learn(true);
+        assert!(courtesy.looks_pay());
+        (0..1000).for_each(|_| courtesy.learn(true));
+        (0..MEMORY).for_each(|_| courtesy.learn(false));
+        assert!(courtesy.looks_pay());
+        courtesy.learn(false);
+        assert!(!courtesy.looks_pay());
     }
 
     #[test]

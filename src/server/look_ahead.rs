@@ -18,10 +18,11 @@ const IN_A_ROW: u8 = 16;
 ///
 /// Where that mostly pays, and a look is in vain, the client has not had its turn yet: it is [given way](super::courtesy), and there
 /// is another look. The system knows then that the server can wait, and lets the client go first for a while. Clients on this host
-/// are given way from the start, while that mostly pays: else a short session would be over before anything was learnt. Under TLS
-/// they compute for long, and logins alone are a hundredth faster for learning that it does not pay. One client on one processor gets a
-/// twentieth more answers to SIZE and NOOP, and a thirtieth more logins. Where the system counts the time of both together, as it
-/// does in one container, or for the commands of one terminal, it gets a tenth more logins, and a twentieth more under TLS.
+/// are given way from the start, as long as that mostly pays in their sessions: a short one would be over before anything was
+/// learnt. Under TLS they compute for long, and a login is faster for having learnt from others that it does not pay. One client on
+/// one processor gets a twentieth more answers to SIZE and NOOP, and a thirtieth more logins. Where the system counts the time of
+/// both together, as it does in one container, or for the commands of one terminal, it gets a tenth more logins, and a twentieth
+/// more under TLS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookAhead {
     /// The client is on this host: it is given way also where it was slow of late. Where server and client share a processor no
@@ -66,9 +67,9 @@ impl LookAhead {
         Self { near, trust, replies: 0, looks: 0, balance: 0, stage: Stage::Silent, looking: None }
     }
 
-    /// What was learnt of clients on this host: positive, if looks mostly paid.
-    pub(super) fn balance(&self) -> i8 {
-        if self.near { self.balance } else { 0 }
+    /// Whether looks at a client on this host mostly paid, if that is known.
+    pub(super) fn paid(&self) -> Option<bool> {
+        (self.near && self.balance != 0).then_some(self.balance > 0)
     }
 
     /// A reply goes out.
@@ -214,18 +215,17 @@ mod tests {
 
     #[test]
     fn what_pays_with_clients_on_this_host_is_told() {
-        for (near, told) in [(true, [0, 1, 0, -1]), (false, [0; 4])] {
+        for (near, paid) in [(true, [None, Some(true), None, Some(false)]), (false, [None; 4])] {
             let mut ahead = LookAhead::new(near, true);
-            assert_eq!(ahead.balance(), told[0]);
+            assert_eq!(ahead.paid(), paid[0]);
             assert!(looks_after_a_reply(&mut ahead));
             ahead.has_read(false);
-            assert_eq!(ahead.balance(), told[1]);
-            for told in &told[2..] {
-                // Two looks, perhaps, and one reply.
+            assert_eq!(ahead.paid(), paid[1]);
+            for paid in &paid[2..] {
+                // Two looks, perhaps, but one reply.
                 assert!(looks_after_a_reply(&mut ahead));
                 looks_in_vain(&mut ahead);
-                ahead.has_read(true);
-                assert_eq!(ahead.balance(), *told);
+                assert_eq!(ahead.paid(), *paid);
             }
         }
     }

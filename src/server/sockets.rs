@@ -149,14 +149,15 @@ pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
 }
 
 /// Accepts a connection from a non-blocking listener: the connection is non-blocking too, and closed by exec. Where descriptors
-/// are lacking, that is said only while a connection waits.
+/// or memory are lacking, that is said only while a connection waits.
 pub(super) fn accept(listener: impl AsFd) -> Result<(OwnedFd, SocketAddr), Errno> {
     #[cfg(not(target_vendor = "apple"))]
     let accepted = net::acceptfrom_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
     #[cfg(target_vendor = "apple")]
     let accepted = net::acceptfrom(&listener);
-    if matches!(accepted, Err(Errno::MFILE | Errno::NFILE)) && !is_ready(&listener, Interest::Readable) {
-        // Linux takes a descriptor before it looks whether a connection waits.
+    let is_short = matches!(accepted, Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS));
+    if is_short && !is_ready(&listener, Interest::Readable) {
+        // Linux makes the socket, and takes a descriptor for it, before it looks whether a connection waits.
         return Err(Errno::AGAIN);
     }
     #[cfg(not(target_vendor = "apple"))]

@@ -52,7 +52,8 @@ with_each_engine! {
     sessions_end_with_a_close_notify
     many_honest_handshakes_in_a_row
     chacha_is_for_those_who_put_it_first
-    a_first_message_in_pieces_is_looked_at_all_the_same
+    a_first_message_in_pieces_is_understood
+    a_ticket_comes_before_the_client_says_anything
 }
 
 const NEW: Mode = Mode { new: true, resume: true, implicit: false };
@@ -788,7 +789,7 @@ fn chacha_is_for_those_who_put_it_first(engine: Engine) {
 }
 
 /// As networks may cut it.
-fn a_first_message_in_pieces_is_looked_at_all_the_same(engine: Engine) {
+fn a_first_message_in_pieces_is_understood(engine: Engine) {
     let server = server(engine);
     for step in [1, 7, 100] {
         let mut clear = Client::connect(server.address());
@@ -804,5 +805,19 @@ fn a_first_message_in_pieces_is_looked_at_all_the_same(engine: Engine) {
         shake_hands(&mut control).unwrap();
         let suite = control.conn.negotiated_cipher_suite().unwrap().suite();
         assert!(suite.as_str().unwrap().contains("AES_128"), "{suite:?}");
+    }
+}
+
+/// With it comes what acknowledges the handshake, for which many clients wait before they go on.
+fn a_ticket_comes_before_the_client_says_anything(engine: Engine) {
+    let server = server(engine);
+    let mut clear = Client::connect(server.address());
+    clear.say("AUTH TLS", 234);
+    let mut control = client(&client_config(NEW, b"ftp"), clear.stream);
+    shake_hands(&mut control).unwrap();
+    while control.conn.tls13_tickets_received() == 0 {
+        // It fails at the end, and once it has waited for long.
+        assert!(control.conn.read_tls(&mut control.sock).unwrap() > 0);
+        control.conn.process_new_packets().unwrap();
     }
 }

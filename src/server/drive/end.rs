@@ -30,7 +30,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
             discarded.extend(transfer.pump.take_if(|_| !transfer.quick).map(|pump| Discarded::Pump(Box::new(pump))));
         }
-        member.shared().courtesy.learn(control.ahead().balance());
+        if let Some(paid) = control.ahead().paid() {
+            member.shared().courtesy.learn(paid);
+        }
         // Hooks and files are the embedder's.
         let _ = catch_unwind(AssertUnwindSafe(|| drop((session, jobs, transfer))));
         let _ = catch_unwind(AssertUnwindSafe(|| member.farewell(reason)));

@@ -30,7 +30,7 @@ const RESERVE: u64 = 16;
 /// The server's end of a TLS connection, without the connection.
 pub(in crate::server) struct Codec {
     connection: Box<ServerConnection>,
-    /// The client's first message, which is still to come, decides whose order of cipher suites counts.
+    /// What comes first, the beginning of the client's first message, decides whose order of cipher suites counts.
     minds_chacha: bool,
     config: Arc<ServerConfig>,
     /// Octets in clear that can be taken.
@@ -53,7 +53,8 @@ impl Codec {
         Ok(Self { connection, minds_chacha: false, config, plain: 0, closed: false, records, fragment, sealed: 0 })
     }
 
-    /// The same, but that cipher suites are chosen in the client's order, whatever `config` says, if it begins with ChaCha20.
+    /// The same, but that cipher suites are chosen in the client's order, whatever `config` says, if it begins with ChaCha20 and
+    /// comes along with the first octets.
     pub(super) fn minding_chacha(config: Arc<ServerConfig>) -> Result<Self, Broken> {
         Ok(Self { minds_chacha: true, ..Self::new(config)? })
     }
@@ -81,13 +82,10 @@ impl Codec {
         };
         let suite = self.connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
         // The names are those of the registry (RFC 8446 section B.4), but for this prefix.
-        format!("{version}, {}", suite.replacen("TLS13_", "TLS_", 1))
-    }
-
-    /// Whether nothing but tickets is sent once the handshake is over: in TLS 1.3, whose server ends it first (RFC 8446
-    /// section 4.6.1).
-    pub(in crate::server) fn sends_tickets_alone(&self) -> bool {
-        self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+        match suite.strip_prefix("TLS13_") {
+            Some(rest) => format!("{version}, TLS_{rest}"),
+            None => format!("{version}, {suite}"),
+        }
     }
 
     /// Whether there are octets for the wire.
@@ -270,6 +268,7 @@ impl Write for Wire<'_> {
             whole += 1;
         }
         let sent = match (whole, records.first()) {
+            // For a single one send(2) is cheaper than sendmsg(2).
             (0 | 1, Some(first)) => {
                 octets = first.len().min(self.left);
                 sockets::send(self.socket, &first[..octets])

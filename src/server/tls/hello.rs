@@ -4,8 +4,7 @@ use rustls::CipherSuite;
 /// Whether a client has ChaCha20 before AES: since its processor does nothing for AES, as a rule.
 ///
 /// `octets` begin with its first message, or with that part of it that has come; a list of cipher suites that has not come decides
-/// nothing. It is looked at here, since to have it parsed before there is a connection would cost a handshake as much as it
-/// takes to greet the client.
+/// nothing. It is read by hand: to have rustls parse it twice takes as long as a greeting.
 pub(super) fn prefers_chacha(octets: &[u8]) -> bool {
     let name = |suite: CipherSuite| suite.as_str().unwrap_or_default();
     suites(octets)
