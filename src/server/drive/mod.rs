@@ -253,6 +253,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 self.member.transfer_began(path, direction, now);
                 self.transfer = Some(Box::new(Running {
                     id,
+                    began: now,
                     pump: Some(pump),
                     progress: None,
                     connection,

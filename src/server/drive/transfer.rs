@@ -29,6 +29,7 @@ const PROGRESS: u64 = 8 * 1024 * 1024;
 /// A transfer on its way.
 pub(super) struct Running<E> {
     pub(super) id: JobId,
+    pub(super) began: Instant,
     /// `None` while it is lent.
     pub(super) pump: Option<Pump>,
     /// Where it is, as far as was heard, while it is lent.
@@ -94,7 +95,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             );
             return None;
         }
-        let (lent, progress) = Lent::new(transfer.id, pump, transfer.connection.clone());
+        let (lent, progress) = Lent::new(transfer.id, transfer.began, pump, transfer.connection.clone());
         transfer.due = false;
         transfer.progress = Some(progress);
         Some(lent)
