@@ -20,7 +20,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// take up no threads.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// The same for a client who is fast: where many share its processors, each has a turn only now and then. With [`PATIENCE`] 16
-/// downloads at once took half as much processor time again, and a tenth longer.
+/// downloads at once took half as much processor time again, and a fifth longer.
 const PATIENCE_WITH_FAST: Duration = Duration::from_millis(50);
 /// Octets a second, over the whole transfer, of a client who is fast: no network lets so many of them take up threads that it
 /// would matter.
