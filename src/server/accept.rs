@@ -101,7 +101,7 @@ impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
         mut start: impl FnMut(&Arc<Shared>, Guest<E>),
     ) -> Pause {
         for turn in 0..BATCH {
-            // To look takes a third of what accept(2) does, which makes a socket before it says that nobody waits. As a rule one
+            // To look takes a tenth of what accept(2) does, which makes a socket before it says that nobody waits. As a rule one
             // client comes at a time; in a crowd it is one call more for each.
             let is_over = turn > 0
                 && listening.socket.attempt(Interest::Readable, |listener| {

@@ -98,12 +98,13 @@ impl<E: Endpoint> Lent<E> {
             }
             let step = pump.step(&connection, clock.now());
             progress.note(&pump);
+            let now = clock.now();
             match step {
                 // Else whoever answers commands waits until the system takes the processor away from this thread: that is most of
                 // what a NOOP takes beside 16 downloads (benches/latency.py).
-                Step::Turn(_) if clock.now() < end => thread::yield_now(),
-                Step::Socket(interest) if clock.now() < end => {
-                    let patience = patience(pump.bytes(), clock.now().since(began));
+                Step::Turn(_) if now < end => thread::yield_now(),
+                Step::Socket(interest) if now < end => {
+                    let patience = patience(pump.bytes(), now.since(began));
                     // The engine is to wait then, and for something new.
                     let come = connection.attempt(interest, |socket| {
                         let come = sockets::is_ready_within(socket, interest, patience);

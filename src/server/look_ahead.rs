@@ -30,12 +30,12 @@ pub(super) struct LookAhead {
     near: bool,
     /// Replies whose looks paid, less those whose looks were all in vain: at most [`TRUST`], at least 0.
     trust: u8,
+    /// The same over the whole session, as far as this can count.
+    balance: i8,
     /// Replies without a look.
     replies: u8,
     /// Looks since the session has waited.
     looks: u8,
-    /// Replies whose looks paid, less those whose looks were all in vain.
-    balance: i8,
     stage: Stage,
     /// What read comes next is this look.
     looking: Option<Look>,

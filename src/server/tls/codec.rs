@@ -268,8 +268,7 @@ impl Write for Wire<'_> {
             whole += 1;
         }
         let sent = match (whole, records.first()) {
-            // For a single one send(2) is cheaper than sendmsg(2).
-            (0 | 1, Some(first)) => {
+            (0, Some(first)) => {
                 octets = first.len().min(self.left);
                 sockets::send(self.socket, &first[..octets])
             }

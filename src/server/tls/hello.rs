@@ -4,7 +4,7 @@ use rustls::CipherSuite;
 /// Whether a client has ChaCha20 before AES: since its processor does nothing for AES, as a rule.
 ///
 /// `octets` begin with its first message, or with that part of it that has come; a list of cipher suites that has not come decides
-/// nothing. It is read by hand: to have rustls parse it twice takes as long as a greeting.
+/// nothing. It is read by hand: to have rustls parse it twice took a fiftieth of the processor time of a login.
 pub(super) fn prefers_chacha(octets: &[u8]) -> bool {
     let name = |suite: CipherSuite| suite.as_str().unwrap_or_default();
     suites(octets)
