@@ -8,6 +8,7 @@ use core::{
     fmt,
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -27,7 +28,7 @@ use wharf::{
     Reason,
     proto::{
         event::{Event, TransferEvent},
-        failure::Failure,
+        failure::{Failure, FailureKind},
         session::refusal::Refusal,
         text::Escaped,
     },
@@ -172,7 +173,10 @@ pub(super) fn event(info: &SessionInfo, event: &Event) {
             log!(info, "{verb}{path} {code}{note}");
         }
         Event::PrivilegedPort(address) => log!(warn, "refused to connect to the privileged port of {address}"),
-        Event::CannotListen(failure) => log!(warn, "no passive port can be had, they may all be in use: {failure}"),
+        Event::CannotListen(failure) => {
+            let guess = if failure.kind() == FailureKind::NoConnection { ", they may all be in use" } else { "" };
+            log!(warn, "no passive port can be had{guess}: {failure}");
+        }
         Event::ForeignAddress(address) => log!(warn, "refused a data connection with the foreign address {address}"),
         Event::TlsStarted { how } => log!(info, "TLS started: {how}"),
         Event::TlsFailed { why } => log!(info, "no TLS: {}", Escaped(why.as_bytes())),
@@ -218,8 +222,8 @@ struct Moved<'a>(&'a TransferEvent);
 impl fmt::Display for Moved<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TransferEvent { verb, path, bytes, duration, result, .. } = self.0;
-        let (completed, millis) = (u8::from(result.is_ok()), (duration.as_micros() + 500) / 1000);
-        let (seconds, millis) = (millis / 1000, millis % 1000);
+        let (completed, rounded) = (u8::from(result.is_ok()), duration.saturating_add(Duration::from_micros(500)));
+        let (seconds, millis) = (rounded.as_secs(), rounded.subsec_millis());
         write!(
             f,
             "{verb} {path} completed={completed} bytes={bytes} seconds={seconds}.{millis:03}{}",

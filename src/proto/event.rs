@@ -59,7 +59,7 @@ pub enum Event {
     ForeignAddress(SocketAddr),
     /// PORT or EPRT named a port below 1024, and was refused.
     PrivilegedPort(SocketAddr),
-    /// No passive listener could be opened: all ports may be in use.
+    /// No passive listener could be opened: all ports may be in use; or the failure says what the system is short of.
     CannotListen(Failure),
     /// TLS stands on the control connection: the engine's word on how, if it knows. The core says nothing of it.
     TlsStarted {

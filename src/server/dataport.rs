@@ -2,10 +2,10 @@
 use super::{Settings, sockets, std};
 use crate::proto::{
     address::PassivePorts,
-    failure::FailureKind,
+    failure::{Failure, FailureKind},
     job::{Connect, Listen},
 };
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, string::ToString};
 use core::{net::SocketAddr, ops::RangeInclusive};
 use rustix::{
     io::Errno,
@@ -26,7 +26,7 @@ const TRIES: usize = 32;
 ///
 /// Ports are bound one by one, with `SO_REUSEADDR`: to let the system choose (port 0) takes it the longer the more of its
 /// ports are in TIME_WAIT, until it fails.
-pub(super) fn listen(listen: &Listen, control: SocketAddr) -> Result<(OwnedFd, SocketAddr), FailureKind> {
+pub(super) fn listen(listen: &Listen, control: SocketAddr) -> Result<(OwnedFd, SocketAddr), Failure> {
     let bound = match &listen.ports {
         Some(ports) => listen_on(listen, control, Shuffled::new(ports)),
         None => match listen_on(listen, control, ephemeral_ports()) {
@@ -34,7 +34,13 @@ pub(super) fn listen(listen: &Listen, control: SocketAddr) -> Result<(OwnedFd, S
             other => other,
         },
     };
-    bound.map_err(|_| FailureKind::NoConnection)
+    bound.map_err(|error| match Errno::from_io_error(&error) {
+        // What it is short of, for the log.
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
+            Failure::new(FailureKind::Local).with_text(error.to_string())
+        }
+        _ => FailureKind::NoConnection.into(),
+    })
 }
 
 fn listen_on(
@@ -206,7 +212,7 @@ mod tests {
         let taken: Vec<_> = (0..4).map(|_| TcpListener::bind((LOCAL, 0)).unwrap()).collect();
         let mut numbers: Vec<_> = taken.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         let exhausted = Listen { ip: LOCAL, ports: Some(Arc::new(PassivePorts::new(numbers.clone()).unwrap())) };
-        assert_eq!(listen(&exhausted, CONTROL).err(), Some(FailureKind::NoConnection));
+        assert_eq!(listen(&exhausted, CONTROL).err(), Some(FailureKind::NoConnection.into()));
         let free = {
             let listener = TcpListener::bind((LOCAL, 0)).unwrap();
             listener.local_addr().unwrap().port()
@@ -229,7 +235,7 @@ mod tests {
     #[test]
     fn addresses_of_others_cannot_be_listened_on() {
         let foreign = Listen { ip: Ipv4Addr::new(192, 0, 2, 1).into(), ports: None };
-        assert_eq!(listen(&foreign, CONTROL).err(), Some(FailureKind::NoConnection));
+        assert_eq!(listen(&foreign, CONTROL).err(), Some(FailureKind::NoConnection.into()));
     }
 
     #[test]

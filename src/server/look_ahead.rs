@@ -67,6 +67,11 @@ impl LookAhead {
         Self { near, trust, replies: 0, looks: 0, balance: 0, stage: Stage::Silent, looking: None }
     }
 
+    /// Whether the client is on this host.
+    pub(super) fn is_near(&self) -> bool {
+        self.near
+    }
+
     /// Whether looks at a client on this host mostly paid, if that is known.
     pub(super) fn paid(&self) -> Option<bool> {
         (self.near && self.balance != 0).then_some(self.balance > 0)

@@ -164,6 +164,9 @@ fn a_lack_of_descriptors_is_survived(engine: Engine) {
     take_all(&mut taken);
     other.say("EPSV", 425);
     other.say("PASV", 425);
+    let told = server.told();
+    let whys = told.iter().filter(|event| event.starts_with("CannotListen(") && event.contains("Too many open files"));
+    assert_eq!(whys.count(), 2, "{told:?}");
     one.say("PORT 127,0,0,1,200,0", 200);
     one.say("LIST", 150);
     one.expect(425);

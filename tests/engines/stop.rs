@@ -18,6 +18,7 @@ with_each_engine! {
     idle_sessions_end_at_once_by_a_drain
     running_transfers_may_finish
     transfers_that_take_too_long_are_cut
+    what_is_told_of_a_download_that_is_cut_is_how_far_it_was
     a_shutdown_timeout_of_0_is_none
     a_second_shutdown_may_be_shorter
     clients_that_do_not_read_do_not_hold_up_the_end
@@ -180,6 +181,23 @@ fn transfers_that_take_too_long_are_cut(engine: Engine) {
         client.expect_end();
     }
     drop(data);
+}
+
+fn what_is_told_of_a_download_that_is_cut_is_how_far_it_was(engine: Engine) {
+    // As much as it may send ahead comes at once, and then little.
+    let server = TestServer::with(engine, |options| options.config.write_limit = 1 << 20);
+    let mut client = Client::login(server.address());
+    client.say("TYPE I", 200);
+    let mut data = client.begin(Via::Epsv, "RETR zeros");
+    data.read_exact(&mut [0; 100_000]).unwrap();
+    server.handle.close_all();
+    client.expect(426);
+    client.expect(421);
+    server.expect_end();
+    let told = server.told();
+    let transfer = told.iter().find(|event| event.starts_with("Transfer(")).expect("it is told of");
+    let bytes = transfer.split("bytes: ").nth(1).and_then(|rest| rest.split(',').next()).expect("how far it was");
+    assert!(bytes.parse::<u64>().unwrap() >= 100_000, "{transfer}");
 }
 
 fn a_shutdown_timeout_of_0_is_none(engine: Engine) {

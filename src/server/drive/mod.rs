@@ -37,7 +37,7 @@ use super::{
 };
 use crate::proto::{
     event::Event,
-    failure::FailureKind,
+    failure::Failure,
     job::{Connect, Job, JobId, Report},
     session::{Connection, Input, Output, Reason, Session, Tls},
     time::Instant,
@@ -233,7 +233,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                         let known = if listen.ip == known { address } else { SocketAddr::new(known, address.port()) };
                         self.report(id, Report::Listening(known));
                     }
-                    Err(kind) => self.fail(id, kind),
+                    Err(failure) => self.fail(id, failure),
                 }
             }
             Task::Connect(Connect { from, to }) => {
@@ -245,11 +245,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
             Task::Transfer(transfer) => {
                 let Transferring { pump, quick, connection, path, direction } = *transfer;
-                let secured = pump.is_secured();
-                // Nothing is sent over the connection of an upload in clear text.
-                if !pump.only_receives() {
-                    dataport::prepare(&connection, &self.setup.settings);
-                }
+                let (secured, only_receives) = (pump.is_secured(), pump.only_receives());
                 self.member.transfer_began(path, direction, now);
                 self.transfer = Some(Box::new(Running {
                     id,
@@ -261,6 +257,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                     quick,
                     waiting: Step::Until(now),
                     due: true,
+                    prepared: only_receives,
                     told: (0, now),
                     secured,
                 }));
@@ -300,9 +297,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         self.news.push(Input::Report(id, report));
     }
 
-    fn fail(&mut self, id: JobId, kind: FailureKind) {
+    fn fail(&mut self, id: JobId, failure: impl Into<Failure>) {
         self.jobs.failed(id);
-        self.report(id, Report::Failed(kind.into()));
+        self.report(id, Report::Failed(failure.into()));
     }
 
     /// Lets the session know what a handle wants. `false`: it knows already.
@@ -313,6 +310,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         };
         if order == self.told {
             return false;
+        }
+        // What is told of a transfer that ends by that is how far it is now.
+        if self.tell_progress(now, true) {
+            return true;
         }
         self.told = order;
         match order {

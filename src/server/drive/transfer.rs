@@ -8,12 +8,12 @@ use crate::{
         time::Instant,
     },
     server::{
-        fs,
+        dataport, fs,
         jobs::Discarded,
         lent::{Lent, Outcome, Progress, Returned},
         pump::{Pump, Step},
         registry::Direction,
-        sockets::{self, Endpoint},
+        sockets::{self, Endpoint, Interest},
         std,
     },
 };
@@ -41,6 +41,8 @@ pub(super) struct Running<E> {
     pub(super) waiting: Step,
     /// The pump is to go on: its socket is most likely ready.
     pub(super) due: bool,
+    /// What is to be set on the connection is set, or need not be.
+    pub(super) prepared: bool,
     /// So many octets were told to the session, and when.
     pub(super) told: (u64, Instant),
     /// It was told that the connection is secured, or need not be.
@@ -70,6 +72,13 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let Some(pump) = &mut transfer.pump else { return };
         transfer.due = false;
         transfer.waiting = pump.step(&transfer.connection, now);
+        let awaits_first = pump.only_receives() && pump.bytes() == 0 && transfer.waiting == Step::Socket(Interest::Readable);
+        if awaits_first && self.control.ahead().is_near() {
+            // One in six connections of small uploads need not be watched then: they are a fiftieth faster.
+            let shared = self.member.shared();
+            shared.courtesy.give_way(&shared.clock);
+            transfer.waiting = pump.step(&transfer.connection, now);
+        }
         self.member.transfer_moved(pump.bytes());
         if transfer.waiting == Step::End
             && let Some(transfer) = self.transfer.take()
@@ -78,10 +87,21 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             let (bytes, result) = pump.finish();
             self.transferred(transfer.id, transfer.direction, &transfer.connection, bytes, result);
         }
+        self.prepare();
+    }
+
+    /// Sets what is to be set on the connection of a transfer that takes longer: a small file is at its end by now, and closing
+    /// the connection sends what is held back.
+    fn prepare(&mut self) {
+        if let Some(transfer) = self.transfer.as_mut().filter(|transfer| !transfer.prepared) {
+            transfer.prepared = true;
+            dataport::prepare(&transfer.connection, &self.setup.settings);
+        }
     }
 
     /// Gives the transfer away, to go on elsewhere; [`Drive::take_back`] is to be called with what returns.
     pub(in crate::server) fn lend(&mut self) -> Option<Lent<E>> {
+        self.prepare();
         let transfer = self.transfer.as_mut()?;
         let pump = transfer.pump.take()?;
         if transfer.connection.unwatch().is_err() {

@@ -198,6 +198,11 @@ impl Sender {
             Ok(octets) => {
                 *sent += octets as u64;
                 self.writable = octets == allowed || size.is_some_and(|size| *sent >= size);
+                // A small file: the first call went as far as its end, or it would have sent more. Another one, only to hear that,
+                // is a hundredth of what such a download takes.
+                if octets < allowed && *sent == octets as u64 && *size == Some(*sent) {
+                    self.source = Source::Nothing;
+                }
                 Ok(octets)
             }
             Err(Errno::INTR) => Ok(0),

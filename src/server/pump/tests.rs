@@ -143,6 +143,24 @@ fn files_with_a_descriptor_do_not_pass_through_memory() {
     assert_eq!(pump.next(), Next::Work);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_small_file_takes_one_call_and_one_of_another_size_is_whole_all_the_same() {
+    for (size, then) in [(Some(7), Next::Work), (Some(5), Next::Write), (Some(10), Next::Write), (None, Next::Write)] {
+        let (server, mut client) = connection();
+        let options = Options { size, ..options() };
+        let mut pump = Pump::new(source(b"", Some(file(b"content", false))), options, &Settings::default());
+        assert_eq!((pump.exchange(server.as_fd(), NOW), pump.bytes()), (Ok(()), 7), "{size:?}");
+        assert_eq!(pump.next(), then, "{size:?}");
+        assert_eq!(pump.step(&server, NOW), Step::End);
+        assert_eq!(pump.finish(), (7, Ok(())), "{size:?}");
+        sockets::close(server);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert_eq!(received, b"content");
+    }
+}
+
 #[test]
 fn descriptors_that_cannot_be_sent_from_are_read() {
     // A pipe is none for sendfile, and an empty file may be one that only looks empty.

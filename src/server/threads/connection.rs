@@ -177,6 +177,11 @@ fn look(
     // Where others need only have a turn, the transfer does not wait: a socket that takes a megabyte at once may seem full to
     // poll(2), and to wait until half of that has gone costs a download a sixth of its speed.
     let turn = wants.turn;
+    if turn {
+        // Whoever has room for a megabyte at once does not block, and would go on until the system takes the processor away, though
+        // it is the clients who are to make room: 16 downloads at once are a fifth faster with this.
+        thread::yield_now();
+    }
     let data = wants.data.filter(|_| !turn).map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
     let other = other.map(|socket| add((socket, Interest::Readable)));
     let until = if turn { Some(now) } else { [wants.until, later, tell].into_iter().flatten().min() };
