@@ -8,7 +8,7 @@ use core::{
 
 /// Longer than that it takes if more want the processor than the client that was just answered, or if that computes for long.
 const CROWDED: Duration = Duration::from_millis(1);
-/// So long after that nobody is given way.
+/// So long after that nobody is.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Sessions by which those that paid may be ahead of the others, or behind: so many are enough to change what is expected.
 const MEMORY: i32 = 64;
@@ -17,24 +17,25 @@ const MEMORY: i32 = 64;
 /// for each session, that is what this one knows.
 ///
 /// Where more want the processor than the client that was just answered, whoever gives way loses what is his due: 16 sessions, beside
-/// a program that computes, lost 40 % of their answers, and 2 % now that this process gives way no more for [`PAUSE`] once that
-/// is seen.
+/// a program that computes, lost 40 % of their answers, and 2 % now that this process gives way no more for a while once that is
+/// seen.
 #[derive(Debug, Default)]
 pub(super) struct Courtesy {
-    /// Nanoseconds of the server's clock until nobody is given way.
-    until: AtomicU64,
+    pause: Pause,
     /// Sessions of clients on this host where looks mostly paid, less those where they did not, within [`MEMORY`].
     balance: AtomicI32,
 }
 
 impl Courtesy {
-    /// Lets others go on first, unless they had enough of late.
-    pub(super) fn give_way(&self, clock: &Clock) {
+    /// Lets others go on first. `false`: they had enough of late, and this did nothing.
+    pub(super) fn give_way(&self, clock: &Clock) -> bool {
         let start = clock.now();
-        if self.may_give_way(start) {
+        let may = self.pause.is_over(start);
+        if may {
             std::thread::yield_now();
             self.gave_way(start, clock.now());
         }
+        may
     }
 
     /// Whether looking ahead mostly paid of late where the client is on this host: else a session of a single login, which is over
@@ -49,14 +50,27 @@ impl Courtesy {
         self.balance.store(balance.clamp(-MEMORY, MEMORY), Ordering::Relaxed);
     }
 
-    fn may_give_way(&self, now: Instant) -> bool {
+    fn gave_way(&self, start: Instant, end: Instant) {
+        if end.since(start) > CROWDED {
+            self.pause.begin(end);
+        }
+    }
+}
+
+/// A while in which nobody is given the processor, since others took it for too long.
+#[derive(Debug, Default)]
+pub(super) struct Pause {
+    /// Nanoseconds of the server's clock until its end.
+    until: AtomicU64,
+}
+
+impl Pause {
+    pub(super) fn is_over(&self, now: Instant) -> bool {
         nanoseconds(now) >= self.until.load(Ordering::Relaxed)
     }
 
-    fn gave_way(&self, start: Instant, end: Instant) {
-        if end.since(start) > CROWDED {
-            self.until.store(nanoseconds(end + PAUSE), Ordering::Relaxed);
-        }
+    pub(super) fn begin(&self, now: Instant) {
+        self.until.store(nanoseconds(now + PAUSE), Ordering::Relaxed);
     }
 }
 
@@ -72,14 +86,14 @@ mod tests {
     fn where_it_takes_long_it_ends_for_a_while() {
         let courtesy = Courtesy::default();
         let start = Instant::ZERO + Duration::from_secs(5);
-        assert!(courtesy.may_give_way(start));
+        assert!(courtesy.pause.is_over(start));
         courtesy.gave_way(start, start + CROWDED);
-        assert!(courtesy.may_give_way(start + CROWDED), "so long takes a client");
+        assert!(courtesy.pause.is_over(start + CROWDED), "so long takes a client");
         let end = start + CROWDED + Duration::from_nanos(1);
         courtesy.gave_way(start, end);
-        assert!(!courtesy.may_give_way(end));
-        assert!(!courtesy.may_give_way(start + PAUSE));
-        assert!(courtesy.may_give_way(end + PAUSE));
+        assert!(!courtesy.pause.is_over(end));
+        assert!(!courtesy.pause.is_over(start + PAUSE));
+        assert!(courtesy.pause.is_over(end + PAUSE));
     }
 
     #[test]
@@ -105,6 +119,6 @@ mod tests {
     fn a_clock_that_was_at_its_end_does_no_harm() {
         let courtesy = Courtesy::default();
         courtesy.gave_way(Instant::ZERO, Instant::NEVER);
-        assert!(!courtesy.may_give_way(Instant::ZERO));
+        assert!(!courtesy.pause.is_over(Instant::ZERO));
     }
 }

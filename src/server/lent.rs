@@ -1,10 +1,9 @@
 //! A transfer that goes on in a thread of its own for a while.
 use super::{
-    clock::Clock,
     fs,
     pump::{Pump, Step},
+    registry::Shared,
     sockets::{self, Endpoint},
-    std,
 };
 use crate::proto::{job::JobId, time::Instant};
 use alloc::sync::Arc;
@@ -12,7 +11,6 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
-use std::thread;
 
 /// How long a thread stays with one transfer: then it is others' turn, should all threads be taken.
 const TURN: Duration = Duration::from_millis(100);
@@ -89,8 +87,9 @@ impl<E: Endpoint> Lent<E> {
     }
 
     /// Lets it go on as long as that is of use: it blocks. `None`: it is not wanted any more, and was dropped.
-    pub(super) fn run(self, clock: &Clock) -> Option<Returned> {
+    pub(super) fn run(self, shared: &Shared) -> Option<Returned> {
         let Self { id, began, mut pump, connection, progress } = self;
+        let clock = shared.clock;
         let end = clock.now() + TURN;
         let waiting = loop {
             if progress.stopped.load(Ordering::Relaxed) {
@@ -100,9 +99,7 @@ impl<E: Endpoint> Lent<E> {
             progress.note(&pump);
             let now = clock.now();
             match step {
-                // Else whoever answers commands waits until the system takes the processor away from this thread: that is most of
-                // what a NOOP takes beside 16 downloads (benches/latency.py).
-                Step::Turn(_) if now < end => thread::yield_now(),
+                Step::Turn(_) if now < end => shared.turns.give(&shared.clock),
                 Step::Socket(interest) if now < end => {
                     let patience = patience(pump.bytes(), now.since(began));
                     // The engine is to wait then, and for something new.

@@ -16,7 +16,7 @@
 //! What it is told of the world and what it does with it is here; what the session is told of that in `news`, what it waits for in
 //! `wants`, data connections that come in `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
 //!
-//! **Invariant:** it neither waits nor blocks, but for giving way to other threads (`courtesy`), and knows no task or runtime: an
+//! **Invariant:** it neither waits nor blocks, but for giving way to clients (`courtesy`), and knows no task or runtime: an
 //! engine is a loop around it.
 mod arrival;
 mod end;
@@ -311,7 +311,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         if order == self.told {
             return false;
         }
-        // What is told of a transfer that ends by that is how far it is now.
+        // What is told of a transfer that ends by that is how far it is now, or was when its thread last said.
         if self.tell_progress(now, true) {
             return true;
         }

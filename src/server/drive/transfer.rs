@@ -73,10 +73,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         transfer.due = false;
         transfer.waiting = pump.step(&transfer.connection, now);
         let awaits_first = pump.only_receives() && pump.bytes() == 0 && transfer.waiting == Step::Socket(Interest::Readable);
-        if awaits_first && self.control.ahead().is_near() {
-            // One in six connections of small uploads need not be watched then: they are a fiftieth faster.
-            let shared = self.member.shared();
-            shared.courtesy.give_way(&shared.clock);
+        let shared = self.member.shared();
+        // One in six connections of small uploads need not be watched then: they are a fiftieth faster.
+        if awaits_first && self.control.ahead().is_near() && shared.courtesy.give_way(&shared.clock) {
             transfer.waiting = pump.step(&transfer.connection, now);
         }
         self.member.transfer_moved(pump.bytes());

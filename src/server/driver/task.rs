@@ -192,8 +192,8 @@ impl<R: Runtime> Tools<R> {
     }
 
     fn lend(&self, lent: Lent<Link<R::Socket>>) {
-        let (mailbox, clock) = (self.mailbox.clone(), self.shared.clock);
-        self.runtime.blocking(move || match catch_unwind(AssertUnwindSafe(|| lent.run(&clock))) {
+        let (mailbox, shared) = (self.mailbox.clone(), self.shared.clone());
+        self.runtime.blocking(move || match catch_unwind(AssertUnwindSafe(|| lent.run(&shared))) {
             Ok(Some(returned)) => mailbox.put(Mail::Returned(returned)),
             Ok(None) => {}
             Err(_) => mailbox.put(Mail::Panicked),

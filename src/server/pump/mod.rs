@@ -46,7 +46,7 @@ pub(super) struct Options {
     pub(super) skip: u64,
     /// What protects the connection, whether its handshake is over or not.
     pub(super) protection: Option<Box<Protection>>,
-    /// Octets to send, as far as they are known: only a hint.
+    /// Octets to send, as far as they are known: a hint, which does no harm where it is wrong.
     pub(super) size: Option<u64>,
     pub(super) rate: Rate,
 }

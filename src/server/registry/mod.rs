@@ -18,6 +18,7 @@ use super::{
     sockets::ControlOptions,
     std,
     sync::{AtomicBool, Condvar, Mutex, MutexGuard, PoisonError},
+    turns::Turns,
 };
 use crate::proto::{path::VirtualPath, session::refusal::Refusal, time::Instant};
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
     pub(super) courtesy: Courtesy,
+    pub(super) turns: Turns,
     pub(super) addresses: Vec<SocketAddr>,
     /// What the listeners were prepared with.
     pub(super) inherited: ControlOptions,
@@ -101,6 +103,7 @@ impl Shared {
         Self {
             clock: limits.clock().unwrap_or_else(Clock::start),
             courtesy: Courtesy::default(),
+            turns: Turns::default(),
             addresses,
             inherited,
             limits: Arc::new(limits),
