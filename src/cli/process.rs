@@ -3,6 +3,9 @@ use core::sync::atomic::AtomicBool;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{io, sync::Arc};
 
+/// What a session holds at most: control connection, listener or data connection, file, and a pipe.
+const DESCRIPTORS: u64 = 5;
+
 /// Lets the process open as many files as it may at most. What most systems begin with is kept so low for the sake of old
 /// programs, and is less than the sessions need that are allowed by default.
 pub(super) fn raise_limit_of_descriptors() {
@@ -10,6 +13,18 @@ pub(super) fn raise_limit_of_descriptors() {
     limit.current = limit.maximum;
     // Without it there is less room, and clients are told so.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// What to warn of, if so many sessions may need more descriptors than this process may have.
+pub(super) fn lack_of_descriptors(sessions: usize) -> Option<String> {
+    let needed = u64::try_from(sessions).unwrap_or(u64::MAX).saturating_mul(DESCRIPTORS);
+    let limit = getrlimit(Resource::Nofile).current?;
+    (limit < needed).then(|| {
+        format!(
+            "{limit} files may be open (LimitNOFILE, ulimit -Hn), and {sessions} sessions (max_cons) may need {needed}: without \
+             them transfers fail with 425"
+        )
+    })
 }
 
 /// Has the process called by its name, where the system knows it by that of a link to the program.

@@ -363,6 +363,18 @@ fn a_file_beyond_the_limit_of_the_process_fails_alone() {
 }
 
 #[test]
+fn a_limit_of_descriptors_that_is_too_low_is_told() {
+    let folder = with_user("max_cons = 20");
+    for (limit, engine, warns) in [("-n 99", "tokio", true), ("-n 100", "tokio", false), ("-n 99", "processes", false)] {
+        let daemon = Daemon::start_limited(&folder, limit, &["--config", "wharf.toml", "--engine", engine], 1);
+        Client::log_in(daemon.addresses[0], "user", "12345");
+        let outcome = daemon.stop(Signal::TERM);
+        let warning = "99 files may be open (LimitNOFILE, ulimit -Hn), and 20 sessions (max_cons) may need 100";
+        assert_eq!(outcome.stderr.contains(warning), warns, "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn as_many_descriptors_are_used_as_there_may_be() {
     let folder = with_user("");
     let daemon = Daemon::start_limited(&folder, "-Sn 64", &["--config", "wharf.toml"], 1);
