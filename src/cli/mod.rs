@@ -35,7 +35,6 @@ use std::{
     io::{self, Write},
     process::ExitCode,
 };
-use support::Engine;
 use wharf::{proto::session::refusal::Refusal, server::processes::Child};
 
 /// Why the daemon ends otherwise than as asked.
@@ -121,10 +120,6 @@ fn execute(args: Args) -> Result<(), Failure> {
     }
     if args.inetd {
         return inherited::serve(&args, &options, users, tls);
-    }
-    // With a process for each session, it is they who need them.
-    if options.engine != Engine::Processes {
-        options.warnings.extend(process::lack_of_descriptors(options.settings.max_cons));
     }
     serve::run(args, password, options, users, tls)
 }

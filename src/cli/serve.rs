@@ -9,7 +9,7 @@ use super::{
     options::{LogOptions, Options, Sandbox},
     privileges::{self, Account},
     problem::Problem,
-    process::survive_large_files,
+    process::{lack_of_descriptors, survive_large_files},
     refusals::Refusals,
     sandbox::{Confined, Prepared},
     support::Engine,
@@ -91,7 +91,7 @@ impl Start {
         let signals = survive_large_files()
             .and_then(|()| Signals::new([SIGTERM, SIGINT, SIGHUP]))
             .map_err(|error| Failure::Running(format!("cannot wait for signals: {error}")))?;
-        options.warnings.iter().for_each(|warning| warn!("{warning}"));
+        options.warnings.iter().chain(&lack_of_descriptors(&options)).for_each(|warning| warn!("{warning}"));
 
         let table = Arc::new(UserTable::new());
         table.replace(users).map_err(|error| Failure::usage("the users", error.to_string()))?;
@@ -357,6 +357,7 @@ impl Running {
             warn!("listen, listen_ftps, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
         }
         self.fixed.keep(&mut options);
+        lack_of_descriptors(&options).iter().for_each(|warning| warn!("{warning}"));
         if let Err(error) = self.table.replace(users) {
             error!("the old settings stay: {error}");
             return;

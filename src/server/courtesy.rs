@@ -8,8 +8,8 @@ use core::{
 
 /// Longer than that it takes if more want the processor than the client that was just answered, or if that computes for long.
 const CROWDED: Duration = Duration::from_millis(1);
-/// So long after that nobody is.
-const PAUSE: Duration = Duration::from_secs(1);
+/// So long is a respite.
+const RESPITE: Duration = Duration::from_secs(1);
 /// Sessions by which those that paid may be ahead of the others, or behind: so many are enough to change what is expected.
 const MEMORY: i32 = 64;
 
@@ -21,7 +21,7 @@ const MEMORY: i32 = 64;
 /// seen.
 #[derive(Debug, Default)]
 pub(super) struct Courtesy {
-    pause: Pause,
+    respite: Respite,
     /// Sessions of clients on this host where looks mostly paid, less those where they did not, within [`MEMORY`].
     balance: AtomicI32,
 }
@@ -30,7 +30,7 @@ impl Courtesy {
     /// Lets others go on first. `false`: they had enough of late, and this did nothing.
     pub(super) fn give_way(&self, clock: &Clock) -> bool {
         let start = clock.now();
-        let may = self.pause.is_over(start);
+        let may = self.respite.is_over(start);
         if may {
             std::thread::yield_now();
             self.gave_way(start, clock.now());
@@ -52,25 +52,25 @@ impl Courtesy {
 
     fn gave_way(&self, start: Instant, end: Instant) {
         if end.since(start) > CROWDED {
-            self.pause.begin(end);
+            self.respite.begin(end);
         }
     }
 }
 
-/// A while in which nobody is given the processor, since others took it for too long.
+/// A while in which the processor is given to nobody, since others took it for too long.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub(super) struct Respite {
     /// Nanoseconds of the server's clock until its end.
     until: AtomicU64,
 }
 
-impl Pause {
+impl Respite {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         nanoseconds(now) >= self.until.load(Ordering::Relaxed)
     }
 
     pub(super) fn begin(&self, now: Instant) {
-        self.until.store(nanoseconds(now + PAUSE), Ordering::Relaxed);
+        self.until.store(nanoseconds(now + RESPITE), Ordering::Relaxed);
     }
 }
 
@@ -86,14 +86,14 @@ mod tests {
     fn where_it_takes_long_it_ends_for_a_while() {
         let courtesy = Courtesy::default();
         let start = Instant::ZERO + Duration::from_secs(5);
-        assert!(courtesy.pause.is_over(start));
+        assert!(courtesy.respite.is_over(start));
         courtesy.gave_way(start, start + CROWDED);
-        assert!(courtesy.pause.is_over(start + CROWDED), "so long takes a client");
+        assert!(courtesy.respite.is_over(start + CROWDED), "so long takes a client");
         let end = start + CROWDED + Duration::from_nanos(1);
         courtesy.gave_way(start, end);
-        assert!(!courtesy.pause.is_over(end));
-        assert!(!courtesy.pause.is_over(start + PAUSE));
-        assert!(courtesy.pause.is_over(end + PAUSE));
+        assert!(!courtesy.respite.is_over(end));
+        assert!(!courtesy.respite.is_over(start + RESPITE));
+        assert!(courtesy.respite.is_over(end + RESPITE));
     }
 
     #[test]
@@ -119,6 +119,6 @@ mod tests {
     fn a_clock_that_was_at_its_end_does_no_harm() {
         let courtesy = Courtesy::default();
         courtesy.gave_way(Instant::ZERO, Instant::NEVER);
-        assert!(!courtesy.pause.is_over(Instant::ZERO));
+        assert!(!courtesy.respite.is_over(Instant::ZERO));
     }
 }

@@ -1,9 +1,10 @@
 //! A transfer that goes on in a thread of its own for a while.
 use super::{
+    clock::Clock,
     fs,
     pump::{Pump, Step},
-    registry::Shared,
     sockets::{self, Endpoint},
+    turns::Turns,
 };
 use crate::proto::{job::JobId, time::Instant};
 use alloc::sync::Arc;
@@ -87,9 +88,8 @@ impl<E: Endpoint> Lent<E> {
     }
 
     /// Lets it go on as long as that is of use: it blocks. `None`: it is not wanted any more, and was dropped.
-    pub(super) fn run(self, shared: &Shared) -> Option<Returned> {
+    pub(super) fn run(self, clock: &Clock, turns: &Turns) -> Option<Returned> {
         let Self { id, began, mut pump, connection, progress } = self;
-        let clock = shared.clock;
         let end = clock.now() + TURN;
         let waiting = loop {
             if progress.stopped.load(Ordering::Relaxed) {
@@ -99,7 +99,7 @@ impl<E: Endpoint> Lent<E> {
             progress.note(&pump);
             let now = clock.now();
             match step {
-                Step::Turn(_) if now < end => shared.turns.give(&shared.clock),
+                Step::Turn(_) if now < end => turns.give(),
                 Step::Socket(interest) if now < end => {
                     let patience = patience(pump.bytes(), now.since(began));
                     // The engine is to wait then, and for something new.

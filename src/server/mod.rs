@@ -82,7 +82,6 @@ mod tls;
 #[cfg(all(unix, feature = "tokio"))]
 mod tokio;
 #[cfg(all(unix, feature = "_engine"))]
-#[cfg_attr(not(any(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]
 mod turns;
 #[cfg(all(unix, feature = "_engine"))]
 mod unwatched;

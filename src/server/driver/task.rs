@@ -192,8 +192,8 @@ impl<R: Runtime> Tools<R> {
     }
 
     fn lend(&self, lent: Lent<Link<R::Socket>>) {
-        let (mailbox, shared) = (self.mailbox.clone(), self.shared.clone());
-        self.runtime.blocking(move || match catch_unwind(AssertUnwindSafe(|| lent.run(&shared))) {
+        let (mailbox, clock, turns) = (self.mailbox.clone(), self.shared.clock, self.shared.turns.clone());
+        self.runtime.blocking(move || match catch_unwind(AssertUnwindSafe(|| lent.run(&clock, &turns))) {
             Ok(Some(returned)) => mailbox.put(Mail::Returned(returned)),
             Ok(None) => {}
             Err(_) => mailbox.put(Mail::Panicked),

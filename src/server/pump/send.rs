@@ -18,11 +18,12 @@ const LISTING: usize = 64 * 1024;
 /// Octets of a file that are read at a time, if they pass through memory.
 const CHUNK: usize = 128 * 1024;
 
-/// Octets that every new connection has room for: Linux begins with 16 KiB at least, if nobody has changed that.
-const SMALL: usize = 16 * 1024;
-
 /// The same, if they are to be compressed: a few milliseconds of work.
 const PACKED: usize = 64 * 1024;
+
+/// Octets that a new connection takes at once: Linux begins with a buffer of 16 KiB at least, if nobody has changed that.
+#[cfg(target_os = "linux")]
+const SMALL: usize = 16 * 1024;
 
 pub(super) struct Sender {
     source: Source,
@@ -201,7 +202,7 @@ impl Sender {
             Ok(octets) => {
                 *sent += octets as u64;
                 self.writable = octets == allowed || size.is_some_and(|size| *sent >= size);
-                // The first call went as far as the end, or it would have sent more: a new connection has room for so little.
+                // The first call went as far as the end, or it would have sent more: a new connection takes so little.
                 // Another one, only to hear that, is a hundredth of what such a download takes.
                 if octets < allowed.min(SMALL) && *sent == octets as u64 && *size == Some(*sent) {
                     self.source = Source::Nothing;

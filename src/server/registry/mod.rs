@@ -44,7 +44,7 @@ pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
     pub(super) courtesy: Courtesy,
-    pub(super) turns: Turns,
+    pub(super) turns: Arc<Turns>,
     pub(super) addresses: Vec<SocketAddr>,
     /// What the listeners were prepared with.
     pub(super) inherited: ControlOptions,
@@ -92,6 +92,7 @@ impl Shared {
         accepting: Option<PipeWriter>,
     ) -> Self {
         let inherited = ControlOptions::of(&setup.settings);
+        let clock = limits.clock().unwrap_or_else(Clock::start);
         let state = State {
             setup: Arc::new(setup),
             accepting,
@@ -101,9 +102,9 @@ impl Shared {
             waiting: None,
         };
         Self {
-            clock: limits.clock().unwrap_or_else(Clock::start),
+            clock,
             courtesy: Courtesy::default(),
-            turns: Turns::default(),
+            turns: Arc::new(Turns::new(clock)),
             addresses,
             inherited,
             limits: Arc::new(limits),

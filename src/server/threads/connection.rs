@@ -4,9 +4,10 @@ use super::{
         drive::{Act, Drive, Seen},
         jobs::{Blocking, Finished},
         limits::Slot,
-        registry::{Membership, Setup, Shared},
+        registry::{Membership, Setup},
         sockets::Interest,
         std,
+        turns::Turns,
         unwatched::Unwatched,
     },
     Socket, wait,
@@ -53,11 +54,11 @@ pub(in super::super) fn serve(
     implicit_tls: bool,
     beside: &impl Beside,
 ) {
-    let shared = member.shared().clone();
+    let (clock, turns) = (member.shared().clock, member.shared().turns.clone());
     let mut drive = Drive::new(control, member, setup, implicit_tls);
     // File systems, authorizers and hooks are the embedder's: a panic in one of them ends this session alone, and what it left
     // half changed goes with the session.
-    let reason = catch_unwind(AssertUnwindSafe(|| run(&mut drive, &shared, beside))).unwrap_or(Reason::Failed);
+    let reason = catch_unwind(AssertUnwindSafe(|| run(&mut drive, &turns, beside))).unwrap_or(Reason::Failed);
     let (linger, discarded) = drive.end(reason, slot);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
     beside.end();
@@ -66,7 +67,7 @@ pub(in super::super) fn serve(
         let control = PollFd::new(linger.socket_mut(), PollFlags::IN);
         let other = beside.socket();
         let mut wanted = [control.clone(), other.as_ref().map_or(control, |other| PollFd::new(other, PollFlags::IN))];
-        if wait(&mut wanted, shared.clock.until(Some(until))).is_err() {
+        if wait(&mut wanted, clock.until(Some(until))).is_err() {
             return;
         }
         let heard = other.is_some() && !wanted[1].revents().is_empty();
@@ -79,7 +80,7 @@ pub(in super::super) fn serve(
     }
 }
 
-fn run(drive: &mut Drive<Socket>, shared: &Shared, beside: &impl Beside) -> Reason {
+fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason {
     let (mut away, mut unwatched) = (None, Unwatched::default());
     loop {
         let now = drive.now();
@@ -95,7 +96,7 @@ fn run(drive: &mut Drive<Socket>, shared: &Shared, beside: &impl Beside) -> Reas
             Act::Block(work) => drop(drive.settle(work.run())),
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
-            Act::Wait => match look(drive, shared, (away.as_ref(), beside), &mut unwatched, now) {
+            Act::Wait => match look(drive, turns, (away.as_ref(), beside), &mut unwatched, now) {
                 Ok((seen, is_back)) => {
                     drive.saw(seen, drive.now());
                     if let Some(away) = away.take_if(|_| is_back) {
@@ -134,7 +135,7 @@ impl Away {
 /// Waits for whatever may happen. Also: whether the work is done that is away.
 fn look(
     drive: &mut Drive<Socket>,
-    shared: &Shared,
+    turns: &Turns,
     (away, beside): (Option<&Away>, &impl Beside),
     unwatched: &mut Unwatched,
     now: Instant,
@@ -178,8 +179,8 @@ fn look(
     // Where others need only have a turn, the transfer does not wait: a socket that takes a megabyte at once may seem full to
     // poll(2), and to wait until half of that has gone costs a download a sixth of its speed.
     let turn = wants.turn;
-    if turn {
-        shared.turns.give(&shared.clock);
+    if turn && wants.data.is_some() {
+        turns.give();
     }
     let data = wants.data.filter(|_| !turn).map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
     let other = other.map(|socket| add((socket, Interest::Readable)));
