@@ -44,6 +44,7 @@ pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
     pub(super) courtesy: Courtesy,
+    /// By itself: a thread with a transfer may outlive its session, and is not to keep the hooks.
     pub(super) turns: Arc<Turns>,
     pub(super) addresses: Vec<SocketAddr>,
     /// What the listeners were prepared with.
