@@ -74,7 +74,7 @@ impl fmt::Debug for Server {
 ///
 /// | | by threads (`serve`) | by tasks (`serve_tokio`, `serve_smol`, `serve_on`) |
 /// |---|---|---|
-/// | [`Builder::permit_connection`], [`Builder::on_refusal`] | the thread that accepts: *do not block* | the task that accepts: *do not block* |
+/// | [`Builder::permit_connection`], [`Builder::on_refusal`] | a thread that waits for clients, while others do the same: *do not block* | the task that accepts: *do not block* |
 /// | [`Authorizer`], [`FileSystem`](super::fs::FileSystem) | the session's thread | the pool of threads; the task, if `is_quick` |
 /// | [`Builder::permit_login`] | the session's thread | the pool of threads |
 /// | [`Builder::on_event`] | the session's thread | the session's task: *do not block* |
@@ -195,8 +195,8 @@ impl Builder {
     /// Who gets a session, by the address of the client and the one that it connected to. Who is not permitted takes up no place
     /// among [`Settings::max_cons`], and [`Builder::on_refusal`] is told of it.
     ///
-    /// It is called by whatever accepts, in every engine: new clients wait for it, so that it should look things up in memory and
-    /// be done. In a panic the connection is closed. By default everybody is permitted.
+    /// It is called by whatever accepts, in every engine: new clients may wait for it, so that it should look things up in memory
+    /// and be done. In a panic the connection is closed. By default everybody is permitted.
     ///
     /// ```
     /// use wharf::server::{Admission, Server};

@@ -17,7 +17,7 @@ impl Server {
     #[cfg(feature = "threads")]
     pub fn serve(self) -> io::Result<()> {
         let Self { shared, listeners, stop } = self;
-        let served = super::threads::accept(&shared, listeners, &stop);
+        let served = super::threads::accept(&shared, listeners, stop);
         if served.is_err() {
             Handle(shared.clone()).close_all();
         }
@@ -33,7 +33,7 @@ impl Server {
     /// the server was closed.
     #[cfg(feature = "threads")]
     pub fn serve_connection(&self, connection: TcpStream) -> Result<(), Refusal> {
-        super::threads::serve(&self.shared, super::accept::adopt(&self.shared, connection)?)
+        super::threads::serve(&self.shared, super::accept::adopt(&self.shared, connection)?, &self.stop)
     }
 
     /// The same by a task: the future ends when the session has. It is to be run as a task of `runtime`, whose pool of threads it

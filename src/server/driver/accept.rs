@@ -91,12 +91,12 @@ impl<R: Runtime> Accepting<'_, R> {
                     start(&self.runtime, shared, guest);
                 });
                 match paused {
-                    Pause::Empty => {}
-                    Pause::Turn => {
+                    Some(Pause::Empty) => {}
+                    None => {
                         again = true;
                         break;
                     }
-                    Pause::Short => {
+                    Some(Pause::Short) => {
                         short = true;
                         break;
                     }

@@ -60,6 +60,8 @@ struct State {
     setup: Arc<Setup>,
     /// Dropping it wakes the acceptor, which then stops.
     accepting: Option<PipeWriter>,
+    /// Nobody is let in any more.
+    closed: bool,
     order: Order,
     next_id: u64,
     sessions: BTreeMap<SessionId, Arc<Entry>>,
@@ -97,6 +99,7 @@ impl Shared {
         let state = State {
             setup: Arc::new(setup),
             accepting,
+            closed: false,
             order: Order::Serve,
             next_id: 1,
             sessions: BTreeMap::new(),
@@ -139,7 +142,7 @@ impl Shared {
         waiting.wake();
     }
 
-    /// Takes a session in; `None` if the server is being stopped. `wake` makes the session look at its [`Order`] where it
+    /// Takes a session in; `None` if the server was closed: whoever waits for its last session counts on that. `wake` makes the session look at its [`Order`] where it
     /// waits without a transfer.
     pub(super) fn join(
         self: &Arc<Self>,
@@ -150,7 +153,7 @@ impl Shared {
     ) -> Option<Membership> {
         let since = unix_time();
         let mut state = lock(&self.state);
-        if state.order != Order::Serve {
+        if state.closed {
             return None;
         }
         let id = SessionId(state.next_id);
@@ -275,6 +278,7 @@ impl Shared {
 impl State {
     fn stop_accepting(&mut self) -> Waiting {
         self.accepting = None;
+        self.closed = true;
         self.waiting()
     }
 

@@ -100,3 +100,14 @@ fn tasks_are_woken_without_a_lock() {
     assert_eq!(wakes(Shared::stop_accepting), 2);
     assert_eq!(wakes(|shared| shared.end(Order::Cut)), 2);
 }
+
+#[test]
+fn who_was_accepted_too_late_is_not_taken_in() {
+    for stop in [Shared::stop_accepting, |shared: &Shared| shared.end(Order::Drain(Instant::NEVER))] {
+        let shared = Shared::without_listener();
+        let member = shared.join_nobody(|| {}).unwrap();
+        stop(&shared);
+        assert!(shared.join_nobody(|| {}).is_none(), "nobody would wait for its end");
+        assert_eq!(member.shared().count(), 1);
+    }
+}

@@ -1,19 +1,25 @@
-//! The engine with one thread per connection: the acceptor.
+//! The engine with one thread per connection: how connections come to their threads.
+//!
+//! A thread that waits for clients takes one and serves it, rather than a thread that accepts handing it over: 16 clients at once
+//! get a fifth more logins.
 //!
 //! **Invariant:** a session, its jobs and its transfer live in one thread, which waits for all of them in one call; nothing of a
 //! session is shared but its entry in the registry.
 pub(super) mod connection;
-mod workers;
+mod crew;
+mod gate;
 
 use super::{
-    accept::{Acceptor, Admitted, Guest, Listening, PAUSE, Pause},
+    accept::{Admitted, Door, Guest, Listening, PAUSE, Pause},
     registry::Shared,
-    sockets::{self, Endpoint, Interest},
+    sockets::{Endpoint, Interest},
     std,
 };
 use crate::proto::session::refusal::Refusal;
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::time::Duration;
+use crew::{Client, Next, Work};
+use gate::{Called, Gate};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -25,7 +31,6 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     thread,
 };
-use workers::Workers;
 
 /// A socket of this engine: poll(2) looks at it anew whenever it is asked.
 pub(super) type Socket = Arc<OwnedFd>;
@@ -37,60 +42,83 @@ impl Endpoint for Socket {
 }
 
 /// Accepts connections until `stop` ends.
-pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<Listening<TcpListener>>, stop: &PipeReader) -> io::Result<()> {
-    let workers = Workers::new();
-    let mut acceptor = Acceptor::new(shared.clone());
+pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<Listening<TcpListener>>, stop: PipeReader) -> io::Result<()> {
     let shared_socket = |Listening { socket, implicit_tls }| {
         let socket: TcpListener = socket;
         Listening { socket: Socket::new(socket.into()), implicit_tls }
     };
-    let listeners: Vec<_> = listeners.into_iter().map(shared_socket).collect();
-    let all = || listeners.iter().map(|listener| PollFd::new(&listener.socket, PollFlags::IN));
-    let stop = PollFd::new(stop, PollFlags::IN);
-    let mut start = |shared: &Arc<Shared>, guest| start(shared, &workers, guest);
-    loop {
-        let mut wanted: Vec<_> = [stop.clone()].into_iter().chain(all()).collect();
-        wanted.extend(acceptor.arrivals().map(|arrival| PollFd::new(arrival, PollFlags::IN)));
-        wait(&mut wanted, shared.clock.until(acceptor.until()))?;
-        if !wanted[0].revents().is_empty() {
-            return Ok(());
-        }
-        let ready: Vec<_> = wanted[1..=listeners.len()].iter().map(|wanted| !wanted.revents().is_empty()).collect();
-        let mut short = false;
-        for (listener, _) in listeners.iter().zip(ready).filter(|(_, ready)| *ready) {
-            short |= acceptor.accept(listener, &mut start) == Pause::Short;
-        }
-        acceptor.attend(|arrival| Ok(sockets::is_ready(arrival, Interest::Readable)), &mut start);
-        if short {
-            wait(&mut [stop.clone()], Some(PAUSE))?;
+    let gate = Gate::new(listeners.into_iter().map(shared_socket).collect(), stop)?;
+    crew::run(Clients { door: Door::new(shared.clone()), gate })
+}
+
+/// The clients of a server.
+struct Clients {
+    door: Door,
+    gate: Gate,
+}
+
+/// A client that was let in so far.
+struct Entrant {
+    shared: Arc<Shared>,
+    stop: Arc<PipeReader>,
+    admitted: Admitted<Socket>,
+}
+
+impl Work for Clients {
+    type Client = Entrant;
+
+    fn wait(&self, limit: Option<Duration>) -> Next<Entrant> {
+        let turn = match self.gate.wait(limit) {
+            Ok(Called::Listener(turn)) => turn,
+            Ok(Called::Nothing) => return Next::Late,
+            Ok(Called::Stop) => return Next::End(Ok(())),
+            Err(error) => return Next::End(Err(error)),
+        };
+        let listener = turn.listener();
+        match self.door.take(listener) {
+            Ok(Some((control, peer))) => {
+                let implicit_tls = listener.implicit_tls;
+                // Others can be told of the next one while this is looked at.
+                drop(turn);
+                self.door.admit(control, peer, implicit_tls).map_or(Next::Nobody, |admitted| {
+                    Next::Client(Entrant { shared: self.door.shared.clone(), stop: self.gate.stop(), admitted })
+                })
+            }
+            Ok(None) | Err(Pause::Empty) => Next::Nobody,
+            // None of the others tries meanwhile: this still has its turn.
+            Err(Pause::Short) => self.gate.pause(PAUSE).map_or_else(|error| Next::End(Err(error)), |()| Next::Nobody),
         }
     }
 }
 
-/// Gives a connection a thread, or says why it gets none.
-fn start(shared: &Arc<Shared>, workers: &Workers, guest: Guest<Socket>) {
-    let Guest { control, ends, setup, slot, implicit_tls } = guest;
-    let Some(member) = ends.join(shared, wake(&control)) else { return ends.refuse(shared, &control, Refusal::Shutdown) };
-    let served = control.clone();
-    if workers.run(Box::new(move || connection::serve(served, member, setup, slot, implicit_tls, &()))).is_err() {
-        ends.refuse(shared, &control, Refusal::Resources);
+impl Client for Entrant {
+    fn serve(self) {
+        let Self { shared, stop, admitted } = self;
+        let _ = serve(&shared, admitted, &stop);
+    }
+
+    fn turn_away(self) {
+        self.admitted.refuse(&self.shared, Refusal::Resources);
     }
 }
 
-/// Serves a connection in this thread.
-pub(super) fn serve(shared: &Arc<Shared>, mut admitted: Admitted<Socket>) -> Result<(), Refusal> {
-    let guest = loop {
+/// Serves a connection in this thread, unless `stop` ends before it is known whose it is.
+pub(super) fn serve(shared: &Arc<Shared>, mut admitted: Admitted<Socket>, stop: &PipeReader) -> Result<(), Refusal> {
+    let Guest { control, ends, setup, slot, implicit_tls } = loop {
         match admitted {
             Admitted::Guest(guest) => break guest,
             Admitted::Arrival(mut arrival) => {
                 let until = shared.clock.until(Some(arrival.until()));
+                let mut wanted = [PollFd::new(stop, PollFlags::IN), PollFd::new(arrival.socket_mut(), PollFlags::IN)];
                 // If it cannot be waited for, it is not known whose it is.
-                let _ = wait(&mut [PollFd::new(arrival.socket_mut(), PollFlags::IN)], until);
+                let _ = wait(&mut wanted, until);
+                if !wanted[0].revents().is_empty() {
+                    return Err(arrival.refuse(shared, Refusal::Shutdown));
+                }
                 admitted = arrival.identify(shared)?;
             }
         }
     };
-    let Guest { control, ends, setup, slot, implicit_tls } = guest;
     let Some(member) = ends.join(shared, wake(&control)) else {
         ends.refuse(shared, &control, Refusal::Shutdown);
         return Err(Refusal::Shutdown);
