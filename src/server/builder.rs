@@ -74,7 +74,7 @@ impl fmt::Debug for Server {
 ///
 /// | | by threads (`serve`) | by tasks (`serve_tokio`, `serve_smol`, `serve_on`) |
 /// |---|---|---|
-/// | [`Builder::permit_connection`], [`Builder::on_refusal`] | a thread that waits for clients, while others do the same: *do not block* | the task that accepts: *do not block* |
+/// | [`Builder::permit_connection`], [`Builder::on_refusal`] | a thread that waits for clients, while others do the same, or that of the connection: *do not block* | the task that accepts: *do not block* |
 /// | [`Authorizer`], [`FileSystem`](super::fs::FileSystem) | the session's thread | the pool of threads; the task, if `is_quick` |
 /// | [`Builder::permit_login`] | the session's thread | the pool of threads |
 /// | [`Builder::on_event`] | the session's thread | the session's task: *do not block* |

@@ -12,8 +12,8 @@ impl Server {
     /// last session has ended.
     ///
     /// # Errors
-    /// If there is no thread to be had at first, or if the system lets the server wait for nothing any more. All else, such as a
-    /// lack of descriptors or threads later on, is waited out.
+    /// If the system is short of descriptors or threads at first, or if it lets the server wait for nothing any more. All else, such
+    /// as a lack of them later on, is waited out.
     #[cfg(feature = "threads")]
     pub fn serve(self) -> io::Result<()> {
         let Self { shared, listeners, stop } = self;

@@ -13,6 +13,7 @@ use super::super::sockets::{self, Interest};
 /// Connections that are taken from one listener before others have their turn.
 #[cfg(feature = "async")]
 const BATCH: usize = 64;
+
 /// Takes connections, and lets them in or says why not.
 pub(in super::super) struct Acceptor<E: Endpoint> {
     door: Door,

@@ -33,7 +33,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// Takes connections from listeners, and lets them in or says why not.
 pub(super) struct Door {
     pub(super) shared: Arc<Shared>,
-    reserve: Mutex<Reserve>,
+    reserve: Reserve,
 }
 
 /// Why no connection was taken from a listener.
@@ -80,7 +80,7 @@ pub(super) struct Ends {
 
 impl Door {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, reserve: Mutex::new(Reserve::new()) }
+        Self { shared, reserve: Reserve::new() }
     }
 
     /// Takes a connection; `None`: its client has gone again, and there may be others.
@@ -95,7 +95,7 @@ impl Door {
             Err(Errno::AGAIN) => Err(Pause::Empty),
             Err(error) if sockets::is_passing(error) => Ok(None),
             Err(Errno::MFILE | Errno::NFILE) => {
-                lock(&self.reserve).refuse_one(&self.shared, listening);
+                self.reserve.refuse_one(&self.shared, listening);
                 // Descriptors come back when sessions end, which takes a while.
                 Err(Pause::Short)
             }
@@ -178,7 +178,7 @@ impl<E: Endpoint> Admitted<E> {
 }
 
 impl Ends {
-    /// Makes it a session of the server; `None` if that is being stopped. `wake` makes the session look at its order.
+    /// Makes it a session of the server; `None` if that was closed. `wake` makes the session look at its order.
     pub(super) fn join(&self, shared: &Arc<Shared>, wake: Box<dyn Fn() + Send + Sync>) -> Option<Membership> {
         shared.join(self.local, self.peer, self.own, wake)
     }
@@ -208,20 +208,30 @@ pub(super) fn say_no(control: impl AsFd, implicit_tls: bool, reply: &[u8]) {
 
 /// A descriptor kept for the time when there are no others: with it a connection can be taken and refused, where it would
 /// otherwise wait, and keep the listener readable.
-struct Reserve(Option<File>);
+struct Reserve(Mutex<Option<File>>);
 
 impl Reserve {
     fn new() -> Self {
-        Self(File::open("/dev/null").ok())
+        Self(Mutex::new(Self::file()))
     }
 
-    fn refuse_one<L: AsFd>(&mut self, shared: &Shared, listening: &Listening<L>) {
-        if self.0.take().is_some()
-            && let Ok((control, peer)) = sockets::accept(&listening.socket)
-        {
-            refuse(shared, &control, peer, listening.implicit_tls, Refusal::Resources);
+    fn file() -> Option<File> {
+        File::open("/dev/null").ok()
+    }
+
+    fn refuse_one<L: AsFd>(&self, shared: &Shared, listening: &Listening<L>) {
+        let file = lock(&self.0).take();
+        // Not under the lock: the embedder is told.
+        if file.is_some() {
+            drop(file);
+            if let Ok((control, peer)) = sockets::accept(&listening.socket) {
+                refuse(shared, &control, peer, listening.implicit_tls, Refusal::Resources);
+            }
         }
-        *self = Self::new();
+        let again = Self::file();
+        if again.is_some() {
+            *lock(&self.0) = again;
+        }
     }
 }
 

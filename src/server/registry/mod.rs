@@ -58,11 +58,10 @@ pub(super) struct Shared {
 
 struct State {
     setup: Arc<Setup>,
-    /// Dropping it wakes the acceptor, which then stops.
+    /// Dropping it wakes whoever accepts, which then ends.
     accepting: Option<PipeWriter>,
     /// Nobody is let in any more.
     closed: bool,
-    order: Order,
     next_id: u64,
     sessions: BTreeMap<SessionId, Arc<Entry>>,
     /// Whoever waits for the end of accepting, or of the last session, in a task; woken for another setup as well.
@@ -96,15 +95,8 @@ impl Shared {
     ) -> Self {
         let inherited = ControlOptions::of(&setup.settings);
         let clock = limits.clock().unwrap_or_else(Clock::start);
-        let state = State {
-            setup: Arc::new(setup),
-            accepting,
-            closed: false,
-            order: Order::Serve,
-            next_id: 1,
-            sessions: BTreeMap::new(),
-            waiting: None,
-        };
+        let state =
+            State { setup: Arc::new(setup), accepting, closed: false, next_id: 1, sessions: BTreeMap::new(), waiting: None };
         Self {
             clock,
             courtesy: Courtesy::default(),
@@ -142,8 +134,8 @@ impl Shared {
         waiting.wake();
     }
 
-    /// Takes a session in; `None` if the server was closed: whoever waits for its last session counts on that. `wake` makes the session look at its [`Order`] where it
-    /// waits without a transfer.
+    /// Takes a session in; `None` if the server was closed: whoever waits for its last session counts on that. `wake` makes the
+    /// session look at its [`Order`] where it waits without a transfer.
     pub(super) fn join(
         self: &Arc<Self>,
         local: SocketAddr,
@@ -181,7 +173,7 @@ impl Shared {
         lock(&self.state).accepting.is_some()
     }
 
-    /// Lets the acceptor stop; sessions go on.
+    /// Takes nobody in any more, and lets whoever accepts stop; sessions go on.
     pub(super) fn stop_accepting(&self) {
         let stopped = lock(&self.state).stop_accepting();
         stopped.wake();
@@ -191,7 +183,6 @@ impl Shared {
     pub(super) fn end(&self, order: Order) {
         let (stopped, entries): (_, Vec<_>) = {
             let mut state = lock(&self.state);
-            state.order = state.order.sooner(order);
             (state.stop_accepting(), state.sessions.values().cloned().collect())
         };
         stopped.wake();

@@ -23,11 +23,15 @@ pub(super) trait Work: Send + Sync + 'static {
 
     /// Waits for a client, or for so long.
     fn wait(&self, limit: Option<Duration>) -> Next<Self::Client>;
+
+    /// Nobody is to wait any more: whoever does ends.
+    fn stop(&self);
 }
 
+/// Nothing of it may panic.
 pub(super) trait Client {
-    /// Serves it to its end. It must not panic.
-    fn serve(self);
+    /// Lets it in: what is returned serves it to its end. It may be refused yet.
+    fn enter(self) -> Option<impl FnOnce()>;
 
     /// There is no thread for it.
     fn turn_away(self);
@@ -38,16 +42,18 @@ pub(super) enum Next<C> {
     Client(C),
     /// One that is not to be served.
     Nobody,
-    /// The time is up.
+    /// The time is up, or nothing has come after all.
     Late,
     /// None comes any more, or none can be waited for.
     End(io::Result<()>),
 }
 
-/// Threads, of which one at least waits for a client at any time.
+/// Threads, of which one at least waits for a client at any time, or looks at who has come.
 struct Crew<W> {
     state: Mutex<State<W>>,
     ended: Condvar,
+    /// Octets of the stack of each.
+    stack: usize,
 }
 
 struct State<W> {
@@ -55,10 +61,13 @@ struct State<W> {
     work: Option<Arc<W>>,
     /// Threads that wait, or are about to.
     waiting: usize,
+    /// Threads whose clients are about to be let in, or refused.
+    entering: usize,
     end: io::Result<()>,
 }
 
-/// Has threads do this until no client comes any more; then nobody has it. Those who are still served may stay longer.
+/// Has threads do this until no client comes any more; then nobody has it, and whoever had come is in or was refused. Those who are
+/// served may stay longer.
 ///
 /// # Errors
 /// If there is not even one thread to be had, or if clients cannot be waited for.
@@ -71,12 +80,13 @@ pub(super) fn run(work: impl Work) -> io::Result<()> {
 impl<W: Work> Crew<W> {
     /// One whose first thread is still to be started.
     fn new(work: W) -> Arc<Self> {
-        let state = State { work: Some(Arc::new(work)), waiting: 1, end: Ok(()) };
-        Arc::new(Self { state: Mutex::new(state), ended: Condvar::new() })
+        let state = State { work: Some(Arc::new(work)), waiting: 1, entering: 0, end: Ok(()) };
+        Arc::new(Self { state: Mutex::new(state), ended: Condvar::new(), stack: STACK })
     }
 
     fn wait_for_end(&self) -> io::Result<()> {
-        let state = self.ended.wait_while(lock(&self.state), |state| state.work.is_some() || state.waiting > 0);
+        let goes_on = |state: &mut State<W>| state.work.is_some() || state.waiting > 0 || state.entering > 0;
+        let state = self.ended.wait_while(lock(&self.state), goes_on);
         mem::replace(&mut state.unwrap_or_else(PoisonError::into_inner).end, Ok(()))
     }
 
@@ -84,7 +94,7 @@ impl<W: Work> Crew<W> {
     fn start(self: &Arc<Self>) -> io::Result<()> {
         let crew = self.clone();
         let keep = move || crew.keep();
-        thread::Builder::new().name("wharf-session".into()).stack_size(STACK).spawn(keep).map(drop)
+        thread::Builder::new().name("wharf-session".into()).stack_size(self.stack).spawn(keep).map(drop)
     }
 
     /// Waits for clients as one of those that do, and serves them.
@@ -96,7 +106,11 @@ impl<W: Work> Crew<W> {
                         client.turn_away();
                         continue;
                     }
-                    client.serve();
+                    let serve = client.enter();
+                    self.entered();
+                    if let Some(serve) = serve {
+                        serve();
+                    }
                     if !self.come_back() {
                         return;
                     }
@@ -129,12 +143,27 @@ impl<W: Work> Crew<W> {
     /// Waits no longer, but sees to it that another thread does. If there is none to be had, this one has to stay.
     fn leave_another(self: &Arc<Self>) -> bool {
         let mut state = lock(&self.state);
+        state.entering += 1;
         if state.waiting > 1 {
             state.waiting -= 1;
             return true;
         }
         drop(state);
-        self.start().is_ok()
+        let started = self.start().is_ok();
+        if !started {
+            self.entered();
+        }
+        started
+    }
+
+    /// A client is in, or was refused.
+    fn entered(&self) {
+        let mut state = lock(&self.state);
+        state.entering -= 1;
+        // As long as more may come nobody waits for that, and to tell nobody is a system call as well.
+        if state.work.is_none() {
+            self.ended.notify_all();
+        }
     }
 
     /// Waits again, if that is of use.
@@ -147,14 +176,18 @@ impl<W: Work> Crew<W> {
 
     /// Waits no longer, and nor is anybody else to.
     fn leave(&self, end: io::Result<()>) {
-        let mut state = lock(&self.state);
-        let work = state.work.take();
-        if work.is_some() {
-            state.end = end;
-        }
-        drop(state);
+        let work = {
+            let mut state = lock(&self.state);
+            let work = state.work.take();
+            if work.is_some() {
+                state.end = end;
+            }
+            work
+        };
         // Whoever waits for the end may count on that.
-        drop(work);
+        if let Some(work) = work {
+            work.stop();
+        }
         lock(&self.state).waiting -= 1;
         self.ended.notify_all();
     }

@@ -30,26 +30,17 @@ pub(super) struct Gate<W: Watch = System> {
 pub(super) trait Watch: Sized {
     fn new(listeners: &[Listening<Socket>], stop: &PipeReader) -> io::Result<Self>;
 
-    /// Waits for one of the listeners, or for so long.
-    fn wait(&self, listeners: &[Listening<Socket>], stop: &PipeReader, limit: Option<Duration>) -> io::Result<Seen>;
+    /// Waits for one of the listeners, or for so long. One that is always ready keeps nobody from the others.
+    fn wait(&self, listeners: &[Listening<Socket>], stop: &PipeReader, limit: Option<Duration>) -> io::Result<Called<usize>>;
 
     /// Threads are to be told again of this one.
     fn again(&self, index: usize, listener: &Listening<Socket>);
 }
 
-/// What was waited for.
-pub(super) enum Seen {
-    /// Somebody has connected to the one of this index.
-    Listener(usize),
-    /// The time is up, or nothing has come after all.
-    Nothing,
-    Stop,
-}
-
 /// What a thread waited for.
-pub(super) enum Called<'g, W: Watch> {
-    /// A client has connected, unless it was another thread's.
-    Listener(Turn<'g, W>),
+pub(super) enum Called<L> {
+    /// A client has connected to this one, unless it was another thread's.
+    Listener(L),
     /// The time is up, or nothing has come after all.
     Nothing,
     Stop,
@@ -72,17 +63,12 @@ impl<W: Watch> Gate<W> {
     ///
     /// # Errors
     /// If the system lets nobody wait.
-    pub(super) fn wait(&self, limit: Option<Duration>) -> io::Result<Called<'_, W>> {
+    pub(super) fn wait(&self, limit: Option<Duration>) -> io::Result<Called<Turn<'_, W>>> {
         Ok(match self.watch.wait(&self.listeners, &self.stop, limit)? {
-            Seen::Listener(index) => Called::Listener(Turn { gate: self, index }),
-            Seen::Nothing => Called::Nothing,
-            Seen::Stop => Called::Stop,
+            Called::Listener(index) => Called::Listener(Turn { gate: self, index }),
+            Called::Nothing => Called::Nothing,
+            Called::Stop => Called::Stop,
         })
-    }
-
-    /// Waits for so long, unless the server stops.
-    pub(super) fn pause(&self, limit: Duration) -> io::Result<()> {
-        wait(&mut [PollFd::new(&*self.stop, PollFlags::IN)], Some(limit))
     }
 
     pub(super) fn stop(&self) -> Arc<PipeReader> {
@@ -93,6 +79,11 @@ impl<W: Watch> Gate<W> {
 impl<W: Watch> Turn<'_, W> {
     pub(super) fn listener(&self) -> &Listening<Socket> {
         &self.gate.listeners[self.index]
+    }
+
+    /// Takes no client for so long, unless the server stops.
+    pub(super) fn pause(self, limit: Duration) -> io::Result<()> {
+        wait(&mut [PollFd::new(&*self.gate.stop, PollFlags::IN)], Some(limit))
     }
 }
 

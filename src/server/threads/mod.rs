@@ -85,16 +85,19 @@ impl Work for Clients {
                 })
             }
             Ok(None) | Err(Pause::Empty) => Next::Nobody,
-            // None of the others tries meanwhile: this still has its turn.
-            Err(Pause::Short) => self.gate.pause(PAUSE).map_or_else(|error| Next::End(Err(error)), |()| Next::Nobody),
+            Err(Pause::Short) => turn.pause(PAUSE).map_or_else(|error| Next::End(Err(error)), |()| Next::Nobody),
         }
+    }
+
+    fn stop(&self) {
+        self.door.shared.stop_accepting();
     }
 }
 
 impl Client for Entrant {
-    fn serve(self) {
+    fn enter(self) -> Option<impl FnOnce()> {
         let Self { shared, stop, admitted } = self;
-        let _ = serve(&shared, admitted, &stop);
+        enter(&shared, admitted, &stop).ok()
     }
 
     fn turn_away(self) {
@@ -102,8 +105,8 @@ impl Client for Entrant {
     }
 }
 
-/// Serves a connection in this thread, unless `stop` ends before it is known whose it is.
-pub(super) fn serve(shared: &Arc<Shared>, mut admitted: Admitted<Socket>, stop: &PipeReader) -> Result<(), Refusal> {
+/// Makes a connection a session, once it is known whose it is and unless `stop` ends before: what is returned serves it to its end.
+fn enter(shared: &Arc<Shared>, mut admitted: Admitted<Socket>, stop: &PipeReader) -> Result<impl FnOnce() + use<>, Refusal> {
     let Guest { control, ends, setup, slot, implicit_tls } = loop {
         match admitted {
             Admitted::Guest(guest) => break guest,
@@ -123,8 +126,12 @@ pub(super) fn serve(shared: &Arc<Shared>, mut admitted: Admitted<Socket>, stop: 
         ends.refuse(shared, &control, Refusal::Shutdown);
         return Err(Refusal::Shutdown);
     };
-    connection::serve(control, member, setup, slot, implicit_tls, &());
-    Ok(())
+    Ok(move || connection::serve(control, member, setup, slot, implicit_tls, &()))
+}
+
+/// Serves a connection in this thread.
+pub(super) fn serve(shared: &Arc<Shared>, admitted: Admitted<Socket>, stop: &PipeReader) -> Result<(), Refusal> {
+    enter(shared, admitted, stop).map(|serve| serve())
 }
 
 /// What makes the thread that polls a connection look up: to it the connection seems to have ended; what is still to be said
@@ -149,4 +156,24 @@ pub(super) fn wait(wanted: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Re
     }
     wanted.iter_mut().for_each(PollFd::clear_revents);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::accept::adopt, *};
+    use std::{io::Read, net::TcpStream, string::String};
+
+    #[test]
+    fn who_gets_no_thread_is_told_so() {
+        let shared = Shared::without_listener();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let admitted = adopt(&shared, listener.accept().unwrap().0).unwrap_or_else(|refusal| panic!("{refusal}"));
+        let (stop, _end) = io::pipe().unwrap();
+        Entrant { shared: shared.clone(), stop: Arc::new(stop), admitted }.turn_away();
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).unwrap();
+        assert!(heard.starts_with("421 "), "{heard}");
+        assert_eq!(shared.counts().refused, 1);
+    }
 }

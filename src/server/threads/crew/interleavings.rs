@@ -26,6 +26,7 @@ fn every_client_is_served_though_threads_lose_their_patience_and_the_server_ends
         }
         queue.stop();
         crew.wait_for_end().unwrap();
+        assert_eq!(Arc::strong_count(&queue), 1, "somebody still has what was waited for");
         while Arc::strong_count(&crew) > 1 {
             thread::yield_now();
         }

@@ -1,21 +1,30 @@
 use super::*;
 use alloc::{boxed::Box, collections::VecDeque, string::ToString, vec::Vec};
-use std::sync::mpsc;
+use std::{sync::mpsc, time::Instant};
 
-/// Clients that come when a test wants them to, each with what it is served.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Clients that come when a test wants them to, and whatever else a thread may hear.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<Coming>,
     changed: Condvar,
 }
 
-type Served = Box<dyn FnOnce() + Send>;
-
 #[derive(Default)]
-pub(super) struct Coming {
-    clients: VecDeque<Served>,
+struct Coming {
+    /// `None`: whoever waits panics.
+    next: VecDeque<Option<Next<Visitor>>>,
     stopped: bool,
     impatient: bool,
+}
+
+type Step = Box<dyn FnOnce() + Send>;
+
+pub(super) struct Visitor {
+    enters: Step,
+    is_served: Step,
+    is_turned_away: Step,
 }
 
 impl Queue {
@@ -24,8 +33,16 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    pub(super) fn come(&self, client: impl FnOnce() + Send + 'static) {
-        self.change(|state| state.clients.push_back(Box::new(client)));
+    fn say(&self, next: Option<Next<Visitor>>) {
+        self.change(|state| state.next.push_back(next));
+    }
+
+    pub(super) fn come(&self, is_served: impl FnOnce() + Send + 'static) {
+        self.say(Some(Next::Client(Visitor {
+            enters: Box::new(|| {}),
+            is_served: Box::new(is_served),
+            is_turned_away: Box::new(|| panic!("there are threads enough")),
+        })));
     }
 
     /// From now on nobody waits for longer than he has to.
@@ -39,34 +56,42 @@ impl Queue {
 }
 
 impl Work for Arc<Queue> {
-    type Client = Served;
+    type Client = Visitor;
 
-    fn wait(&self, limit: Option<Duration>) -> Next<Served> {
-        let in_vain = |state: &mut Coming| state.clients.is_empty() && !state.stopped && !(state.impatient && limit.is_some());
+    fn wait(&self, limit: Option<Duration>) -> Next<Visitor> {
+        let in_vain = |state: &mut Coming| state.next.is_empty() && !state.stopped && !(state.impatient && limit.is_some());
         let mut state = self.changed.wait_while(lock(&self.state), in_vain).unwrap();
-        match state.clients.pop_front() {
-            Some(client) => Next::Client(client),
+        match state.next.pop_front() {
+            Some(next) => {
+                drop(state);
+                next.expect("a defect")
+            }
             None if state.stopped => Next::End(Ok(())),
             None => Next::Late,
         }
     }
+
+    fn stop(&self) {
+        Queue::stop(self);
+    }
 }
 
-impl Client for Served {
-    fn serve(self) {
-        self();
+impl Client for Visitor {
+    fn enter(self) -> Option<impl FnOnce()> {
+        (self.enters)();
+        Some(self.is_served)
     }
 
     fn turn_away(self) {
-        panic!("there are threads enough");
+        (self.is_turned_away)();
     }
 }
 
-/// Waits until so many threads are left, and if there are some, until they wait.
+/// Waits until so many threads are left, and all of them wait.
 fn until_left<W: Work>(crew: &Arc<Crew<W>>, threads: usize) {
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while Arc::strong_count(crew) != 1 + threads || lock(&crew.state).waiting != threads {
-        assert!(start.elapsed() < Duration::from_secs(20), "{threads} threads are not left");
+        assert!(start.elapsed() < LONG, "{threads} threads are not left");
         thread::yield_now();
     }
 }
@@ -86,7 +111,7 @@ fn clients_that_come_one_after_the_other_are_served_by_the_same_two_threads() {
     for _ in 0..9 {
         let tell = tell.clone();
         queue.come(move || tell.send(thread::current().id()).unwrap());
-        let thread = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        let thread = told.recv_timeout(LONG).unwrap();
         if !threads.contains(&thread) {
             threads.push(thread);
         }
@@ -114,7 +139,7 @@ fn clients_do_not_wait_for_each_other() {
         })
         .collect();
     for _ in 0..20 {
-        told.recv_timeout(Duration::from_secs(20)).unwrap();
+        told.recv_timeout(LONG).unwrap();
     }
     // Those who are served stay as long as they like, but what was waited for is let go.
     queue.stop();
@@ -137,12 +162,14 @@ fn of_threads_that_wait_for_long_one_stays() {
             tell.send(()).unwrap();
         });
     }
-    (0..5).for_each(|_| told.recv_timeout(Duration::from_secs(20)).unwrap());
+    (0..5).for_each(|_| told.recv_timeout(LONG).unwrap());
     until_left(&crew, 6);
     queue.lose_patience();
     until_left(&crew, 1);
+    // Not even if it is told that nothing has come.
+    queue.say(Some(Next::Late));
     queue.come(move || tell.send(()).unwrap());
-    told.recv_timeout(Duration::from_secs(20)).unwrap();
+    told.recv_timeout(LONG).unwrap();
     queue.stop();
     crew.wait_for_end().unwrap();
     until_left(&crew, 0);
@@ -161,27 +188,66 @@ fn so_many_threads_wait_and_no_more() {
     until_left(&crew, 0);
 }
 
-/// Work that goes wrong.
-struct Broken(fn() -> Next<()>);
-
-impl Client for () {
-    fn serve(self) {}
-
-    fn turn_away(self) {}
-}
-
-impl Work for Broken {
-    type Client = ();
-
-    fn wait(&self, _: Option<Duration>) -> Next<()> {
-        self.0()
-    }
+#[test]
+fn the_end_waits_for_clients_that_are_about_to_enter() {
+    let (crew, queue) = started();
+    let ((tell, told), (enter, entered)) = (mpsc::channel(), mpsc::channel::<()>());
+    queue.say(Some(Next::Client(Visitor {
+        enters: Box::new(move || {
+            tell.send(()).unwrap();
+            let _ = entered.recv();
+        }),
+        is_served: Box::new(|| {}),
+        is_turned_away: Box::new(|| panic!("there are threads enough")),
+    })));
+    told.recv_timeout(LONG).unwrap();
+    queue.stop();
+    let end = {
+        let (crew, (tell, told)) = (crew.clone(), mpsc::channel());
+        thread::spawn(move || tell.send(crew.wait_for_end()));
+        told
+    };
+    assert!(end.recv_timeout(Duration::from_millis(20)).is_err(), "it may still be refused");
+    drop(enter);
+    end.recv_timeout(LONG).unwrap().unwrap();
 }
 
 #[test]
-fn if_nobody_can_wait_any_more_that_is_told() {
-    let error = run(Broken(|| Next::End(Err(io::ErrorKind::OutOfMemory.into())))).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
-    let error = run(Broken(|| panic!("a defect"))).unwrap_err();
-    assert!(error.to_string().contains("panicked"), "{error}");
+fn if_nobody_can_wait_any_more_those_who_do_end_and_that_is_told() {
+    for (next, text) in [(Some(Next::End(Err(io::Error::other("no memory")))), "no memory"), (None, "panicked")] {
+        let (crew, queue) = started();
+        queue.come(|| {});
+        until_left(&crew, 2);
+        queue.say(next);
+        let error = crew.wait_for_end().unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        until_left(&crew, 0);
+    }
+}
+
+#[cfg(not(shuttle))]
+#[test]
+fn who_finds_no_thread_to_wait_in_its_place_stays() {
+    let queue = Arc::new(Queue::default());
+    let mut crew = Crew::new(queue.clone());
+    // No system has room for that.
+    Arc::get_mut(&mut crew).unwrap().stack = usize::MAX / 4;
+    assert!(crew.start().is_err());
+    let only = {
+        let crew = crew.clone();
+        thread::spawn(move || crew.keep())
+    };
+    let (tell, told) = mpsc::channel();
+    for _ in 0..3 {
+        let tell = tell.clone();
+        queue.say(Some(Next::Client(Visitor {
+            enters: Box::new(|| panic!("nobody would wait")),
+            is_served: Box::new(|| {}),
+            is_turned_away: Box::new(move || tell.send(()).unwrap()),
+        })));
+        told.recv_timeout(LONG).unwrap();
+    }
+    queue.stop();
+    crew.wait_for_end().unwrap();
+    only.join().unwrap();
 }

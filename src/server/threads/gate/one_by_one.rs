@@ -7,7 +7,7 @@ use super::{
         },
         Socket,
     },
-    Seen, Watch,
+    Called, Watch,
 };
 use core::time::Duration;
 use rustix::{
@@ -36,23 +36,23 @@ impl Watch for OneByOne {
         Ok(Self(queue))
     }
 
-    fn wait(&self, _: &[Listening<Socket>], _: &PipeReader, limit: Option<Duration>) -> io::Result<Seen> {
+    fn wait(&self, _: &[Listening<Socket>], _: &PipeReader, limit: Option<Duration>) -> io::Result<Called<usize>> {
         // What does not fit is as good as for ever.
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut events = [epoll::Event { flags: epoll::EventFlags::empty(), data: token(0) }];
         match epoll::wait(&self.0, &mut events, limit.as_ref()) {
-            Ok(0) | Err(Errno::INTR) => return Ok(Seen::Nothing),
+            Ok(0) | Err(Errno::INTR) => return Ok(Called::Nothing),
             Ok(_) => {}
             // The system has no memory to wait with.
             Err(Errno::NOMEM | Errno::AGAIN) => {
                 thread::sleep(PAUSE);
-                return Ok(Seen::Nothing);
+                return Ok(Called::Nothing);
             }
             Err(error) => return Err(error.into()),
         }
         Ok(match events[0].data.u64() {
-            STOP => Seen::Stop,
-            index => usize::try_from(index).map_or(Seen::Nothing, Seen::Listener),
+            STOP => Called::Stop,
+            index => usize::try_from(index).map_or(Called::Nothing, Called::Listener),
         })
     }
 

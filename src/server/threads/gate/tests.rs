@@ -70,6 +70,23 @@ fn each_connection_is_taken_once_by_one_of_several_threads() {
 }
 
 #[test]
+fn a_crowd_at_one_listener_keeps_nobody_from_another() {
+    fn check<W: Watch>() {
+        let (gate, addresses, _end) = gate::<W>(2);
+        let _clients = [0, 0, 0, 0, 1].map(|index| TcpStream::connect(addresses[index]).unwrap());
+        let door = Door::new(Shared::without_listener());
+        let taken = [(); 2].map(|()| {
+            let Ok(Called::Listener(turn)) = gate.wait(None) else { panic!("they have connected") };
+            door.take(turn.listener()).unwrap();
+            turn.index
+        });
+        assert!(taken.contains(&1), "{taken:?}");
+    }
+    check::<System>();
+    check::<all_at_once::AllAtOnce>();
+}
+
+#[test]
 fn who_waits_for_a_while_only_is_told_that_nothing_came() {
     fn check<W: Watch>() {
         let (gate, _, _end) = gate::<W>(1);
@@ -82,11 +99,18 @@ fn who_waits_for_a_while_only_is_told_that_nothing_came() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_is_one_threads_until_it_has_taken_its_connection() {
-    let (gate, addresses, _end) = gate::<System>(1);
+    let (gate, addresses, end) = gate::<System>(1);
     let limit = Some(Duration::from_millis(20));
     let _clients = [(); 2].map(|()| TcpStream::connect(addresses[0]).unwrap());
     let Ok(Called::Listener(turn)) = gate.wait(None) else { panic!("two have connected") };
     assert!(matches!(gate.wait(limit), Ok(Called::Nothing)), "two threads were told");
     drop(turn);
-    assert!(matches!(gate.wait(limit), Ok(Called::Listener(_))), "nobody is told of the other one");
+    let Ok(Called::Listener(turn)) = gate.wait(limit) else { panic!("nobody is told of the other one") };
+    thread::scope(|scope| {
+        let pause = scope.spawn(|| turn.pause(Duration::from_secs(20)));
+        assert!(matches!(gate.wait(limit), Ok(Called::Nothing)), "others go on in a pause");
+        drop(end);
+        pause.join().unwrap().unwrap();
+    });
+    assert!(matches!(gate.wait(limit), Ok(Called::Stop)));
 }
