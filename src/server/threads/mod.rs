@@ -161,7 +161,8 @@ pub(super) fn wait(wanted: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::{super::accept::adopt, *};
-    use std::{io::Read, net::TcpStream, string::String};
+    use alloc::string::String;
+    use std::{io::Read, net::TcpStream};
 
     #[test]
     fn who_gets_no_thread_is_told_so() {
