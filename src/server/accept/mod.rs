@@ -53,6 +53,13 @@ pub(super) struct Listening<L> {
     pub(super) implicit_tls: bool,
 }
 
+impl<L> Listening<L> {
+    /// The same listener, as a socket of an engine.
+    pub(super) fn map<S>(self, socket: impl FnOnce(L) -> S) -> Listening<S> {
+        Listening { socket: socket(self.socket), implicit_tls: self.implicit_tls }
+    }
+}
+
 /// A connection that was let in, and becomes a session.
 pub(super) struct Guest<E> {
     pub(super) control: E,

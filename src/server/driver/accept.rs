@@ -35,8 +35,7 @@ pub(in super::super) async fn serve<R: Runtime>(
     listeners: Vec<Listening<TcpListener>>,
 ) -> io::Result<()> {
     let guard = Guard(&shared);
-    let watched = |Listening { socket, implicit_tls }| Listening { socket: Link::from(OwnedFd::from(socket)), implicit_tls };
-    let listeners = listeners.into_iter().map(watched).collect();
+    let listeners = listeners.into_iter().map(|listener| listener.map(|socket| OwnedFd::from(socket).into())).collect();
     let acceptor = Acceptor::new(shared.clone());
     let (alarm, beats) = (runtime.alarm(), runtime.alarm());
     let mut accepting = Accepting { acceptor, listeners, alarm, pause: None, beats, beat: None, runtime, shared: &shared };

@@ -9,7 +9,7 @@ use super::{
         registry::{Membership, Order, Setup, Shared},
         sockets::{self, Interest},
         std,
-        threads::{Socket, wait},
+        threads::{self, Socket, wait},
     },
     Program,
     channel::Channel,
@@ -155,11 +155,7 @@ impl<P: FnMut() -> io::Result<Program>> Family<P> {
 
     fn run(&mut self, listeners: Vec<Listening<TcpListener>>, stop: PipeReader) -> io::Result<()> {
         let mut acceptor = Acceptor::<Socket>::new(self.shared.clone());
-        let shared_socket = |Listening { socket, implicit_tls }| {
-            let socket: TcpListener = socket;
-            Listening { socket: Socket::new(socket.into()), implicit_tls }
-        };
-        let mut listeners: Vec<_> = listeners.into_iter().map(shared_socket).collect();
+        let mut listeners = threads::sockets(listeners);
         let mut accept_again = Instant::ZERO;
         let waker = Waker::from(self.alarm.1.clone());
         loop {

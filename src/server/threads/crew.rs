@@ -1,6 +1,6 @@
 //! The threads of a server: each waits for a client, serves it, and waits for the next one.
 //!
-//! None hands a client to another: that would cost more than all else of a short session.
+//! None hands a client to another, which would be one thread more to wake for each.
 use crate::server::{
     registry::lock,
     std,

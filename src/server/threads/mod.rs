@@ -41,13 +41,14 @@ impl Endpoint for Socket {
     }
 }
 
+/// The listeners as sockets of this engine.
+pub(super) fn sockets(listeners: Vec<Listening<TcpListener>>) -> Vec<Listening<Socket>> {
+    listeners.into_iter().map(|listener| listener.map(|socket| Socket::new(socket.into()))).collect()
+}
+
 /// Accepts connections until `stop` ends.
 pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<Listening<TcpListener>>, stop: PipeReader) -> io::Result<()> {
-    let shared_socket = |Listening { socket, implicit_tls }| {
-        let socket: TcpListener = socket;
-        Listening { socket: Socket::new(socket.into()), implicit_tls }
-    };
-    let gate = Gate::new(listeners.into_iter().map(shared_socket).collect(), stop)?;
+    let gate = Gate::new(sockets(listeners), stop)?;
     crew::run(Clients { door: Door::new(shared.clone()), gate })
 }
 

@@ -27,6 +27,14 @@ pub(super) struct Visitor {
     is_turned_away: Step,
 }
 
+impl Visitor {
+    /// One that is served so.
+    fn new(is_served: impl FnOnce() + Send + 'static) -> Self {
+        let turned_away = || panic!("there are threads enough");
+        Self { enters: Box::new(|| {}), is_served: Box::new(is_served), is_turned_away: Box::new(turned_away) }
+    }
+}
+
 impl Queue {
     fn change(&self, change: impl FnOnce(&mut Coming)) {
         change(&mut lock(&self.state));
@@ -38,11 +46,7 @@ impl Queue {
     }
 
     pub(super) fn come(&self, is_served: impl FnOnce() + Send + 'static) {
-        self.say(Some(Next::Client(Visitor {
-            enters: Box::new(|| {}),
-            is_served: Box::new(is_served),
-            is_turned_away: Box::new(|| panic!("there are threads enough")),
-        })));
+        self.say(Some(Next::Client(Visitor::new(is_served))));
     }
 
     /// From now on nobody waits for longer than he has to.
@@ -192,14 +196,11 @@ fn so_many_threads_wait_and_no_more() {
 fn the_end_waits_for_clients_that_are_about_to_enter() {
     let (crew, queue) = started();
     let ((tell, told), (enter, entered)) = (mpsc::channel(), mpsc::channel::<()>());
-    queue.say(Some(Next::Client(Visitor {
-        enters: Box::new(move || {
-            tell.send(()).unwrap();
-            let _ = entered.recv();
-        }),
-        is_served: Box::new(|| {}),
-        is_turned_away: Box::new(|| panic!("there are threads enough")),
-    })));
+    let enters = move || {
+        tell.send(()).unwrap();
+        let _ = entered.recv();
+    };
+    queue.say(Some(Next::Client(Visitor { enters: Box::new(enters), ..Visitor::new(|| {}) })));
     told.recv_timeout(LONG).unwrap();
     queue.stop();
     let end = {
@@ -242,8 +243,8 @@ fn who_finds_no_thread_to_wait_in_its_place_stays() {
         let tell = tell.clone();
         queue.say(Some(Next::Client(Visitor {
             enters: Box::new(|| panic!("nobody would wait")),
-            is_served: Box::new(|| {}),
             is_turned_away: Box::new(move || tell.send(()).unwrap()),
+            ..Visitor::new(|| {})
         })));
         told.recv_timeout(LONG).unwrap();
     }
