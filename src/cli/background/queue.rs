@@ -9,6 +9,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Octets that wait to be written; pieces beyond them are lost.
 pub(super) const ROOM: usize = 512 * 1024;
+/// With more than so many the thread rests no longer: else a burst would fill the room before it comes back.
+const CROWD: usize = ROOM / 2;
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -25,7 +27,7 @@ pub(super) struct State {
     behind: Option<Batch>,
     /// Pieces that were lost, and not told of yet.
     pub(super) lost: u64,
-    /// The thread waits for work.
+    /// The thread waits for work, or is to be told that it has rested enough.
     pub(super) idle: bool,
     phase: Phase,
 }
@@ -67,8 +69,10 @@ impl Queue {
             *lost += 1;
             return;
         }
+        let had_room = !batch.is_crowded();
         batch.octets.extend_from_slice(piece);
         batch.pieces += 1;
+        state.idle |= had_room && batch.is_crowded();
         self.wake(state);
     }
 
@@ -107,10 +111,10 @@ impl Queue {
         Some(behind)
     }
 
-    /// For the thread: leaves what comes alone for so long.
+    /// For the thread: leaves what comes alone for so long, unless that becomes too much.
     pub(super) fn rest(&self, time: Duration) {
         let state = self.lock();
-        drop(self.work.wait_timeout_while(state, time, |state| state.phase == Phase::Running));
+        drop(self.work.wait_timeout_while(state, time, |state| state.phase == Phase::Running && !state.is_crowded()));
     }
 
     /// Pieces were lost.
@@ -127,6 +131,16 @@ impl Queue {
 impl State {
     fn has_work(&self) -> bool {
         self.batch.pieces > 0 || self.behind.is_some() || self.phase != Phase::Running
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.batch.is_crowded() || self.behind.as_ref().is_some_and(Batch::is_crowded)
+    }
+}
+
+impl Batch {
+    fn is_crowded(&self) -> bool {
+        self.octets.len() > CROWD
     }
 }
 
