@@ -35,9 +35,9 @@ WORKLOADS = {
     "small-retr": ("RETR of 1 KiB a second", "RETR small", 1),
     "small-retr16": ("RETR of 1 KiB a second, 16 sessions", "RETR small", 16),
     "small-stor": ("STOR of 1 KiB a second", "STOR upload-%d", 1),
-    "list": ("LIST of 10 000 entries a second", "LIST many", 1),
-    "nlst": ("NLST of 10 000 entries a second", "NLST many", 1),
-    "mlsd": ("MLSD of 10 000 entries a second", "MLSD many", 1),
+    "list": ("LISTs a second, of 10 000 entries", "LIST many", 1),
+    "nlst": ("NLSTs a second, of 10 000 entries", "NLST many", 1),
+    "mlsd": ("MLSDs a second, of 10 000 entries", "MLSD many", 1),
     "retr": ("RETR of one large file, MB/s", None, 1),
     "stor": ("STOR of one large file, MB/s", None, 1),
 }

@@ -215,12 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_rests_goes_on_before_pieces_are_lost() {
-        for behind in [false, true] {
+    fn a_thread_that_rests_goes_on_before_pieces_are_lost_and_where_the_sink_is_to_begin_anew() {
+        for is_crowd in [true, false] {
             let queue = Arc::<Queue>::default();
-            if behind {
-                queue.reopen();
-            }
             let resting = {
                 let queue = queue.clone();
                 thread::spawn(move || queue.rest(Duration::from_secs(3600)))
@@ -232,7 +229,11 @@ mod tests {
             // It rests by now, and if not, this test shows less.
             thread::sleep(Duration::from_millis(100));
             assert!(!resting.is_finished(), "half of the room is no crowd");
-            queue.push(&piece);
+            if is_crowd {
+                queue.push(&piece);
+            } else {
+                queue.reopen();
+            }
             let start = std::time::Instant::now();
             while !resting.is_finished() {
                 assert!(start.elapsed() < Duration::from_secs(20), "nobody told it");

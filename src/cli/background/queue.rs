@@ -27,7 +27,7 @@ pub(super) struct State {
     behind: Option<Batch>,
     /// Pieces that were lost, and not told of yet.
     pub(super) lost: u64,
-    /// The thread waits for work, or is to be told that it has rested enough.
+    /// The thread waits for work.
     pub(super) idle: bool,
     phase: Phase,
 }
@@ -53,8 +53,9 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
-        if mem::take(&mut state.idle) {
+    /// Wakes the thread if it waits for work, and, if it `must`, also if it rests.
+    fn wake(&self, mut state: MutexGuard<'_, State>, must: bool) {
+        if mem::take(&mut state.idle) || must {
             drop(state);
             self.work.notify_one();
         }
@@ -72,15 +73,16 @@ impl Queue {
         let had_room = !batch.is_crowded();
         batch.octets.extend_from_slice(piece);
         batch.pieces += 1;
-        state.idle |= had_room && batch.is_crowded();
-        self.wake(state);
+        let crowds = had_room && batch.is_crowded();
+        self.wake(state, crowds);
     }
 
     /// What comes from now on is to be written once the sink has begun anew.
     pub(super) fn reopen(&self) {
         let mut state = self.lock();
         state.behind.get_or_insert_default();
-        self.wake(state);
+        // Whoever takes the old file away does not wait for long.
+        self.wake(state, true);
     }
 
     /// Nothing more is taken in. Waits until all is written, but not for longer than this.
@@ -111,10 +113,10 @@ impl Queue {
         Some(behind)
     }
 
-    /// For the thread: leaves what comes alone for so long, unless that becomes too much.
+    /// For the thread: leaves what comes alone for so long, unless that becomes too much, or the sink is to begin anew.
     pub(super) fn rest(&self, time: Duration) {
         let state = self.lock();
-        drop(self.work.wait_timeout_while(state, time, |state| state.phase == Phase::Running && !state.is_crowded()));
+        drop(self.work.wait_timeout_while(state, time, |state| state.may_wait()));
     }
 
     /// Pieces were lost.
@@ -133,8 +135,8 @@ impl State {
         self.batch.pieces > 0 || self.behind.is_some() || self.phase != Phase::Running
     }
 
-    fn is_crowded(&self) -> bool {
-        self.batch.is_crowded() || self.behind.as_ref().is_some_and(Batch::is_crowded)
+    fn may_wait(&self) -> bool {
+        self.phase == Phase::Running && self.behind.is_none() && !self.batch.is_crowded()
     }
 }
 
@@ -188,5 +190,23 @@ mod interleavings {
             assert_eq!((*done.0.lock().unwrap(), queue.take_lost()), (5, 1));
         };
         shuttle::check_random(check, 3000);
+    }
+
+    #[test]
+    fn what_cannot_wait_ends_a_rest() {
+        let check = |tell: fn(&Queue)| {
+            move || {
+                let queue = Arc::new(Queue::default());
+                let resting = {
+                    let queue = queue.clone();
+                    // It would never end by itself here.
+                    thread::spawn(move || queue.rest(Duration::MAX))
+                };
+                tell(&queue);
+                resting.join().unwrap();
+            }
+        };
+        shuttle::check_random(check(|queue| queue.push(&[0; CROWD + 1])), 300);
+        shuttle::check_random(check(Queue::reopen), 300);
     }
 }
