@@ -32,7 +32,7 @@ impl<C: Choices> Chaos<'_, C> {
         }
         let mut octets = match self.choices.below(40) {
             0 => vec![b'a'; self.choices.below(3 * self.config.limits.line)],
-            1 => (0..self.choices.below(30)).map(|_| self.choices.below(256) as u8).collect(),
+            1 => (0..self.choices.below(30)).map(|_| self.any_octet()).collect(),
             2 if self.choices.one_in(16) => b"QUIT".to_vec(),
             3 if self.choices.one_in(16) => b"GET / HTTP/1.1".to_vec(),
             4 => format!("PASS {PASSWORD}").into_bytes(),
@@ -61,6 +61,13 @@ impl<C: Choices> Chaos<'_, C> {
         if self.choices.one_in(3) {
             self.session_reads();
         }
+    }
+
+    /// Any but the password's first: a fuzzer reads the comparisons with it, and spells it where it is no secret. Commands lose
+    /// nothing by that, since the case of their letters does not matter.
+    fn any_octet(&mut self) -> u8 {
+        let octet = self.choices.below(256) as u8;
+        if octet == PASSWORD.as_bytes()[0] { octet.to_ascii_uppercase() } else { octet }
     }
 
     fn write(&mut self, octets: &[u8]) {
