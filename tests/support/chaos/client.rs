@@ -1,5 +1,6 @@
 //! What the client does, and the time.
-use super::{Chaos, Choices, Control, Owed, PASSWORD};
+use super::{Chaos, Choices, Control, Owed, PASSWORD, PASSWORD_BEGINS};
+use crate::dialogue::Line;
 use core::time::Duration;
 use wharf::{Input, proto::time::Instant};
 
@@ -32,7 +33,7 @@ impl<C: Choices> Chaos<'_, C> {
         }
         let mut octets = match self.choices.below(40) {
             0 => vec![b'a'; self.choices.below(3 * self.config.limits.line)],
-            1 => (0..self.choices.below(30)).map(|_| self.any_octet()).collect(),
+            1 => (0..self.choices.below(30)).map(|_| self.choices.below(256) as u8).collect(),
             2 if self.choices.one_in(16) => b"QUIT".to_vec(),
             3 if self.choices.one_in(16) => b"GET / HTTP/1.1".to_vec(),
             4 => format!("PASS {PASSWORD}").into_bytes(),
@@ -63,20 +64,23 @@ impl<C: Choices> Chaos<'_, C> {
         }
     }
 
-    /// Any but the password's first: a fuzzer reads the comparisons with it, and spells it where it is no secret. Commands lose
-    /// nothing by that, since the case of their letters does not matter.
-    fn any_octet(&mut self) -> u8 {
-        let octet = self.choices.below(256) as u8;
-        if octet == PASSWORD.as_bytes()[0] { octet.to_ascii_uppercase() } else { octet }
-    }
-
     fn write(&mut self, octets: &[u8]) {
-        // A password behind the beginning of another command would be that one's argument, and no secret.
+        // Behind the beginning of another command a password would most likely be that one's argument, and no secret.
         if octets.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes()) && self.line_is_open {
             self.wire.extend(b"\r\n");
         }
         self.line_is_open = octets.last() != Some(&b'\n') || octets.contains(&255);
         self.wire.extend(octets);
+    }
+
+    /// Whether it has the password where it is no secret. A fuzzer sees what it is compared with, and finds ways to that.
+    fn publishes_password(&self, line: &Line) -> bool {
+        let is_secret = match line.verb().as_str() {
+            "PASS" | "ACCT" | "ADAT" => true,
+            "SITE XSECRET" => !self.config.custom_verbs.is_empty(),
+            _ => false,
+        };
+        !is_secret && line.octets.windows(PASSWORD_BEGINS.len()).any(|window| window == PASSWORD_BEGINS.as_bytes())
     }
 
     /// What leads deeper than chance would.
@@ -102,6 +106,7 @@ impl<C: Choices> Chaos<'_, C> {
             let octets = if self.choices.one_in(3) { 1 + self.choices.below(most) } else { most };
             let octets: Vec<u8> = self.wire.drain(..octets).collect();
             let lines = self.reader.push(&octets);
+            self.password_is_public |= lines.iter().any(|line| self.publishes_password(line));
             self.owed.extend(lines.into_iter().map(|line| Owed { line, announced: false }));
             self.handle(Input::Bytes(&octets));
         }

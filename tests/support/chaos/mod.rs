@@ -15,7 +15,7 @@
 //! 8. There is one data connection or listener at a time; it is opened for the client's address only, an active one not before
 //!    its transfer was announced; strangers are refused.
 //! 9. Jobs name what earlier jobs hold, ids are never used twice, and at the close nothing is held any more.
-//! 10. A password shows in no `Debug` output.
+//! 10. A password shows in no `Debug` output, unless the client itself has sent it where it is no secret.
 
 use crate::dialogue::{self, Line, Reader};
 use std::{
@@ -102,6 +102,8 @@ pub(crate) fn run(choices: &mut impl Choices) -> Seen {
 }
 
 const PASSWORD: &str = "correcthorse";
+/// As much of it as is looked for.
+const PASSWORD_BEGINS: &str = "correct";
 
 struct Chaos<'c, C> {
     choices: &'c mut C,
@@ -115,6 +117,7 @@ struct Chaos<'c, C> {
     wire: VecDeque<u8>,
     line_is_open: bool,
     reader: Reader,
+    password_is_public: bool,
     /// Lines that the session has read and not answered.
     owed: VecDeque<Owed>,
     /// Lines without number have been read: the session may answer at any time (a login was refused, and waits).
@@ -218,6 +221,7 @@ impl<'c, C: Choices> Chaos<'c, C> {
             control: Control::Plain,
             wire: VecDeque::new(),
             line_is_open: false,
+            password_is_public: false,
             owed: VecDeque::new(),
             delayed: false,
             greeting: true,
