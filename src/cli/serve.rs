@@ -58,13 +58,9 @@ pub(super) fn run(
     let sandbox = Prepared::new(&args, &options)?;
     let transfers = open_transfer_log(&options, account.as_ref())?;
     let log = log::init(&options.log);
+    let _at_end = (transfers.as_ref().map(TransferLog::finish_at_end), log.finish_at_end());
     let start = Start { args, password, options, users, tls, account, sandbox };
-    let outcome = start.serve(transfers.clone(), &log);
-    if let Some(transfers) = transfers {
-        transfers.finish();
-    }
-    log.finish();
-    outcome
+    start.serve(transfers, &log)
 }
 
 fn open_transfer_log(options: &Options, account: Option<&Account>) -> Result<Option<TransferLog>, Problem> {

@@ -1,6 +1,6 @@
 //! The transfer log in wu-ftpd's format, which many programs read.
 use super::{
-    background::{Background, Sink},
+    background::{AtEnd, Background, Sink},
     local_time::LocalTime,
     privileges::Account,
     problem::Problem,
@@ -93,6 +93,14 @@ impl TransferLog {
     pub(super) fn finish(&self) {
         if let Self::Behind(background) = self {
             background.finish();
+        }
+    }
+
+    /// The same once the guard goes, be it in a panic.
+    pub(super) fn finish_at_end(&self) -> Option<AtEnd> {
+        match self {
+            Self::Behind(background) => Some(background.finish_at_end()),
+            Self::Here(_) => None,
         }
     }
 }

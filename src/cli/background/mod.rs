@@ -78,6 +78,20 @@ impl Background {
             self.queue.finish(PATIENCE);
         }
     }
+
+    /// The same once the guard goes, be it in a panic.
+    pub(super) fn finish_at_end(&self) -> AtEnd {
+        AtEnd(self.clone())
+    }
+}
+
+#[must_use]
+pub(super) struct AtEnd(Background);
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
 }
 
 struct Worker<S> {
@@ -180,6 +194,20 @@ mod tests {
         let got: usize = got.iter().map(|octets| octets.len()).sum();
         assert_eq!(got as u64 / 1024 + lost, 3 * pieces as u64);
         assert_eq!(background.queue.lock().lost, 0);
+    }
+
+    #[test]
+    fn what_waits_is_written_in_a_panic() {
+        let ((allow, leave), (written, got)) = (channel(), channel());
+        drop(allow);
+        let background = Background::new(Slow { leave, written });
+        let panicked = std::panic::catch_unwind(|| {
+            let _at_end = background.finish_at_end();
+            background.write(b"why");
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(panicked.is_err());
+        assert_eq!(got.iter().collect::<Vec<_>>(), [b"why"]);
     }
 
     #[test]
