@@ -83,6 +83,21 @@ pub(super) fn end(output: &mut Vec<u8>) {
     output.extend_from_slice(b"\r\n");
 }
 
+/// Appends a number.
+pub(super) fn number(output: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let (mut first, mut rest) = (digits.len(), number);
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    output.extend_from_slice(&digits[first..]);
+}
+
 /// Appends octets of a name as they go over the control connection: 255 doubled (Telnet), CR as CR NUL (RFC 2640 section 3.1).
 /// A LF cannot be sent: `?` stands for it.
 pub(super) fn name(output: &mut Vec<u8>, octets: &[u8]) {
@@ -134,6 +149,15 @@ mod tests {
         assert_eq!(made(220, ""), b"220 \r\n");
         assert_eq!(made(220, "Welcome.\n226 no end\r\nHave fun."), b"220-Welcome.\r\n 226 no end\r\n220 Have fun.\r\n");
         assert_eq!(made(221, "a\n"), b"221-a\r\n221 \r\n");
+    }
+
+    #[test]
+    fn numbers_are_written_as_elsewhere() {
+        for value in [0, 9, 10, 1024, 67_108_864, u64::MAX] {
+            let mut output = Vec::new();
+            number(&mut output, value);
+            assert_eq!(output, alloc::format!("{value}").into_bytes());
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use wharf::proto::{failure::FailureKind, file::FileKind, job::StoreMode};
 try_on_all!(
     what_is_stored_is_read_back,
     reading_begins_anywhere_up_to_the_end,
+    only_files_have_a_size,
     only_files_are_read,
     nothing_happens_before_an_upload_begins,
     an_upload_can_begin_as_it_is_opened,
@@ -40,6 +41,22 @@ fn reading_begins_anywhere_up_to_the_end(g: &Ground) {
     assert_eq!(failed(g.read("/f", 11)), FailureKind::OffsetBeyondEnd);
     assert_eq!(failed(g.read("/f", u64::MAX)), FailureKind::OffsetBeyondEnd);
     assert_eq!(g.files.open_read(&path("/f"), 4).expect("open").size(), 10);
+}
+
+fn only_files_have_a_size(g: &Ground) {
+    g.directory("/d");
+    g.pipe("/pipe");
+    g.store("/d/f", "0123456789");
+    g.link("/in", "d/f");
+    g.link("/up", "d");
+    let size = |name: &str| g.files.size(&path(name)).map_err(|failure| failure.kind());
+    assert_eq!((size("/d/f"), size("/in")), (Ok(10), Ok(10)));
+    for name in ["/d", "/up", "/"] {
+        assert_eq!(size(name), Err(FailureKind::IsADirectory), "{name}");
+    }
+    assert_eq!(size("/pipe"), Err(FailureKind::NotARegularFile));
+    assert_eq!(size("/nosuch"), Err(FailureKind::NotFound));
+    assert_eq!(size("/d/f/g"), Err(FailureKind::NotADirectory));
 }
 
 fn only_files_are_read(g: &Ground) {

@@ -342,7 +342,7 @@ impl Session {
                 }
             },
             // Single lines, whatever else (RFC 3659 sections 3.1 and 4.1).
-            (Then::Size, Report::Size(size)) => self.reply(213, size),
+            (Then::Size, Report::Size(size)) => self.reply_number(213, size),
             (Then::ShowModified(_), Report::Entry(entry)) => match (entry.metadata.kind, entry.metadata.modified) {
                 (FileKind::File, Some(modified)) => self.reply(213, modified.time_val()),
                 _ => self.reply(550, "Not a regular file."),

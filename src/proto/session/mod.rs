@@ -11,11 +11,12 @@ use super::{
     event::Event,
     job::{Job, JobId, Report},
     line::{Line, Lines},
+    mostly_one::MostlyOne,
     path::VirtualPath,
     reply,
     time::Instant,
 };
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{
     fmt::{self, Display},
     mem,
@@ -84,7 +85,7 @@ pub struct Session {
     /// The line that is being carried out; kept to be used again.
     line: Vec<u8>,
     unsent: Vec<u8>,
-    outputs: VecDeque<Output>,
+    outputs: MostlyOne<Output>,
     phase: Phase,
     timers: Timers,
     last_job: u64,
@@ -218,7 +219,7 @@ impl Session {
             now,
             line: Vec::new(),
             unsent: Vec::new(),
-            outputs: VecDeque::new(),
+            outputs: MostlyOne::default(),
             phase: Phase::Open,
             timers: Timers::default(),
             last_job: 0,
@@ -304,12 +305,8 @@ impl Session {
         if self.outputs.is_empty() && mem::take(&mut self.crowded) {
             self.run();
         }
-        if let Some(output) = self.outputs.pop_front() {
+        if let Some(output) = self.outputs.pop() {
             return Some(output);
-        }
-        if matches!(self.running, Running::Nothing) {
-            // Room for four of them would be a fifth of the memory of an idle session.
-            self.outputs = VecDeque::new();
         }
         // Only when every reply has left: no driver can get the order wrong.
         if !self.unsent.is_empty() {
@@ -570,21 +567,30 @@ impl Session {
     fn start(&mut self, job: Job) -> JobId {
         self.last_job += 1;
         let id = JobId(self.last_job);
-        self.outputs.push_back(Output::Start(id, job));
+        self.outputs.push(Output::Start(id, job));
         id
     }
 
     fn cancel(&mut self, job: JobId) {
-        self.outputs.push_back(Output::Cancel(job));
+        self.outputs.push(Output::Cancel(job));
     }
 
     fn event(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
+        self.outputs.push(Output::Event(event));
     }
 
     fn reply(&mut self, code: u16, text: impl Display) {
         let start = self.unsent.len();
         reply::reply(&mut self.unsent, code, text);
+        self.replied(start);
+    }
+
+    /// A reply that is a number: 190 instructions less than by [`Self::reply`] (callgrind).
+    fn reply_number(&mut self, code: u16, number: u64) {
+        let start = self.unsent.len();
+        reply::begin(&mut self.unsent, code, b' ');
+        reply::number(&mut self.unsent, number);
+        reply::end(&mut self.unsent);
         self.replied(start);
     }
 

@@ -13,14 +13,13 @@
 //!   }
 //! ```
 //!
-//! What it is told of the world and what it does with it is here; what the session is told of that in `news`, what it waits for in
-//! `wants`, data connections that come in `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
+//! What it is told of the world and what it does with it is here; what it waits for in `wants`, data connections that come in
+//! `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
 //!
 //! **Invariant:** it neither waits nor blocks, but for giving way to clients (`courtesy`), and knows no task or runtime: an
 //! engine is a loop around it.
 mod arrival;
 mod end;
-mod news;
 mod transfer;
 mod wants;
 
@@ -39,13 +38,13 @@ use crate::proto::{
     event::Event,
     failure::Failure,
     job::{Connect, Job, JobId, Report},
+    mostly_one::MostlyOne,
     session::{Connection, Input, Output, Reason, Session, Tls},
     time::Instant,
 };
 use alloc::{boxed::Box, sync::Arc};
 use arrival::own_ip;
 use core::{mem, net::SocketAddr, time::Duration};
-use news::News;
 use std::os::fd::OwnedFd;
 use transfer::Running;
 
@@ -69,7 +68,7 @@ pub(super) struct Drive<E> {
     /// It was.
     looked: bool,
     /// What the session is to be told next.
-    news: News,
+    news: MostlyOne<Input<'static>>,
     /// What was seen of the control connection, and not looked at yet.
     seen: Seen,
     /// A job waited for a connection, which has come.
@@ -89,7 +88,7 @@ pub(super) enum Act {
     /// Go on: something was done.
     Again,
     /// Run it where blocking is fine, and hand what comes of it to [`Drive::settle`].
-    Block(Box<Blocking>),
+    Block(Blocking),
     /// [`Drive::pump`], where blocking is fine for a moment; or [`Drive::lend`].
     Pump,
     /// Drop it where blocking is fine.
@@ -121,7 +120,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             transfer: None,
             piece: None,
             looked: false,
-            news: News::default(),
+            news: MostlyOne::default(),
             seen: Seen::default(),
             arrived: false,
             writable: true,
@@ -168,7 +167,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         } else if self.looked
             && let Some(piece) = self.piece.take()
         {
-            return Act::Block(piece);
+            return Act::Block(*piece);
         } else if self.transfer.is_none()
             && let Some(look) = self.control.look_ahead(&self.session)
         {
@@ -221,7 +220,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     fn start(&mut self, id: JobId, job: Job, now: Instant) -> Option<Act> {
         match self.jobs.start(id, job, now) {
             Task::Report(report) => self.report(id, report),
-            Task::Block(work) if work.is_piece() => (self.piece, self.looked) = (Some(work), false),
+            Task::Block(work) if work.is_piece() => (self.piece, self.looked) = (Some(Box::new(work)), false),
             Task::Block(work) => return Some(Act::Block(work)),
             Task::Listen(mut listen) => {
                 // The client may know this host by the address of a proxy.

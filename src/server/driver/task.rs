@@ -149,7 +149,7 @@ impl<R: Runtime> Tools<R> {
                     drive.settle(work.run()).into_iter().for_each(|discarded| self.discard(discarded));
                     now = drive.now();
                 }
-                Act::Block(work) => self.block(*work),
+                Act::Block(work) => self.block(work),
                 Act::Pump if drive.is_better_lent(BULK) => {
                     if let Some(lent) = drive.lend() {
                         self.lend(lent);
@@ -316,6 +316,6 @@ mod tests {
     fn a_task_is_small() {
         let size = size_of::<Task<crate::server::Tokio>>();
         std::println!("a task is {size} octets");
-        assert!(size <= 1088, "a task has grown to {size} octets");
+        assert!(size <= 1152, "a task has grown to {size} octets");
     }
 }

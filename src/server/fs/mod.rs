@@ -19,7 +19,7 @@ pub use recoded::{EncodingError, Recoded};
 
 use crate::proto::{
     failure::{Failure, FailureKind},
-    file::{Entry, Metadata},
+    file::{Entry, FileKind, Metadata},
     job::StoreMode,
     path::VirtualPath,
     time::UnixTime,
@@ -36,6 +36,15 @@ pub type Result<T> = core::result::Result<T, Failure>;
 /// The size of a file that is read from `offset` on. Its very end is no failure: resuming a whole file transfers nothing.
 fn readable(size: u64, offset: u64) -> Result<u64> {
     if offset > size { Err(FailureKind::OffsetBeyondEnd.into()) } else { Ok(size) }
+}
+
+/// The size, if it is that of a regular file.
+fn size_of_regular(found: &Metadata) -> Result<u64> {
+    match found.kind {
+        FileKind::File => Ok(found.size),
+        FileKind::Directory => Err(FailureKind::IsADirectory.into()),
+        FileKind::Symlink | FileKind::Special(_) => Err(FailureKind::NotARegularFile.into()),
+    }
 }
 
 /// A tree of files, as one user sees it. Calls may block; they come from several threads at once.
@@ -58,6 +67,15 @@ pub trait FileSystem: Send + Sync {
     /// # Errors
     /// `NotFound`, `PermissionDenied`.
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata>;
+
+    /// Octets in the regular file `path`, as stored; links are followed (SIZE). This is what [`FileSystem::metadata`] says, unless
+    /// it is overridden by what is faster.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `NotARegularFile`, `PermissionDenied`.
+    fn size(&self, path: &VirtualPath) -> Result<u64> {
+        size_of_regular(&self.metadata(path, true)?)
+    }
 
     /// What the symbolic link `path` says; `None` if nobody is to see it, as it would tell of what lies outside of the root. This
     /// is what it comes to unless it is overridden.

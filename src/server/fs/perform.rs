@@ -47,7 +47,7 @@ pub fn perform(files: &dyn FileSystem, op: &FsOp) -> Report {
         FsOp::Available(path) => return files.available(path).map_or_else(Report::Failed, Report::Size),
         FsOp::Size { path, ascii } => {
             let size = match ascii {
-                None => image_size(files, path),
+                None => files.size(path),
                 Some(limit) => ascii_size(files, path, *limit),
             };
             return size.map_or_else(Report::Failed, Report::Size);
@@ -138,15 +138,6 @@ fn facts(files: &dyn FileSystem, path: &VirtualPath) -> Result<Entry> {
     let (metadata, target) =
         if symlink { (files.metadata(path, true).unwrap_or(own), files.read_link(path)?) } else { (own, None) };
     Ok(Entry { name: path.name().to_vec(), metadata, symlink, target })
-}
-
-fn image_size(files: &dyn FileSystem, path: &VirtualPath) -> Result<u64> {
-    let found = files.metadata(path, true)?;
-    match found.kind {
-        FileKind::File => Ok(found.size),
-        FileKind::Directory => Err(FailureKind::IsADirectory.into()),
-        FileKind::Symlink | FileKind::Special(_) => Err(FailureKind::NotARegularFile.into()),
-    }
 }
 
 /// The size depends on the ends of lines, so that the file must be read (RFC 3659 section 4.2): up to `limit`, or each SIZE

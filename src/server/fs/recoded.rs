@@ -114,6 +114,10 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
         self.files.metadata(&*self.below(path)?, follow)
     }
 
+    fn size(&self, path: &VirtualPath) -> Result<u64> {
+        self.files.size(&*self.below(path)?)
+    }
+
     fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
         let target = self.files.read_link(&*self.below(path)?)?;
         Ok(target.and_then(|target| encode(self.encoding, &target)))

@@ -12,6 +12,10 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
         (**self).metadata(path, follow)
     }
 
+    fn size(&self, path: &VirtualPath) -> Result<u64> {
+        (**self).size(path)
+    }
+
     fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
         (**self).read_link(path)
     }

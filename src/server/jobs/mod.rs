@@ -83,7 +83,7 @@ pub(super) struct OpenFile {
 /// What an engine has to do for a job.
 pub(super) enum Task<E> {
     /// Run it where blocking is fine, and hand what comes of it to [`Jobs::settle`].
-    Block(Box<Blocking>),
+    Block(Blocking),
     /// Open a listener, and hand it to [`Jobs::listening`].
     Listen(Listen),
     /// Begin to connect, and hand the connection to [`Jobs::connecting`].
@@ -178,7 +178,7 @@ impl<E> Jobs<E> {
             Job::Connect(connect) => return Task::Connect(connect),
             Job::Transfer(transfer) => return self.transfer(&transfer, now),
         };
-        Task::Block(Box::new(Blocking { id, work }))
+        Task::Block(Blocking { id, work })
     }
 
     fn custom(&mut self, id: JobId, command: CustomCommand) -> Result<Work, Failure> {

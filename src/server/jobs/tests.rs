@@ -70,7 +70,7 @@ fn transfer(file: JobId, via: JobId) -> Job {
     Job::Transfer(Transfer { file, via, login: LOGIN, ascii, deflate: None, skip, protect, rate: 0, user_rate: 1000 })
 }
 
-fn blocking(task: Task<Numbers>) -> Box<Blocking> {
+fn blocking(task: Task<Numbers>) -> Blocking {
     match task {
         Task::Block(work) => work,
         Task::Report(report) => panic!("{report:?}"),

@@ -88,7 +88,7 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
             Act::Again => {}
             Act::Block(work) if work.is_long() => {
                 let id = work.id();
-                match Away::start(*work) {
+                match Away::start(work) {
                     Ok(started) => away = Some(started),
                     Err(_) => drop(drive.settle(Finished::in_vain(id))),
                 }

@@ -21,7 +21,7 @@ use self::{
     names::{Names, Recent},
     root::{Place, Root},
 };
-use super::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile, std};
+use super::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile, size_of_regular, std};
 use crate::proto::{
     failure::{Failure, FailureKind},
     file::{FileKind, Metadata},
@@ -161,6 +161,11 @@ impl FileSystem for Local {
         let mut metadata = self.root.metadata(path, follow).map_err(failure)?;
         self.settings.names.fill(&mut metadata, &mut Recent::default());
         Ok(metadata)
+    }
+
+    /// Without the names of owners, a twentieth of the instructions of a SIZE (callgrind).
+    fn size(&self, path: &VirtualPath) -> Result<u64> {
+        size_of_regular(&self.root.metadata(path, true).map_err(failure)?)
     }
 
     fn read_link(&self, path: &VirtualPath) -> Result<Option<Vec<u8>>> {
