@@ -37,10 +37,11 @@ fn sessions_survive_chaos() {
         all.aborts += seen.aborts;
         all.handshakes += seen.handshakes;
         all.strangers += seen.strangers;
+        all.secrets += seen.secrets;
     }
     println!("{seeds} seeds: {all:?}");
     // Chance must lead to what is to be proven.
     let often = seeds as usize / 10;
     assert!(all.replies > 20 * often && all.logins > often && all.transfers > often && all.aborts > often, "{all:?}");
-    assert!(all.handshakes > often && all.strangers > often, "{all:?}");
+    assert!(all.handshakes > often && all.strangers > often && all.secrets > often, "{all:?}");
 }

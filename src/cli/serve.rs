@@ -58,7 +58,8 @@ pub(super) fn run(
     let sandbox = Prepared::new(&args, &options)?;
     let transfers = open_transfer_log(&options, account.as_ref())?;
     let log = log::init(&options.log);
-    let _at_end = (transfers.as_ref().map(TransferLog::finish_at_end), log.finish_at_end());
+    // In this order: what becomes of the transfers' lines is said in the log.
+    let _at_end = (transfers.as_ref().and_then(TransferLog::finish_at_end), log.finish_at_end());
     let start = Start { args, password, options, users, tls, account, sandbox };
     start.serve(transfers, &log)
 }

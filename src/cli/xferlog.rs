@@ -96,7 +96,7 @@ impl TransferLog {
         }
     }
 
-    /// The same once the guard goes, be it in a panic.
+    /// [`TransferLog::finish`] once the guard goes, be it in a panic.
     pub(super) fn finish_at_end(&self) -> Option<AtEnd> {
         match self {
             Self::Behind(background) => Some(background.finish_at_end()),

@@ -4,8 +4,9 @@ use alloc::collections::VecDeque;
 /// Room for so many is made at first.
 const SEVERAL: usize = 4;
 
-/// A queue in which there is mostly one thing at a time, and that takes no memory but its own then: to allocate a `VecDeque` for
-/// each took 350 of the 9100 instructions of a SIZE, and to keep its room for four would be a fifth of an idle session.
+/// A queue in which there is mostly one thing at a time, and that takes no memory but its own then. To allocate a `VecDeque` each
+/// time took 350 of the 9100 instructions of a SIZE (callgrind), for one of the two such queues that a session has; to keep its room
+/// for four outputs would be a fifth of the memory of an idle session.
 #[derive(Debug, Default)]
 pub(crate) enum MostlyOne<T> {
     #[default]

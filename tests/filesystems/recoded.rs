@@ -29,6 +29,7 @@ fn names_are_translated_on_every_way() {
     files.set_modified(&old, time(5)).expect("set");
     let found = files.metadata(&old, false).expect("there");
     assert_eq!((found.mode, found.modified), (0o600, Some(time(5))));
+    assert_eq!(files.size(&old), Ok(0));
     assert_eq!(files.open_read(&old, 0).expect("open").size(), 0);
     files.rename(&old, &new, false).expect("renamed");
     assert!(below("/d/文件") && !below("/文件"));

@@ -79,12 +79,13 @@ impl Background {
         }
     }
 
-    /// The same once the guard goes, be it in a panic.
+    /// [`Background::finish`] once the guard goes, be it in a panic.
     pub(super) fn finish_at_end(&self) -> AtEnd {
         AtEnd(self.clone())
     }
 }
 
+/// Of [`Background::finish_at_end`].
 #[must_use]
 pub(super) struct AtEnd(Background);
 

@@ -63,7 +63,7 @@ pub(super) struct Drive<E> {
     session: Session,
     jobs: Jobs<E>,
     transfer: Option<Box<Running<E>>>,
-    /// A piece of long work that is to be done once the control connection was looked at.
+    /// A piece of long work that is to be done once the control connection was looked at; boxed, since few sessions have one.
     piece: Option<Box<Blocking>>,
     /// It was.
     looked: bool,

@@ -68,8 +68,9 @@ pub trait FileSystem: Send + Sync {
     /// `NotFound`, `PermissionDenied`.
     fn metadata(&self, path: &VirtualPath, follow: bool) -> Result<Metadata>;
 
-    /// Octets in the regular file `path`, as stored; links are followed (SIZE). This is what [`FileSystem::metadata`] says, unless
-    /// it is overridden by what is faster.
+    /// Octets in the regular file `path`, as stored; links are followed (SIZE). Unless it is overridden, this is what
+    /// [`FileSystem::metadata`] says; a file system that knows it faster overrides it, and says the same. One that stands before
+    /// another then checks here what it checks in `metadata`.
     ///
     /// # Errors
     /// `NotFound`, `IsADirectory`, `NotARegularFile`, `PermissionDenied`.

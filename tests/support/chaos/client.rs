@@ -1,5 +1,5 @@
 //! What the client does, and the time.
-use super::{Chaos, Choices, Control, Owed, PASSWORD, PASSWORD_BEGINS};
+use super::{Chaos, Choices, Control, Owed, PASSWORD, PASSWORD_AS_NUMBERS, PASSWORD_BEGINS};
 use crate::dialogue::Line;
 use core::time::Duration;
 use wharf::{Input, proto::time::Instant};
@@ -73,14 +73,20 @@ impl<C: Choices> Chaos<'_, C> {
         self.wire.extend(octets);
     }
 
-    /// Whether it has the password where it is no secret. A fuzzer sees what it is compared with, and finds ways to that.
-    fn publishes_password(&self, line: &Line) -> bool {
+    /// Keeps account of where the password was sent: once it stands where it is no secret, it may show. Chance rarely does that, but
+    /// a fuzzer sees what octets are compared with, and what opens a line or a subnegotiation takes in what is written behind it.
+    fn note_password(&mut self, line: &Line) {
+        let holds = |text: &str| line.octets.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
+        if !holds(PASSWORD_BEGINS) && !holds(PASSWORD_AS_NUMBERS) {
+            return;
+        }
         let is_secret = match line.verb().as_str() {
             "PASS" | "ACCT" | "ADAT" => true,
             "SITE XSECRET" => !self.config.custom_verbs.is_empty(),
             _ => false,
         };
-        !is_secret && line.octets.windows(PASSWORD_BEGINS.len()).any(|window| window == PASSWORD_BEGINS.as_bytes())
+        self.password_is_public |= !is_secret;
+        self.seen.secrets += usize::from(!self.password_is_public);
     }
 
     /// What leads deeper than chance would.
@@ -106,7 +112,7 @@ impl<C: Choices> Chaos<'_, C> {
             let octets = if self.choices.one_in(3) { 1 + self.choices.below(most) } else { most };
             let octets: Vec<u8> = self.wire.drain(..octets).collect();
             let lines = self.reader.push(&octets);
-            self.password_is_public |= lines.iter().any(|line| self.publishes_password(line));
+            lines.iter().for_each(|line| self.note_password(line));
             self.owed.extend(lines.into_iter().map(|line| Owed { line, announced: false }));
             self.handle(Input::Bytes(&octets));
         }

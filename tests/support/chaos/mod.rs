@@ -94,6 +94,8 @@ pub(crate) struct Seen {
     pub(crate) aborts: usize,
     pub(crate) handshakes: usize,
     pub(crate) strangers: usize,
+    /// Passwords that must not show.
+    pub(crate) secrets: usize,
 }
 
 /// Plays with a session until there is nothing left to decide by; then the world ends in one way or another.
@@ -104,6 +106,8 @@ pub(crate) fn run(choices: &mut impl Choices) -> Seen {
 const PASSWORD: &str = "correcthorse";
 /// As much of it as is looked for.
 const PASSWORD_BEGINS: &str = "correct";
+/// The same as a list of numbers, as octets show themselves.
+const PASSWORD_AS_NUMBERS: &str = "99, 111, 114, 114, 101, 99, 116";
 
 struct Chaos<'c, C> {
     choices: &'c mut C,

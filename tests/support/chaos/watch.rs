@@ -1,5 +1,5 @@
 //! What is watched.
-use super::{Chaos, Choices, Control, Held, Owed, PASSWORD};
+use super::{Chaos, Choices, Control, Held, Owed, PASSWORD, PASSWORD_AS_NUMBERS};
 use crate::dialogue;
 use std::net::{IpAddr, SocketAddr};
 use wharf::{
@@ -14,8 +14,6 @@ use wharf::{
     },
 };
 
-/// The beginning of the password as a list of numbers, as octets show themselves.
-const PASSWORD_AS_NUMBERS: &str = "99, 111, 114, 114, 101, 99, 116";
 /// What a reply may need beyond the limit of the output.
 const ONE_REPLY: usize = 16 * 1024;
 /// What is read beyond the limits while urgent data is announced, and refusals of all Telnet options.
