@@ -150,7 +150,11 @@ mod tests {
         queue::{ROOM, State},
         *,
     };
-    use std::sync::mpsc::{Receiver, Sender, channel};
+    use core::panic::AssertUnwindSafe;
+    use std::{
+        panic::{catch_unwind, resume_unwind},
+        sync::mpsc::{Receiver, Sender, channel},
+    };
 
     /// Waits for leave before each piece, and tells what it got.
     struct Slow {
@@ -202,11 +206,11 @@ mod tests {
         let ((allow, leave), (written, got)) = (channel(), channel());
         drop(allow);
         let background = Background::new(Slow { leave, written });
-        let panicked = std::panic::catch_unwind(|| {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
             let _at_end = background.finish_at_end();
             background.write(b"why");
-            std::panic::resume_unwind(Box::new("on purpose"));
-        });
+            resume_unwind(Box::new("on purpose"));
+        }));
         assert!(panicked.is_err());
         assert_eq!(got.iter().collect::<Vec<_>>(), [b"why"]);
     }
