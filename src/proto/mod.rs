@@ -24,7 +24,6 @@ pub mod file;
 pub mod job;
 mod line;
 pub mod memory;
-pub(crate) mod mostly_one;
 pub mod network;
 pub mod path;
 pub mod proxy;

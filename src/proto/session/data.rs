@@ -214,13 +214,13 @@ impl Session {
             (DataPort::Passive(job), Report::Connected(peer)) => {
                 if self.is_peer(peer.ip()) {
                     let protect = self.security.protect;
-                    self.outputs.push(Output::Accept { listener: job, protect });
+                    self.outputs.push_back(Output::Accept { listener: job, protect });
                     self.data = DataPort::Connected { job, protect };
                     self.timers.stop(Timer::Data);
                     self.move_data();
                 } else {
                     // The listener stays: a stranger must not be able to keep the client out.
-                    self.outputs.push(Output::Refuse(job));
+                    self.outputs.push_back(Output::Refuse(job));
                     self.data = DataPort::Passive(job);
                     self.event(Event::ForeignAddress(peer));
                 }

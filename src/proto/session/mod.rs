@@ -11,12 +11,11 @@ use super::{
     event::Event,
     job::{Job, JobId, Report},
     line::{Line, Lines},
-    mostly_one::MostlyOne,
     path::VirtualPath,
     reply,
     time::Instant,
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{
     fmt::{self, Display},
     mem,
@@ -85,7 +84,7 @@ pub struct Session {
     /// The line that is being carried out; kept to be used again.
     line: Vec<u8>,
     unsent: Vec<u8>,
-    outputs: MostlyOne<Output>,
+    outputs: VecDeque<Output>,
     phase: Phase,
     timers: Timers,
     last_job: u64,
@@ -219,7 +218,7 @@ impl Session {
             now,
             line: Vec::new(),
             unsent: Vec::new(),
-            outputs: MostlyOne::default(),
+            outputs: VecDeque::new(),
             phase: Phase::Open,
             timers: Timers::default(),
             last_job: 0,
@@ -305,8 +304,12 @@ impl Session {
         if self.outputs.is_empty() && mem::take(&mut self.crowded) {
             self.run();
         }
-        if let Some(output) = self.outputs.pop() {
+        if let Some(output) = self.outputs.pop_front() {
             return Some(output);
+        }
+        if matches!(self.running, Running::Nothing) {
+            // Room for four of them would be a fifth of the memory of an idle session.
+            self.outputs = VecDeque::new();
         }
         // Only when every reply has left: no driver can get the order wrong.
         if !self.unsent.is_empty() {
@@ -567,16 +570,16 @@ impl Session {
     fn start(&mut self, job: Job) -> JobId {
         self.last_job += 1;
         let id = JobId(self.last_job);
-        self.outputs.push(Output::Start(id, job));
+        self.outputs.push_back(Output::Start(id, job));
         id
     }
 
     fn cancel(&mut self, job: JobId) {
-        self.outputs.push(Output::Cancel(job));
+        self.outputs.push_back(Output::Cancel(job));
     }
 
     fn event(&mut self, event: Event) {
-        self.outputs.push(Output::Event(event));
+        self.outputs.push_back(Output::Event(event));
     }
 
     fn reply(&mut self, code: u16, text: impl Display) {

@@ -13,13 +13,14 @@
 //!   }
 //! ```
 //!
-//! What it is told of the world and what it does with it is here; what it waits for in `wants`, data connections that come in
-//! `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
+//! What it is told of the world and what it does with it is here; what the session is told of that in `news`, what it waits for in
+//! `wants`, data connections that come in `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
 //!
 //! **Invariant:** it neither waits nor blocks, but for giving way to clients (`courtesy`), and knows no task or runtime: an
 //! engine is a loop around it.
 mod arrival;
 mod end;
+mod news;
 mod transfer;
 mod wants;
 
@@ -38,13 +39,13 @@ use crate::proto::{
     event::Event,
     failure::Failure,
     job::{Connect, Job, JobId, Report},
-    mostly_one::MostlyOne,
     session::{Connection, Input, Output, Reason, Session, Tls},
     time::Instant,
 };
 use alloc::{boxed::Box, sync::Arc};
 use arrival::own_ip;
 use core::{mem, net::SocketAddr, time::Duration};
+use news::News;
 use std::os::fd::OwnedFd;
 use transfer::Running;
 
@@ -68,7 +69,7 @@ pub(super) struct Drive<E> {
     /// It was.
     looked: bool,
     /// What the session is to be told next.
-    news: MostlyOne<Input<'static>>,
+    news: News,
     /// What was seen of the control connection, and not looked at yet.
     seen: Seen,
     /// A job waited for a connection, which has come.
@@ -120,7 +121,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             transfer: None,
             piece: None,
             looked: false,
-            news: MostlyOne::default(),
+            news: News::default(),
             seen: Seen::default(),
             arrived: false,
             writable: true,

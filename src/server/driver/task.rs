@@ -316,6 +316,6 @@ mod tests {
     fn a_task_is_small() {
         let size = size_of::<Task<crate::server::Tokio>>();
         std::println!("a task is {size} octets");
-        assert!(size <= 1152, "a task has grown to {size} octets");
+        assert!(size <= 1088, "a task has grown to {size} octets");
     }
 }
