@@ -124,6 +124,10 @@ impl Rate {
         Self { own: NonZeroU64::new(own).map(|rate| TokenBucket::new(rate, now)), shared, turn: None }
     }
 
+    pub(in crate::server) fn is_unlimited(&self) -> bool {
+        self.own.is_none() && self.shared.is_none()
+    }
+
     /// How many of `want` octets may be moved now, at least one; those that are not must be given back.
     ///
     /// # Errors

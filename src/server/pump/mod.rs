@@ -159,6 +159,11 @@ impl Pump {
         matches!(self.body, Body::Receive(_)) && self.protection.is_none()
     }
 
+    /// Whether the system sends a file on its own, as fast as it can: nobody waits for what fills no segment.
+    pub(super) fn sends_in_bulk(&self) -> bool {
+        matches!(&self.body, Body::Send(sender) if sender.is_direct()) && self.rate.is_unlimited()
+    }
+
     /// Octets that have gone over the data connection.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes

@@ -110,6 +110,11 @@ impl Sender {
         }
     }
 
+    /// The system copies from the file to the socket.
+    pub(super) fn is_direct(&self) -> bool {
+        matches!(self.source, Source::Direct { .. })
+    }
+
     pub(super) fn is_likely_writable(&self) -> bool {
         self.writable
     }

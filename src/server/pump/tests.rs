@@ -128,6 +128,22 @@ fn files_are_sent_whole() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn what_the_system_copies_at_full_speed_is_sent_in_bulk() {
+    let settings = Settings::default();
+    let in_bulk = |opened, options| Pump::new(opened, options, &settings).sends_in_bulk();
+    let on_disk = || source(b"read", Some(file(b"on disk", false)));
+    assert!(in_bulk(on_disk(), options()));
+    assert!(!in_bulk(source(b"read", None), options()));
+    assert!(!in_bulk(on_disk(), Options { ascii: true, ..options() }));
+    // What is held back would come in its own time.
+    assert!(!in_bulk(on_disk(), Options { rate: Rate::new(1000, None, NOW), ..options() }));
+    let rate = core::num::NonZeroU64::new(1000).unwrap();
+    let shared = crate::server::limits::Limits::default().bucket(&"user".into(), Flow::Send, rate, NOW);
+    assert!(!in_bulk(on_disk(), Options { rate: Rate::new(0, Some(shared), NOW), ..options() }));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn files_with_a_descriptor_do_not_pass_through_memory() {
     let content = noise(3_000_000);
     // What would be read is another thing.
