@@ -95,9 +95,18 @@ impl Lines {
         while let Some(&octet) = octets.first() {
             if self.telnet == Telnet::Data && !self.carriage_return {
                 let run = memchr::memchr3(b'\r', b'\n', IAC, octets).unwrap_or(octets.len());
+                let (text, end) = octets.split_at(run);
                 if run > 0 {
-                    self.extend(&octets[..run]);
-                    octets = &octets[run..];
+                    self.extend(text);
+                }
+                // Nearly every line ends so.
+                if let [b'\r', b'\n', rest @ ..] = end {
+                    self.end_line();
+                    octets = rest;
+                    continue;
+                }
+                if run > 0 {
+                    octets = end;
                     continue;
                 }
             }

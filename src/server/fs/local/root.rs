@@ -157,6 +157,13 @@ impl Root {
         }
     }
 
+    /// The size of a regular file, for which the system is asked for less than for [`Root::metadata`]; `None` if it is anything
+    /// else, perhaps a link to one.
+    pub(super) fn size_of_regular(&self, path: &VirtualPath) -> io::Result<Option<u64>> {
+        let (parent, name) = split(path.relative());
+        stat::size_of_regular(self.handle(parent)?, name)
+    }
+
     /// Follows links one by one: each time the directory is opened anew beneath the root, and the last name looked at in it.
     fn follow(&self, path: &VirtualPath) -> io::Result<(Place, Metadata)> {
         let mut at = path.relative().to_vec();

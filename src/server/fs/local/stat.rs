@@ -4,7 +4,10 @@ use crate::proto::{
     file::{FileKind, Metadata},
     time::UnixTime,
 };
-use rustix::{fs::FileType, path::Arg};
+use rustix::{
+    fs::{AtFlags, FileType},
+    path::Arg,
+};
 use std::{io, os::fd::AsFd};
 
 /// Attributes as the system tells them, in half the memory of [`Metadata`]: a listing keeps thousands of them.
@@ -33,6 +36,13 @@ pub(super) fn attributes(directory: impl AsFd, name: impl Arg + Copy) -> io::Res
 /// The same, with nothing said of names.
 pub(super) fn entry(directory: impl AsFd, name: impl Arg + Copy) -> io::Result<Metadata> {
     Ok(attributes(directory, name)?.metadata())
+}
+
+/// The size of a regular file; `None` if it is anything else.
+pub(super) fn size_of_regular(directory: impl AsFd, name: impl Arg) -> io::Result<Option<u64>> {
+    let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_regular = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    Ok(is_regular.then(|| u64::try_from(found.st_size).unwrap_or(0)))
 }
 
 /// Attributes of what is open.
