@@ -115,42 +115,26 @@ pub(super) fn connected(connection: impl AsFd) -> Option<SocketAddr> {
 
 /// Sets what is to be set on a data connection. To do without any of it is slower, and no reason to fail.
 ///
-/// `in_bulk`: what is sent comes in pieces so large, one after the other, that what fills no segment may wait for the next.
-pub(super) fn prepare(connection: impl AsFd, settings: &Settings, in_bulk: bool) {
+/// `in_whole_segments`: what fills none may wait for what comes next.
+pub(super) fn prepare(connection: impl AsFd, settings: &Settings, in_whole_segments: bool) {
+    if settings.tcp_no_delay {
+        let _ = sockopt::set_tcp_nodelay(&connection, true);
+    }
     // A file is sent a megabyte at a time: on this host that is 16 segments and a rest, and a download is a tenth faster without
     // the rests. The last one is sent by closing the connection.
-    #[cfg(target_os = "linux")]
-    if in_bulk {
-        let _ = sockopt::set_tcp_cork(connection, true);
-        return;
-    }
-    if settings.tcp_no_delay {
-        let _ = sockopt::set_tcp_nodelay(connection, true);
+    if in_whole_segments {
+        sockets::cork(&connection, true);
     }
 }
 
-/// A socket for a data connection, in which `near` clients are on this host.
+/// A socket for a data connection; `near`: the client is on this host.
 fn reusable(address: SocketAddr, near: bool) -> io::Result<OwnedFd> {
     let socket = sockets::stream_socket(address)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    #[cfg(target_os = "linux")]
-    if near && is_paced(&socket) {
-        // To be paced is slower, and no reason to fail.
-        let _ = sockopt::set_tcp_congestion(&socket, UNPACED);
+    if near {
+        sockets::unpace(&socket);
     }
     Ok(socket)
-}
-
-/// What every Linux has, and lets anyone use.
-#[cfg(target_os = "linux")]
-const UNPACED: &str = "reno";
-
-/// Whether the system lets the segments of a new connection go by a timer each, as BBR does. Where they pass no network that is for
-/// nothing: 16 downloads at once were a seventh slower for it, and those under TLS a fifth.
-#[cfg(target_os = "linux")]
-fn is_paced(socket: impl AsFd) -> bool {
-    static PACED: OnceLock<bool> = OnceLock::new();
-    *PACED.get_or_init(|| sockopt::tcp_congestion(socket).is_ok_and(|name| name.starts_with("bbr")))
 }
 
 /// A random number below `bound`, which must not be 0.
@@ -265,7 +249,10 @@ mod tests {
     #[test]
     fn nothing_is_paced_on_this_host() {
         let usual = sockopt::tcp_congestion(sockets::stream_socket(CONTROL).unwrap()).unwrap();
-        let unpaced = if usual.starts_with("bbr") { UNPACED } else { &usual };
+        let unpaced = sockets::instead_of(&usual).unwrap_or_else(|| {
+            std::println!("this system paces nothing: there is no difference to be seen");
+            &usual
+        });
         let any = Listen { ip: LOCAL, ports: None };
         for (near, expected) in [(true, unpaced), (false, &usual)] {
             let (listener, address) = listen(&any, CONTROL, near).unwrap();
@@ -283,16 +270,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_in_bulk_goes_in_whole_segments() {
+    fn connections_are_prepared_for_what_is_sent() {
         let listener = TcpListener::bind((LOCAL, 0)).unwrap();
         let settings = |tcp_no_delay| Settings { tcp_no_delay, ..Settings::default() };
-        for (in_bulk, no_delay) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (in_whole_segments, no_delay) in [(false, false), (false, true), (true, false), (true, true)] {
             let connection = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            prepare(&connection, &settings(no_delay), in_bulk);
-            let corked = cfg!(target_os = "linux") && in_bulk;
+            prepare(&connection, &settings(no_delay), in_whole_segments);
             #[cfg(target_os = "linux")]
-            assert_eq!(sockopt::tcp_cork(&connection).unwrap(), corked);
-            assert_eq!(sockopt::tcp_nodelay(&connection).unwrap(), no_delay && !corked, "in bulk: {in_bulk}");
+            assert_eq!(sockopt::tcp_cork(&connection).unwrap(), in_whole_segments);
+            assert_eq!(sockopt::tcp_nodelay(&connection).unwrap(), no_delay);
         }
     }
 

@@ -23,8 +23,8 @@ pub struct Settings {
     /// Connections that the system keeps waiting until they are accepted; it may keep fewer. Default: 1024.
     pub backlog: u32,
     /// Send small segments at once (`TCP_NODELAY`), on control connections and on data connections that something is sent over,
-    /// but for what is sent before a transfer first waits. A file that the system copies itself and that no limit of bandwidth
-    /// slows down goes in whole segments anyway. Default: yes.
+    /// but for what is sent before a transfer first waits, and for files that the system copies itself and no limit of bandwidth
+    /// slows down: those go in whole segments. Default: yes.
     pub tcp_no_delay: bool,
     /// How long nothing may come over a control connection before the system asks whether the client is still there
     /// (`SO_KEEPALIVE`, in whole seconds): it tells of clients that vanished, and keeps the way through NAT open during long

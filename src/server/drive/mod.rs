@@ -227,7 +227,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 // The client may know this host by the address of a proxy.
                 let (own, known) = (self.member.own_address(), listen.ip);
                 listen.ip = own_ip(own, known);
-                match dataport::listen(&listen, own, self.control.ahead().is_near()) {
+                // Where others may connect in the client's place, they may be anywhere.
+                let near = self.control.ahead().is_near() && !self.setup.config.permit_foreign_addresses;
+                match dataport::listen(&listen, own, near) {
                     Ok((listener, address)) => {
                         self.jobs.listening(id, listener.into());
                         let known = if listen.ip == known { address } else { SocketAddr::new(known, address.port()) };

@@ -94,8 +94,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     fn prepare(&mut self) {
         if let Some(transfer) = self.transfer.as_mut().filter(|transfer| !transfer.prepared) {
             transfer.prepared = true;
-            let in_bulk = transfer.pump.as_ref().is_some_and(Pump::sends_in_bulk);
-            dataport::prepare(&transfer.connection, &self.setup.settings, in_bulk);
+            let in_whole_segments = transfer.pump.as_ref().is_some_and(Pump::sends_whole_segments);
+            dataport::prepare(&transfer.connection, &self.setup.settings, in_whole_segments);
         }
     }
 

@@ -159,8 +159,8 @@ impl Pump {
         matches!(self.body, Body::Receive(_)) && self.protection.is_none()
     }
 
-    /// Whether the system sends a file on its own, as fast as it can: nobody waits for what fills no segment.
-    pub(super) fn sends_in_bulk(&self) -> bool {
+    /// Whether what fills no segment may wait for what comes next: the system sends a file on its own, as fast as it can.
+    pub(super) fn sends_whole_segments(&self) -> bool {
         matches!(&self.body, Body::Send(sender) if sender.is_direct()) && self.rate.is_unlimited()
     }
 

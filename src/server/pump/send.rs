@@ -197,6 +197,8 @@ impl Sender {
         match rustix::fs::sendfile(socket, descriptor, None, allowed) {
             // Some file systems have files that say nothing this way, and some that cannot be sent so at all.
             Ok(0) | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if *sent == 0 => {
+                // Pieces of a copy may be long in coming.
+                sockets::cork(socket, false);
                 self.copy_instead();
                 Ok(0)
             }

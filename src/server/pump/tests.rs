@@ -128,18 +128,18 @@ fn files_are_sent_whole() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_the_system_copies_at_full_speed_is_sent_in_bulk() {
+fn what_the_system_copies_at_full_speed_goes_in_whole_segments() {
     let settings = Settings::default();
-    let in_bulk = |opened, options| Pump::new(opened, options, &settings).sends_in_bulk();
+    let whole = |opened, options| Pump::new(opened, options, &settings).sends_whole_segments();
     let on_disk = || source(b"read", Some(file(b"on disk", false)));
-    assert!(in_bulk(on_disk(), options()));
-    assert!(!in_bulk(source(b"read", None), options()));
-    assert!(!in_bulk(on_disk(), Options { ascii: true, ..options() }));
+    assert!(whole(on_disk(), options()));
+    assert!(!whole(source(b"read", None), options()));
+    assert!(!whole(on_disk(), Options { ascii: true, ..options() }));
     // What is held back would come in its own time.
-    assert!(!in_bulk(on_disk(), Options { rate: Rate::new(1000, None, NOW), ..options() }));
+    assert!(!whole(on_disk(), Options { rate: Rate::new(1000, None, NOW), ..options() }));
     let rate = core::num::NonZeroU64::new(1000).unwrap();
     let shared = crate::server::limits::Limits::default().bucket(&"user".into(), Flow::Send, rate, NOW);
-    assert!(!in_bulk(on_disk(), Options { rate: Rate::new(0, Some(shared), NOW), ..options() }));
+    assert!(!whole(on_disk(), Options { rate: Rate::new(0, Some(shared), NOW), ..options() }));
 }
 
 #[cfg(target_os = "linux")]
@@ -185,6 +185,17 @@ fn descriptors_that_cannot_be_sent_from_are_read() {
         let (received, bytes, result) = send(source(b"from memory", Some(descriptor)), options());
         assert_eq!((&received[..], bytes, result), (&b"from memory"[..], 11, Ok(())));
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_held_back_of_what_is_read_after_all() {
+    let (server, _client) = connection();
+    let mut pump = Pump::new(source(b"from memory", Some(file(b"", false))), options(), &Settings::default());
+    assert!(pump.sends_whole_segments());
+    sockets::cork(&server, true);
+    run(&mut pump, &server);
+    assert!(!rustix::net::sockopt::tcp_cork(&server).unwrap());
 }
 
 #[test]
