@@ -92,26 +92,22 @@ impl Lines {
 
     /// Takes octets as they came from the client; refusals of Telnet options are appended to `answers`.
     pub(crate) fn push(&mut self, mut octets: &[u8], answers: &mut Vec<u8>) {
-        while let Some(&octet) = octets.first() {
+        while !octets.is_empty() {
             if self.telnet == Telnet::Data && !self.carriage_return {
                 let run = memchr::memchr3(b'\r', b'\n', IAC, octets).unwrap_or(octets.len());
-                let (text, end) = octets.split_at(run);
-                if run > 0 {
-                    self.extend(text);
-                }
+                self.extend(&octets[..run]);
+                octets = &octets[run..];
                 // Nearly every line ends so.
-                if let [b'\r', b'\n', rest @ ..] = end {
+                if let Some(rest) = octets.strip_prefix(b"\r\n") {
                     self.end_line();
                     octets = rest;
                     continue;
                 }
-                if run > 0 {
-                    octets = end;
-                    continue;
-                }
             }
-            self.decode(octet, answers);
-            octets = &octets[1..];
+            if let Some((&octet, rest)) = octets.split_first() {
+                self.decode(octet, answers);
+                octets = rest;
+            }
         }
     }
 

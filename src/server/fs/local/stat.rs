@@ -40,9 +40,8 @@ pub(super) fn entry(directory: impl AsFd, name: impl Arg + Copy) -> io::Result<M
 
 /// The size of a regular file; `None` if it is anything else.
 pub(super) fn size_of_regular(directory: impl AsFd, name: impl Arg) -> io::Result<Option<u64>> {
-    let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let is_regular = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-    Ok(is_regular.then(|| u64::try_from(found.st_size).unwrap_or(0)))
+    let found = portable(&rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?);
+    Ok((found.kind == FileKind::File).then_some(found.size))
 }
 
 /// Attributes of what is open.
