@@ -119,9 +119,8 @@ impl Server {
         served
     }
 
-    /// As [`Server::serve_on`] executors of smol of its own, one for each of [`Settings::workers`](super::Settings::workers)
-    /// threads. Each thread waits for its own sessions, and not by means of `async-io`: that costs less. Blocks until it has
-    /// ended.
+    /// As [`Server::serve_on`] an executor of smol of its own, with [`Settings::workers`](super::Settings::workers) threads. They
+    /// do not wait by means of `async-io`: that costs less. Blocks until it has ended.
     ///
     /// # Errors
     /// If a thread cannot be started, and as [`Server::serve_on`].

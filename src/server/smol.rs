@@ -1,5 +1,6 @@
 //! The asynchronous engine on the parts of smol: in a program of one's own, and alone in the process.
 mod alarms;
+mod parking;
 mod reactor;
 mod sleep;
 mod source;

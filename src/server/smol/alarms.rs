@@ -1,4 +1,4 @@
-//! Alarms of a thread, which whoever ends a task may unset.
+//! Alarms, which any thread may set and unset.
 use crate::server::{registry::lock, std, sync::Mutex};
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::{mem, task::Waker};
@@ -12,8 +12,12 @@ pub(super) type Key = (Instant, usize);
 pub(super) struct Alarms(Mutex<BTreeMap<Key, Waker>>);
 
 impl Alarms {
-    pub(super) fn set(&self, key: Key, waker: Waker) {
-        lock(&self.0).insert(key, waker);
+    /// Whether it is to ring before all others.
+    pub(super) fn set(&self, key: Key, waker: Waker) -> bool {
+        let mut alarms = lock(&self.0);
+        let is_first = alarms.first_key_value().is_none_or(|(first, _)| key < *first);
+        alarms.insert(key, waker);
+        is_first
     }
 
     pub(super) fn unset(&self, key: Key) {
@@ -27,17 +31,19 @@ impl Alarms {
         lock(&self.0).first_key_value().map(|((moment, _), _)| *moment)
     }
 
-    /// Wakes those whose moment has come.
-    pub(super) fn ring(&self, now: impl FnOnce() -> Instant) {
+    /// Wakes those whose moment has come. How many there were.
+    pub(super) fn ring(&self, now: impl FnOnce() -> Instant) -> usize {
         let due: Vec<_> = {
             let mut alarms = lock(&self.0);
             if alarms.is_empty() {
-                return;
+                return 0;
             }
             let later = alarms.split_off(&(now(), usize::MAX));
             mem::replace(&mut *alarms, later).into_values().collect()
         };
+        let count = due.len();
         due.into_iter().for_each(Waker::wake);
+        count
     }
 }
 

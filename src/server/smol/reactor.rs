@@ -1,29 +1,22 @@
-//! What a thread of the engine waits with: the readiness of its sockets, and alarms.
+//! What the threads of the engine wait with: the readiness of sockets, and alarms.
 //!
-//! async-io does the same for any program, but has one reactor for the process: whichever thread waits hands most events on to
-//! another thread, and each wait costs five system calls more. A NOOP takes 3 calls with this one, and 8 to 18 with that.
+//! async-io does the same for any program, but hands most events on to another thread than the one that waited, and each wait
+//! costs five system calls more. A NOOP takes 3 calls with this one, and 8 to 18 with that.
 //!
-//! **Invariant:** one thread waits with a reactor, and what is watched by it belongs to tasks of that thread. Only to wake it is
-//! the business of others.
+//! **Invariant:** one thread at a time has the turn to wait. It takes what has come for all of them.
 use super::{
     super::{
         registry::lock,
         runtime::{Alarm, Interest, Socket},
         std,
-        sync::Mutex,
+        sync::{Mutex, MutexGuard},
     },
-    alarms::Alarms,
+    alarms::{Alarms, Key},
     sleep::Sleep,
     source::Source,
 };
-use alloc::{
-    collections::BTreeMap,
-    sync::{Arc, Weak},
-    task::Wake,
-};
+use alloc::{collections::BTreeMap, sync::Arc, task::Wake};
 use core::{
-    cell::RefCell,
-    pin::pin,
     sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -32,6 +25,7 @@ use mio::{Token, event::Event, unix::SourceFd};
 use std::{
     io::{self, ErrorKind},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+    sync::TryLockError,
     thread,
     time::Instant,
 };
@@ -42,11 +36,6 @@ const EVENTS: usize = 256;
 const WAKER: Token = Token(0);
 /// How long a thread sleeps that the system has no memory to wait with.
 const PAUSE: Duration = Duration::from_millis(100);
-
-std::thread_local! {
-    /// That of this thread, while it waits by turns.
-    static CURRENT: RefCell<Option<Arc<Reactor>>> = const { RefCell::new(None) };
-}
 
 pub(super) struct Reactor {
     waiting: Mutex<(mio::Poll, mio::Events)>,
@@ -74,54 +63,31 @@ impl Reactor {
         }))
     }
 
-    /// That of this thread; `None` outside of [`Self::block_on`].
-    fn current() -> Option<Arc<Self>> {
-        CURRENT.with_borrow(Clone::clone)
-    }
-
-    /// Whether this thread is the one that waits with it.
-    pub(super) fn is_current(&self) -> bool {
-        CURRENT.with_borrow(|current| current.as_ref().is_some_and(|current| core::ptr::eq(&**current, self)))
-    }
-
-    /// Runs a future to its end, and waits with the reactor in between.
-    pub(super) fn block_on<T>(self: &Arc<Self>, future: impl Future<Output = T>) -> T {
-        CURRENT.set(Some(self.clone()));
-        let waker = Waker::from(self.clone());
-        let mut future = pin!(future);
-        let output = loop {
-            // What was told while it waited is seen to now: else it would only look once more, in vain, before it waits again.
-            self.sleep.attend();
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                break output;
-            }
-            self.wait();
+    /// The turn to wait, unless another thread has it.
+    pub(super) fn turn(&self) -> Option<Turn<'_>> {
+        let waiting = match self.waiting.try_lock() {
+            Ok(waiting) => waiting,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
         };
-        CURRENT.set(None);
-        output
+        Some(Turn { reactor: self, waiting })
     }
 
-    fn wait(&self) {
-        let next = || self.alarms.next().map(|moment| moment.saturating_duration_since(Instant::now()));
-        let limit = if self.sleep.begin() { next() } else { Some(Duration::ZERO) };
-        let (poll, events) = &mut *lock(&self.waiting);
-        let polled = poll.poll(events, limit);
-        self.sleep.end();
-        match polled {
-            Ok(()) => events.iter().for_each(|event| self.tell(event)),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => thread::sleep(PAUSE),
+    fn set(&self, key: Key, waker: Waker) {
+        // Whoever waits looks at the alarms after it has said that it sleeps: it knows this one, or is woken for it. If the system
+        // lacks memory for that, what else happens will have to do.
+        if self.alarms.set(key, waker) && self.sleep.is_asleep() {
+            let _ = self.waker.wake();
         }
-        self.alarms.ring(Instant::now);
     }
 
-    fn tell(&self, event: &Event) {
-        let source = lock(&self.sources).get(&event.token().0).cloned();
-        if let Some(source) = source {
-            let failed = event.is_error();
-            let readable = event.is_readable() || event.is_read_closed() || failed;
-            source.tell([readable, event.is_writable() || event.is_write_closed() || failed]);
-        }
+    /// Whether it concerns anybody.
+    fn tell(&self, event: &Event) -> bool {
+        let Some(source) = lock(&self.sources).get(&event.token().0).cloned() else { return false };
+        let failed = event.is_error();
+        let readable = event.is_readable() || event.is_read_closed() || failed;
+        source.tell([readable, event.is_writable() || event.is_write_closed() || failed]);
+        true
     }
 
     /// A number that nothing else has.
@@ -143,7 +109,39 @@ impl Wake for Reactor {
     }
 }
 
-/// A socket that is watched by the reactor of the thread that made it.
+/// The turn of a thread to wait.
+pub(super) struct Turn<'r> {
+    reactor: &'r Reactor,
+    waiting: MutexGuard<'r, (mio::Poll, mio::Events)>,
+}
+
+impl Turn<'_> {
+    /// What there was to be done so far is seen to now; what is told from now on keeps the thread awake.
+    pub(super) fn attend(&self) {
+        self.reactor.sleep.attend();
+    }
+
+    /// Waits until something happens, or just looks. How much has: whom that concerns was told.
+    pub(super) fn wait(mut self, sleeps: bool) -> usize {
+        let Self { reactor, waiting } = &mut self;
+        let next = || reactor.alarms.next().map(|moment| moment.saturating_duration_since(Instant::now()));
+        let limit = if sleeps && reactor.sleep.begin() { next() } else { Some(Duration::ZERO) };
+        let (poll, events) = &mut **waiting;
+        let polled = poll.poll(events, limit);
+        reactor.sleep.end();
+        let told = match polled {
+            Ok(()) => events.iter().filter(|event| reactor.tell(event)).count(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            Err(_) => {
+                thread::sleep(PAUSE);
+                0
+            }
+        };
+        told + reactor.alarms.ring(Instant::now)
+    }
+}
+
+/// A socket that is watched by a reactor.
 pub(in super::super) struct Watched {
     /// There until the end of watching.
     socket: Option<OwnedFd>,
@@ -161,11 +159,10 @@ fn way(interest: Interest) -> usize {
 
 impl Watched {
     /// Watches a socket, from when it is first asked for on.
-    pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let reactor = Reactor::current().ok_or(ErrorKind::Unsupported)?;
+    pub(super) fn new(reactor: Arc<Reactor>, socket: OwnedFd) -> Self {
         let (number, source) = (reactor.number(), Arc::<Source>::default());
         lock(&reactor.sources).insert(number, source.clone());
-        Ok(Self { socket: Some(socket), number, reactor, source })
+        Self { socket: Some(socket), number, reactor, source }
     }
 
     /// Has the system tell of nothing any more.
@@ -228,16 +225,20 @@ impl Socket for Watched {
     }
 }
 
-/// An alarm of the reactor of whichever thread asks for it.
-#[derive(Default)]
-pub(in super::super) struct Bell(Option<(Weak<Reactor>, (Instant, usize))>);
+/// An alarm of a reactor, and what it is set to.
+pub(in super::super) struct Bell {
+    reactor: Arc<Reactor>,
+    set: Option<Key>,
+}
 
 impl Bell {
+    pub(super) fn new(reactor: Arc<Reactor>) -> Self {
+        Self { reactor, set: None }
+    }
+
     fn unset(&mut self) {
-        if let Some((reactor, key)) = self.0.take()
-            && let Some(reactor) = reactor.upgrade()
-        {
-            reactor.alarms.unset(key);
+        if let Some(key) = self.set.take() {
+            self.reactor.alarms.unset(key);
         }
     }
 }
@@ -248,12 +249,9 @@ impl Alarm for Bell {
         if moment <= Instant::now() {
             return Poll::Ready(());
         }
-        // Without a thread that waits nobody would ring it; there is one wherever tasks are run.
-        if let Some(reactor) = Reactor::current() {
-            let key = (moment, reactor.number());
-            reactor.alarms.set(key, context.waker().clone());
-            self.0 = Some((Arc::downgrade(&reactor), key));
-        }
+        let key = (moment, self.reactor.number());
+        self.reactor.set(key, context.waker().clone());
+        self.set = Some(key);
         Poll::Pending
     }
 }
@@ -267,7 +265,7 @@ impl Drop for Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::future::poll_fn;
+    use core::{future::poll_fn, pin::pin};
     use std::{io::Write, os::unix::net::UnixStream};
 
     fn pair() -> (UnixStream, OwnedFd) {
@@ -288,12 +286,26 @@ mod tests {
         read
     }
 
+    fn block_on<T>(reactor: &Arc<Reactor>, future: impl Future<Output = T>) -> T {
+        let waker = Waker::from(reactor.clone());
+        let mut future = pin!(future);
+        loop {
+            let turn = reactor.turn().unwrap();
+            turn.attend();
+            assert!(reactor.turn().is_none(), "one thread waits at a time");
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+            turn.wait(true);
+        }
+    }
+
     #[test]
     fn a_socket_wakes_whoever_waits_for_it() {
         let reactor = Reactor::new().unwrap();
         let (mut near, far) = pair();
-        reactor.block_on(async {
-            let socket = Watched::new(far).unwrap();
+        block_on(&reactor, async {
+            let socket = Watched::new(reactor.clone(), far);
             for _ in 0..3 {
                 // It does not look ready to whom it has told that it is not.
                 let mut pending = false;
@@ -321,15 +333,18 @@ mod tests {
     #[test]
     fn the_last_moment_that_was_asked_for_counts() {
         let reactor = Reactor::new().unwrap();
-        let mut bell = Bell::default();
+        let mut bell = Bell::new(reactor.clone());
         let start = Instant::now();
         let (soon, never) = (start + Duration::from_millis(20), start + Duration::from_secs(3600));
-        reactor.block_on(poll_fn(|context| {
-            if Instant::now() < soon {
-                assert!(bell.poll(context, never).is_pending());
-            }
-            bell.poll(context, soon)
-        }));
+        block_on(
+            &reactor,
+            poll_fn(|context| {
+                if Instant::now() < soon {
+                    assert!(bell.poll(context, never).is_pending());
+                }
+                bell.poll(context, soon)
+            }),
+        );
         assert!(start.elapsed() >= Duration::from_millis(20));
         assert!(reactor.alarms.next().is_none());
         drop(bell);
@@ -338,15 +353,18 @@ mod tests {
     #[test]
     fn a_thread_looks_once_at_what_has_happened() {
         let reactor = Reactor::new().unwrap();
-        let mut bell = Bell::default();
+        let mut bell = Bell::new(reactor.clone());
         let (mut polled, mut moment) = (0, Instant::now());
-        reactor.block_on(poll_fn(|context| {
-            polled += 1;
-            while polled < 5 && bell.poll(context, moment).is_ready() {
-                moment = Instant::now() + Duration::from_millis(5);
-            }
-            if polled < 5 { Poll::Pending } else { Poll::Ready(()) }
-        }));
+        block_on(
+            &reactor,
+            poll_fn(|context| {
+                polled += 1;
+                while polled < 5 && bell.poll(context, moment).is_ready() {
+                    moment = Instant::now() + Duration::from_millis(5);
+                }
+                if polled < 5 { Poll::Pending } else { Poll::Ready(()) }
+            }),
+        );
         // Four alarms rang, 5 ms apart, and for nothing else it was woken.
         assert!(Instant::now() >= moment);
         drop(bell);
@@ -356,15 +374,17 @@ mod tests {
     fn others_wake_a_thread_that_waits() {
         let reactor = Reactor::new().unwrap();
         let mut polled = 0;
-        reactor.block_on(poll_fn(|context| {
-            polled += 1;
-            if polled < 100 {
-                let waker = context.waker().clone();
-                thread::spawn(move || waker.wake());
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        }));
-        assert!(Watched::new(pair().1).is_err(), "outside of a reactor nothing is watched");
+        block_on(
+            &reactor,
+            poll_fn(|context| {
+                polled += 1;
+                if polled < 100 {
+                    let waker = context.waker().clone();
+                    thread::spawn(move || waker.wake());
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            }),
+        );
     }
 }

@@ -17,6 +17,11 @@ impl Sleep {
         !self.disturbed.load(Ordering::SeqCst)
     }
 
+    /// Whether it sleeps, or looks whether it may.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
     /// It is awake: nobody need wake it.
     pub(super) fn end(&self) {
         self.asleep.store(false, Ordering::SeqCst);
@@ -29,15 +34,19 @@ impl Sleep {
 
     /// There is something to do. `true`: whoever says so has to wake the thread.
     pub(super) fn disturb(&self) -> bool {
-        !self.disturbed.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst)
+        !self.disturbed.swap(true, Ordering::SeqCst) && self.is_asleep()
     }
 }
 
 #[cfg(all(test, shuttle))]
 mod interleavings {
-    use super::*;
-    use crate::server::sync::{Condvar, Mutex, thread};
+    use super::{super::alarms::Alarms, *};
+    use crate::server::{
+        std::time::Instant,
+        sync::{Condvar, Mutex, thread},
+    };
     use alloc::{sync::Arc, vec::Vec};
+    use core::task;
     use shuttle::sync::atomic::AtomicUsize;
 
     /// What the system wakes a thread with.
@@ -83,6 +92,30 @@ mod interleavings {
                 sleep.attend();
             }
             others.into_iter().for_each(|other| other.join().unwrap());
+        };
+        shuttle::check_random(check, 3000);
+    }
+
+    #[test]
+    fn no_alarm_is_slept_through() {
+        let check = || {
+            let shared = Arc::new((Sleep::default(), Waker::default(), Alarms::default()));
+            let other = {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    let (sleep, waker, alarms) = &*shared;
+                    if alarms.set((Instant::now(), 0), task::Waker::noop().clone()) && sleep.is_asleep() {
+                        waker.wake();
+                    }
+                })
+            };
+            let (sleep, waker, alarms) = &*shared;
+            // If it slept without the alarm, nothing would ever wake it.
+            if sleep.begin() && alarms.next().is_none() {
+                waker.take(true);
+            }
+            sleep.end();
+            other.join().unwrap();
         };
         shuttle::check_random(check, 3000);
     }
