@@ -4,6 +4,7 @@ mod parking;
 mod reactor;
 mod sleep;
 mod source;
+mod team;
 mod workers;
 
 pub(super) use workers::serve;

@@ -10,7 +10,7 @@
 #[cfg(not(all(test, shuttle)))]
 pub(super) use {
     super::std::sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    super::std::thread,
+    super::std::{thread, thread_local},
     core::sync::atomic::{AtomicBool, Ordering},
 };
 #[cfg(all(test, shuttle))]
@@ -19,5 +19,5 @@ pub(super) use {
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    shuttle::thread,
+    shuttle::{thread, thread_local},
 };

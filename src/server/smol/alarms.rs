@@ -31,19 +31,17 @@ impl Alarms {
         lock(&self.0).first_key_value().map(|((moment, _), _)| *moment)
     }
 
-    /// Wakes those whose moment has come. How many there were.
-    pub(super) fn ring(&self, now: impl FnOnce() -> Instant) -> usize {
+    /// Wakes those whose moment has come.
+    pub(super) fn ring(&self, now: impl FnOnce() -> Instant) {
         let due: Vec<_> = {
             let mut alarms = lock(&self.0);
             if alarms.is_empty() {
-                return 0;
+                return;
             }
             let later = alarms.split_off(&(now(), usize::MAX));
             mem::replace(&mut *alarms, later).into_values().collect()
         };
-        let count = due.len();
         due.into_iter().for_each(Waker::wake);
-        count
     }
 }
 

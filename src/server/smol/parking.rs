@@ -20,9 +20,13 @@ struct State {
 }
 
 impl Parking {
-    /// Stays until it is called, or until this is over.
-    pub(super) fn park(&self) {
+    /// Stays until it is called, or until this is over; or not at all, if it is needed.
+    pub(super) fn park(&self, is_needed: impl FnOnce() -> bool) {
         let mut state = lock(&self.state);
+        // Whoever found nobody to be called has said before that this thread is needed.
+        if is_needed() {
+            return;
+        }
         state.parked += 1;
         let stays = |state: &mut State| state.called == 0 && !state.over;
         let mut state = self.changed.wait_while(state, stays).unwrap_or_else(PoisonError::into_inner);
@@ -30,18 +34,17 @@ impl Parking {
         state.called = state.called.saturating_sub(1);
     }
 
-    /// Calls so many, or as many as there are.
-    pub(super) fn call(&self, count: usize) {
-        if count == 0 {
-            return;
-        }
-        let called = {
+    /// Calls one. `false`: there is none.
+    pub(super) fn call(&self) -> bool {
+        {
             let mut state = lock(&self.state);
-            let called = count.min(state.parked - state.called);
-            state.called += called;
-            called
-        };
-        (0..called).for_each(|_| self.changed.notify_one());
+            if state.called == state.parked {
+                return false;
+            }
+            state.called += 1;
+        }
+        self.changed.notify_one();
+        true
     }
 
     /// Nobody is to stay any more.
@@ -58,18 +61,18 @@ mod interleavings {
     use alloc::{sync::Arc, vec::Vec};
 
     #[test]
-    fn whoever_is_called_comes_and_all_go_at_the_end() {
+    fn all_go_at_the_end() {
         let check = || {
             let parking = Arc::new(Parking::default());
             let threads: Vec<_> = (0..3)
                 .map(|_| {
                     let parking = parking.clone();
-                    thread::spawn(move || (0..2).for_each(|_| parking.park()))
+                    thread::spawn(move || (0..2).for_each(|_| parking.park(|| false)))
                 })
                 .collect();
-            // If more were called than there are, the lock would be poisoned by an overflow.
-            parking.call(1);
-            parking.call(5);
+            for _ in 0..6 {
+                parking.call();
+            }
             parking.end();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
             let state = lock(&parking.state);
@@ -86,7 +89,7 @@ mod interleavings {
                 .map(|_| {
                     let parking = parking.clone();
                     thread::spawn(move || {
-                        parking.0.park();
+                        parking.0.park(|| false);
                         *lock(&parking.1) += 1;
                     })
                 })
@@ -94,7 +97,7 @@ mod interleavings {
             while lock(&parking.0.state).parked < 2 {
                 thread::yield_now();
             }
-            parking.0.call(1);
+            assert!(parking.0.call());
             while *lock(&parking.1) == 0 {
                 thread::yield_now();
             }
@@ -103,6 +106,7 @@ mod interleavings {
             drop(state);
             parking.0.end();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(!parking.0.call());
         };
         shuttle::check_random(check, 1000);
     }

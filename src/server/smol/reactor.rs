@@ -1,7 +1,7 @@
 //! What the threads of the engine wait with: the readiness of sockets, and alarms.
 //!
-//! async-io does the same for any program, but hands most events on to another thread than the one that waited, and each wait
-//! costs five system calls more. A NOOP takes 3 calls with this one, and 8 to 18 with that.
+//! async-io does the same for any program, but each wait with it costs five system calls more. A NOOP takes 3 calls with this one,
+//! and 8 to 18 with that.
 //!
 //! **Invariant:** one thread at a time has the turn to wait. It takes what has come for all of them.
 use super::{
@@ -14,8 +14,9 @@ use super::{
     alarms::{Alarms, Key},
     sleep::Sleep,
     source::Source,
+    team::{Post, Turn},
 };
-use alloc::{collections::BTreeMap, sync::Arc, task::Wake};
+use alloc::{collections::BTreeMap, sync::Arc};
 use core::{
     sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
@@ -63,16 +64,6 @@ impl Reactor {
         }))
     }
 
-    /// The turn to wait, unless another thread has it.
-    pub(super) fn turn(&self) -> Option<Turn<'_>> {
-        let waiting = match self.waiting.try_lock() {
-            Ok(waiting) => waiting,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(Turn { reactor: self, waiting })
-    }
-
     fn set(&self, key: Key, waker: Waker) {
         // Whoever waits looks at the alarms after it has said that it sleeps: it knows this one, or is woken for it. If the system
         // lacks memory for that, what else happens will have to do.
@@ -81,13 +72,13 @@ impl Reactor {
         }
     }
 
-    /// Whether it concerns anybody.
-    fn tell(&self, event: &Event) -> bool {
-        let Some(source) = lock(&self.sources).get(&event.token().0).cloned() else { return false };
-        let failed = event.is_error();
-        let readable = event.is_readable() || event.is_read_closed() || failed;
-        source.tell([readable, event.is_writable() || event.is_write_closed() || failed]);
-        true
+    fn tell(&self, event: &Event) {
+        let source = lock(&self.sources).get(&event.token().0).cloned();
+        if let Some(source) = source {
+            let failed = event.is_error();
+            let readable = event.is_readable() || event.is_read_closed() || failed;
+            source.tell([readable, event.is_writable() || event.is_write_closed() || failed]);
+        }
     }
 
     /// A number that nothing else has.
@@ -96,48 +87,52 @@ impl Reactor {
     }
 }
 
-impl Wake for Reactor {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+impl Post for Arc<Reactor> {
+    type Turn<'p> = Waiting<'p>;
+
+    fn turn(&self) -> Option<Waiting<'_>> {
+        let waiting = match self.waiting.try_lock() {
+            Ok(waiting) => waiting,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Waiting { reactor: self, waiting })
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.sleep.disturb() {
-            // It fails if the system lacks memory: what else happens on this thread will have to do then.
+    fn rouse(&self) -> bool {
+        let sleeps = self.sleep.disturb();
+        if sleeps {
+            // It fails if the system lacks memory: what else happens will have to do then.
             let _ = self.waker.wake();
         }
+        sleeps
     }
 }
 
 /// The turn of a thread to wait.
-pub(super) struct Turn<'r> {
+pub(super) struct Waiting<'r> {
     reactor: &'r Reactor,
     waiting: MutexGuard<'r, (mio::Poll, mio::Events)>,
 }
 
-impl Turn<'_> {
-    /// What there was to be done so far is seen to now; what is told from now on keeps the thread awake.
-    pub(super) fn attend(&self) {
+impl Turn for Waiting<'_> {
+    fn attend(&self) {
         self.reactor.sleep.attend();
     }
 
-    /// Waits until something happens, or just looks. How much has: whom that concerns was told.
-    pub(super) fn wait(mut self, sleeps: bool) -> usize {
+    fn wait(mut self, sleeps: bool) {
         let Self { reactor, waiting } = &mut self;
         let next = || reactor.alarms.next().map(|moment| moment.saturating_duration_since(Instant::now()));
         let limit = if sleeps && reactor.sleep.begin() { next() } else { Some(Duration::ZERO) };
         let (poll, events) = &mut **waiting;
         let polled = poll.poll(events, limit);
         reactor.sleep.end();
-        let told = match polled {
-            Ok(()) => events.iter().filter(|event| reactor.tell(event)).count(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            Err(_) => {
-                thread::sleep(PAUSE);
-                0
-            }
-        };
-        told + reactor.alarms.ring(Instant::now)
+        match polled {
+            Ok(()) => events.iter().for_each(|event| reactor.tell(event)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => thread::sleep(PAUSE),
+        }
+        reactor.alarms.ring(Instant::now);
     }
 }
 
@@ -265,6 +260,7 @@ impl Drop for Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::task::Wake;
     use core::{future::poll_fn, pin::pin};
     use std::{io::Write, os::unix::net::UnixStream};
 
@@ -286,8 +282,16 @@ mod tests {
         read
     }
 
+    struct Rouser(Arc<Reactor>);
+
+    impl Wake for Rouser {
+        fn wake(self: Arc<Self>) {
+            self.0.rouse();
+        }
+    }
+
     fn block_on<T>(reactor: &Arc<Reactor>, future: impl Future<Output = T>) -> T {
-        let waker = Waker::from(reactor.clone());
+        let waker = Waker::from(Arc::new(Rouser(reactor.clone())));
         let mut future = pin!(future);
         loop {
             let turn = reactor.turn().unwrap();

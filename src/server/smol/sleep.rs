@@ -1,7 +1,7 @@
-//! Whether a thread sleeps, and has to be woken.
+//! Whether the thread that waits sleeps, and has to be woken.
 use crate::server::sync::{AtomicBool, Ordering};
 
-/// What a thread that sleeps by turns and those who have something for it to do tell each other, so that none of them is missed,
+/// What the thread that waits and those who have something for it to do tell each other, so that none of them is missed,
 /// and no more calls are made than it takes.
 #[derive(Debug, Default)]
 pub(super) struct Sleep {

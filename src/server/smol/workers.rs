@@ -1,127 +1,79 @@
-//! Threads that do what there is to be done: one of them waits, with the reactor, and calls others if too much has come for it.
+//! Threads that serve: tasks that go on, and a reactor for those that wait.
 //!
-//! Threads that each had tasks and a reactor of their own did worse on a busy machine: every client woke the thread that it belonged
-//! to, though another was awake, and wherever the client itself was to run. 16 sessions got a tenth fewer answers to NOOP.
-//!
-//! **Invariant:** as long as there is nothing to do, one thread waits, and all others are parked.
+//! Threads that each had tasks and a reactor of their own did worse on a busy machine: a client woke the thread that it belonged to,
+//! though another one was awake. 16 sessions got a tenth fewer answers to NOOP on two processors.
 use super::{
     super::{Server, runtime::Runtime, std},
-    parking::Parking,
-    reactor::{Bell, Reactor, Turn, Watched},
+    reactor::{Bell, Reactor, Watched},
+    team::Team,
 };
-use alloc::{boxed::Box, format, sync::Arc, task::Wake};
-use async_executor::Executor;
+use alloc::{boxed::Box, format, sync::Arc};
+use async_task::{Runnable, Task};
 use core::{
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
 };
 use std::{io, os::fd::OwnedFd, thread};
 
-/// So many tasks have a turn before the sockets of all are looked at: more would take half a second where one client asks for more
-/// than can be answered.
-const TASKS: usize = 32;
-/// So many tasks are done sooner than another thread would be there.
-const FEW: usize = 2;
-
-/// Whoever works has all of them.
+/// A handle of the threads.
 #[derive(Clone)]
-struct Workers(Arc<Shop>);
+struct Workers(Arc<Team<Runnable, Arc<Reactor>>>);
 
-struct Shop {
-    executor: Executor<'static>,
-    reactor: Arc<Reactor>,
-    parking: Parking,
-    closed: AtomicBool,
-}
+/// Has all threads end when it is dropped.
+struct Closing(Workers);
 
-/// Ends the work of all threads when it is dropped, be it in a panic.
-struct Closing<'s>(&'s Shop);
-
-impl Drop for Closing<'_> {
+impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.closed.store(true, Ordering::SeqCst);
-        self.0.reactor.wake_by_ref();
-        self.0.parking.end();
+        self.0.0.close();
     }
 }
 
 /// Serves with so many threads, this one among them.
 pub(in super::super) fn serve(server: Server, count: usize) -> io::Result<()> {
     let handle = server.handle();
-    let workers = Workers(Arc::new(Shop::new()?));
-    let shop = workers.0.clone();
-    let served = shop.executor.spawn({
+    let workers = Workers::new()?;
+    let closing = Closing(workers.clone());
+    let served = workers.start({
         let workers = workers.clone();
         async move {
-            let _closing = Closing(&workers.0);
-            server.serve_on(workers.clone()).await
+            let _closing = closing;
+            server.serve_on(workers).await
         }
     });
     let started = thread::scope(|scope| {
         let start = |number: usize| {
             let thread = thread::Builder::new().name(format!("wharf-{number}"));
-            thread.spawn_scoped(scope, || shop.work()).map(drop)
+            thread.spawn_scoped(scope, || workers.work()).map(drop)
         };
         let started = (1..count).try_for_each(start);
         if started.is_err() {
             handle.close_all();
         }
-        shop.work();
+        workers.work();
         started
     });
-    let Poll::Ready(served) = pin!(served).poll(&mut Context::from_waker(Waker::noop())) else {
-        // Nobody would go on before.
-        return Err(io::Error::other("the threads ended before the server"));
-    };
-    started.and(served)
+    match pin!(served).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(served) => started.and(served),
+        Poll::Pending => unreachable!("threads end when it is over, or in a panic"),
+    }
 }
 
-impl Shop {
+impl Workers {
     fn new() -> io::Result<Self> {
-        Ok(Self {
-            executor: Executor::new(),
-            reactor: Reactor::new()?,
-            parking: Parking::default(),
-            closed: AtomicBool::new(false),
-        })
+        Ok(Self(Arc::new(Team::new(Reactor::new()?))))
     }
 
-    /// Does what there is to be done, until it is closed.
     fn work(&self) {
-        let _closing = Closing(self);
-        let waker = Waker::from(self.reactor.clone());
-        while !self.is_closed() {
-            let is_behind = (0..TASKS).all(|_| self.executor.try_tick());
-            if is_behind {
-                self.parking.call(1);
-            }
-            match self.reactor.turn() {
-                Some(turn) => {
-                    let happened = self.wait(turn, is_behind, &waker);
-                    self.parking.call(happened.saturating_sub(1) / FEW);
-                }
-                None if is_behind => {}
-                None => self.parking.park(),
-            }
-        }
+        self.0.work(|task| {
+            task.run();
+        });
     }
 
-    /// Waits until something happens, unless there are tasks that can go on.
-    fn wait(&self, turn: Turn<'_>, is_behind: bool, waker: &Waker) -> usize {
-        turn.attend();
-        if is_behind || self.is_closed() {
-            return turn.wait(false);
-        }
-        // As long as this is there, whoever wakes a task wakes the reactor. No other thread asks for that: it would be woken
-        // for each task that goes on.
-        let mut tick = pin!(self.executor.tick());
-        let is_idle = tick.as_mut().poll(&mut Context::from_waker(waker)).is_pending();
-        turn.wait(is_idle)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+    fn start<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        let team = self.0.clone();
+        let (first, task) = async_task::spawn(future, move |task| team.push(task));
+        first.schedule();
+        task
     }
 }
 
@@ -130,17 +82,16 @@ impl Runtime for Workers {
     type Alarm = Bell;
 
     fn watch(&self, socket: OwnedFd) -> io::Result<Watched> {
-        Ok(Watched::new(self.0.reactor.clone(), socket))
+        Ok(Watched::new(self.0.post().clone(), socket))
     }
 
     fn alarm(&self) -> Bell {
-        Bell::new(self.0.reactor.clone())
+        Bell::new(self.0.post().clone())
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // Boxed, since a task that awaits another has room for it twice: as what it was made with, and as what it awaits.
-        let task = Box::pin(task);
-        self.0.executor.spawn(task).detach();
+        self.start(Box::pin(task)).detach();
     }
 
     fn blocking(&self, work: impl FnOnce() + Send + 'static) {
@@ -153,10 +104,11 @@ mod tests {
     use super::*;
     use crate::server::runtime::{Alarm, Interest, Socket};
     use alloc::vec::Vec;
-    use core::{future::poll_fn, time::Duration};
+    use core::{future::poll_fn, panic::AssertUnwindSafe, time::Duration};
     use std::{
         io::Write,
         os::unix::net::UnixStream,
+        panic::catch_unwind,
         sync::{Condvar, Mutex},
         time::Instant,
     };
@@ -176,55 +128,63 @@ mod tests {
         }
     }
 
-    /// Has two threads work until `task` is done.
+    /// Has two threads work until `task` is done, which begins once both have nothing to do.
     fn run(workers: &Workers, task: impl Future<Output = bool> + Send + 'static) -> bool {
-        let shop = workers.0.clone();
-        let done = shop.executor.spawn({
-            let shop = shop.clone();
-            async move {
-                let _closing = Closing(&shop);
-                task.await
-            }
+        let (mut alarm, soon) = (workers.alarm(), Instant::now() + Duration::from_millis(50));
+        let closing = Closing(workers.clone());
+        let done = workers.start(async move {
+            let _closing = closing;
+            poll_fn(|context| alarm.poll(context, soon)).await;
+            task.await
         });
         thread::scope(|scope| {
-            scope.spawn(|| shop.work());
-            shop.work();
+            scope.spawn(|| workers.work());
+            workers.work();
         });
         matches!(pin!(done).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
     }
 
     fn workers() -> Workers {
-        Workers(Arc::new(Shop::new().unwrap()))
+        Workers::new().unwrap()
+    }
+
+    /// Whether two tasks behind so many others are done by a thread each, where one that comes before them takes so long.
+    fn is_shared(others: usize, pause: Duration) -> bool {
+        let (workers, meeting) = (workers(), Arc::new(Meeting::default()));
+        let starter = workers.clone();
+        run(&workers, async move {
+            (0..others).for_each(|_| starter.spawn(async {}));
+            let [one, other] = [meeting.clone(), meeting].map(|meeting| starter.start(async move { meeting.attend() }));
+            thread::sleep(pause);
+            one.await && other.await
+        })
     }
 
     #[test]
     fn a_crowd_of_tasks_is_done_by_two() {
-        let (workers, meeting) = (workers(), Arc::new(Meeting::default()));
-        for _ in 0..2 * TASKS {
-            workers.spawn(async {});
-        }
-        let [one, other] = [meeting.clone(), meeting].map(|meeting| workers.0.executor.spawn(async move { meeting.attend() }));
-        assert!(run(&workers, async move { one.await && other.await }));
+        assert!(is_shared(1, Duration::ZERO));
+        assert!(is_shared(100, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_waits_behind_a_long_task_is_done_by_two() {
+        assert!(is_shared(0, Duration::from_millis(5)));
     }
 
     #[test]
     fn what_comes_at_once_is_done_by_two() {
         let (workers, meeting) = (workers(), Arc::new(Meeting::default()));
         let (mut near, mut tasks) = (Vec::new(), Vec::new());
-        for number in 0..=FEW {
+        for number in 0..3 {
             let (end, far) = UnixStream::pair().unwrap();
             near.push(end);
             let (socket, meeting) = (workers.watch(far.into()).unwrap(), meeting.clone());
-            tasks.push(workers.0.executor.spawn(async move {
+            tasks.push(workers.start(async move {
                 poll_fn(|context| socket.poll_ready(context, Interest::Readable)).await.unwrap();
-                number >= 2 || meeting.attend()
+                number == 2 || meeting.attend()
             }));
         }
-        let mut alarm = workers.alarm();
         let task = async move {
-            // Both threads have nothing to do by then.
-            let soon = Instant::now() + Duration::from_millis(50);
-            poll_fn(|context| alarm.poll(context, soon)).await;
             near.iter_mut().for_each(|near| near.write_all(b"x").unwrap());
             let mut shared = true;
             for task in tasks {
@@ -233,5 +193,26 @@ mod tests {
             shared
         };
         assert!(run(&workers, task));
+    }
+
+    #[test]
+    fn others_have_tasks_done() {
+        let workers = workers();
+        let (sender, received) = async_channel::bounded(1);
+        let other = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            sender.send_blocking(()).is_ok()
+        });
+        assert!(run(&workers, async move { received.recv().await.is_ok() }));
+        assert!(other.join().unwrap());
+    }
+
+    #[test]
+    fn a_panic_ends_all_threads_and_is_told() {
+        let workers = workers();
+        let run = AssertUnwindSafe(|| run(&workers, async { panic!("as it is to be") }));
+        assert!(catch_unwind(run).is_err());
+        // Whoever comes later has nothing to do either.
+        workers.work();
     }
 }
