@@ -119,8 +119,8 @@ impl Server {
         served
     }
 
-    /// As [`Server::serve_on`] an executor of smol of its own, with [`Settings::workers`](super::Settings::workers) threads. They
-    /// do not wait by means of `async-io`: that costs less. Blocks until it has ended.
+    /// As [`Server::serve_on`] a runtime of its own on parts of smol, with [`Settings::workers`](super::Settings::workers) threads,
+    /// which do not wait by means of `async-io`: that costs less. Blocks until it has ended.
     ///
     /// # Errors
     /// If a thread cannot be started, and as [`Server::serve_on`].

@@ -31,6 +31,7 @@ impl Parking {
         let stays = |state: &mut State| state.called == 0 && !state.over;
         let mut state = self.changed.wait_while(state, stays).unwrap_or_else(PoisonError::into_inner);
         state.parked -= 1;
+        // At the end they go without having been called.
         state.called = state.called.saturating_sub(1);
     }
 

@@ -100,12 +100,8 @@ impl Post for Arc<Reactor> {
     }
 
     fn rouse(&self) -> bool {
-        let sleeps = self.sleep.disturb();
-        if sleeps {
-            // It fails if the system lacks memory: what else happens will have to do then.
-            let _ = self.waker.wake();
-        }
-        sleeps
+        // It fails if the system lacks memory: what else happens will have to do then.
+        self.sleep.disturb() && self.waker.wake().is_ok()
     }
 }
 

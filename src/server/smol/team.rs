@@ -1,8 +1,8 @@
-//! Threads that do the same tasks: whichever of them has nothing to do waits for more at a post, and all others are parked.
+//! Threads that do the same tasks: one of those that have nothing to do waits for more at a post, and the others are parked.
 //!
-//! A thread that waits is woken wherever the system likes, and so is one that is parked; two threads that are awake while one would
-//! do are in each other's way, and in that of clients on this host. So whoever is awake goes on alone as long as it can: another one
-//! is called when too many tasks wait, or one has taken long.
+//! Two threads that are awake where one would do are in each other's way, and in that of clients on this host. So a thread that
+//! comes from its post with tasks does them alone, and calls another one if too many wait, or if tasks take long of late: that one
+//! takes its share, or the post. While a single task takes long after short ones, nobody is at the post, as with tokio.
 //!
 //! **Invariant:** as long as a task waits, a thread is awake or was told to be.
 use super::parking::Parking;
@@ -12,15 +12,16 @@ use crate::server::{
     sync::{AtomicBool, Mutex, Ordering, thread_local},
 };
 use alloc::collections::VecDeque;
-use core::{cell::Cell, time::Duration};
+use core::{cell::Cell, mem, time::Duration};
 use std::time::Instant;
 
-/// So many tasks have a turn before it is looked what else has come: 200 took half a second where one client asks for more than can
-/// be answered.
-const TASKS: usize = 32;
-/// For each so many that wait, one more thread is called: most tasks are so short that it would come too late for fewer.
+/// So many tasks have a turn before it is looked what else has come. Each may take milliseconds, where its client asks for more than
+/// can be answered.
+const TASKS: usize = if cfg!(all(test, shuttle)) { 2 } else { 32 };
+/// For each so many that wait, one more thread is called. To answer a NOOP takes less time than to wake a thread (7 and some 5
+/// microseconds of a virtual machine, most of the former in the system): it would come too late for fewer.
 const SHARE: usize = 3;
-/// While one task takes that long, another thread could have come and done another.
+/// While one task takes that long, another thread would have come and done another.
 const LONG: Duration = Duration::from_micros(50);
 
 /// Where one thread at a time waits for what gives rise to tasks.
@@ -50,26 +51,38 @@ pub(super) struct Team<T, P> {
     post: P,
     parking: Parking,
     closed: AtomicBool,
+    /// The last task that ended took long.
+    long: AtomicBool,
 }
 
 thread_local! {
-    /// Where the team is in which this thread works.
+    /// The address of the team in which this thread works.
     static TEAM: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A thread works until this is dropped, be it in a panic; and then nobody else is to go on.
-struct Working<'t, T, P: Post>(&'t Team<T, P>);
+struct Working<'t, T, P: Post> {
+    team: &'t Team<T, P>,
+    /// The address of that in which it worked before.
+    before: usize,
+}
 
 impl<T, P: Post> Drop for Working<'_, T, P> {
     fn drop(&mut self) {
-        TEAM.with(|team| team.set(0));
-        self.0.close();
+        TEAM.with(|team| team.set(self.before));
+        self.team.close();
     }
 }
 
 impl<T, P: Post> Team<T, P> {
     pub(super) fn new(post: P) -> Self {
-        Self { tasks: Mutex::default(), post, parking: Parking::default(), closed: AtomicBool::new(false) }
+        Self {
+            tasks: Mutex::default(),
+            post,
+            parking: Parking::default(),
+            closed: AtomicBool::new(false),
+            long: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn post(&self) -> &P {
@@ -83,49 +96,50 @@ impl<T, P: Post> Team<T, P> {
             tasks.push_back(task);
             tasks.len()
         };
-        if TEAM.with(Cell::get) == self.place() {
-            // This thread goes on with them before it waits.
-            if waiting.is_multiple_of(SHARE) {
+        if TEAM.with(Cell::get) == self.address() {
+            // This thread goes on with it, once it is done with what it is at.
+            if waiting.is_multiple_of(SHARE) || self.long.load(Ordering::Relaxed) {
                 self.call();
             }
         } else if !self.post.rouse() {
-            // Whoever is awake may have a task that takes long.
+            // Nobody sleeps at the post; but whoever is awake may have a task that takes long.
             self.parking.call();
         }
     }
 
     /// Does tasks with `run` until the team is closed, as one of its threads.
     pub(super) fn work(&self, run: impl Fn(T)) {
-        TEAM.with(|team| team.set(self.place()));
-        let _working = Working(self);
+        let before = TEAM.with(|team| team.replace(self.address()));
+        let _working = Working { team: self, before };
         while !self.is_closed() {
-            let is_behind = self.go_on(&run);
+            self.go_on(&run);
             match self.post.turn() {
                 Some(turn) => self.wait(turn),
-                None if is_behind => {}
                 None => self.parking.park(|| !self.is_idle()),
             }
         }
     }
 
-    /// Does as many tasks as have a turn. Whether more wait.
-    fn go_on(&self, run: impl Fn(T)) -> bool {
-        let mut start = Instant::now();
+    /// Does as many tasks as have a turn.
+    fn go_on(&self, run: impl Fn(T)) {
+        let mut since = Instant::now();
         for _ in 0..TASKS {
-            let task = lock(&self.tasks).pop_front();
-            let Some(task) = task else { return false };
+            let Some(task) = self.pop() else { return };
             run(task);
-            let end = Instant::now();
-            if end.saturating_duration_since(start) > LONG && !self.is_idle() {
+            let long = is_long(&mut since);
+            self.long.store(long, Ordering::Relaxed);
+            if long && !self.is_idle() {
                 self.call();
             }
-            start = end;
         }
-        let is_behind = !self.is_idle();
-        if is_behind {
+        if !self.is_idle() {
             self.call();
         }
-        is_behind
+    }
+
+    /// A task that waits: whoever takes it does it, or drops it.
+    pub(super) fn pop(&self) -> Option<T> {
+        lock(&self.tasks).pop_front()
     }
 
     fn wait(&self, turn: P::Turn<'_>) {
@@ -134,7 +148,7 @@ impl<T, P: Post> Team<T, P> {
         turn.wait(sleeps);
     }
 
-    /// Has one more thread go on, if there is any.
+    /// Has one more thread go on, if there is any: rather one that is parked, so that somebody is at the post.
     fn call(&self) {
         if !self.parking.call() {
             self.post.rouse();
@@ -156,10 +170,24 @@ impl<T, P: Post> Team<T, P> {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// A number that no other team has as long as this one is there.
-    fn place(&self) -> usize {
+    fn address(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
+}
+
+/// Whether it took long since then.
+#[cfg(not(all(test, shuttle)))]
+fn is_long(since: &mut Instant) -> bool {
+    let now = Instant::now();
+    now.saturating_duration_since(mem::replace(since, now)) > LONG
+}
+
+/// Or not: that must make no difference.
+#[cfg(all(test, shuttle))]
+fn is_long(_: &mut Instant) -> bool {
+    use shuttle::rand::{Rng, thread_rng};
+    let _ = LONG;
+    thread_rng().gen_bool(0.5)
 }
 
 #[cfg(all(test, shuttle))]

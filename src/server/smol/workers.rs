@@ -19,6 +19,46 @@ use std::{io, os::fd::OwnedFd, thread};
 #[derive(Clone)]
 struct Workers(Arc<Team<Runnable, Arc<Reactor>>>);
 
+/// Serves with so many threads, this one among them.
+pub(in super::super) fn serve(server: Server, count: usize) -> io::Result<()> {
+    let handle = server.handle();
+    let (started, served) = run(count, |workers| server.serve_on(workers), || handle.close_all())?;
+    started.and(served)
+}
+
+/// Has so many threads work until the end of a future. If one cannot be started, `fail` is called, and it is told.
+fn run<T, F>(count: usize, future: impl FnOnce(Workers) -> F, fail: impl FnOnce()) -> io::Result<(io::Result<()>, T)>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let workers = Workers(Arc::new(Team::new(Reactor::new()?)));
+    // Dropped last, for after a panic there is more than the future that goes with it.
+    let _left = Left(&workers);
+    let closing = Closing(workers.clone());
+    let future = future(workers.clone());
+    let task = workers.start(async move {
+        let _closing = closing;
+        future.await
+    });
+    let started = thread::scope(|scope| {
+        let start = |number: usize| {
+            let thread = thread::Builder::new().name(format!("wharf-{number}"));
+            thread.spawn_scoped(scope, || workers.work()).map(drop)
+        };
+        let started = (1..count).try_for_each(start);
+        if started.is_err() {
+            fail();
+        }
+        workers.work();
+        started
+    });
+    match pin!(task).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Ok((started, output)),
+        Poll::Pending => unreachable!("threads end when it is over, or in a panic"),
+    }
+}
+
 /// Has all threads end when it is dropped.
 struct Closing(Workers);
 
@@ -28,41 +68,18 @@ impl Drop for Closing {
     }
 }
 
-/// Serves with so many threads, this one among them.
-pub(in super::super) fn serve(server: Server, count: usize) -> io::Result<()> {
-    let handle = server.handle();
-    let workers = Workers::new()?;
-    let closing = Closing(workers.clone());
-    let served = workers.start({
-        let workers = workers.clone();
-        async move {
-            let _closing = closing;
-            server.serve_on(workers).await
+/// Drops the tasks that nobody is to go on with, and those that are woken by that.
+struct Left<'w>(&'w Workers);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        while let Some(task) = self.0.0.pop() {
+            drop(task);
         }
-    });
-    let started = thread::scope(|scope| {
-        let start = |number: usize| {
-            let thread = thread::Builder::new().name(format!("wharf-{number}"));
-            thread.spawn_scoped(scope, || workers.work()).map(drop)
-        };
-        let started = (1..count).try_for_each(start);
-        if started.is_err() {
-            handle.close_all();
-        }
-        workers.work();
-        started
-    });
-    match pin!(served).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(served) => started.and(served),
-        Poll::Pending => unreachable!("threads end when it is over, or in a panic"),
     }
 }
 
 impl Workers {
-    fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new(Team::new(Reactor::new()?))))
-    }
-
     fn work(&self) {
         self.0.work(|task| {
             task.run();
@@ -103,7 +120,6 @@ impl Runtime for Workers {
 mod tests {
     use super::*;
     use crate::server::runtime::{Alarm, Interest, Socket};
-    use alloc::vec::Vec;
     use core::{future::poll_fn, panic::AssertUnwindSafe, time::Duration};
     use std::{
         io::Write,
@@ -128,33 +144,26 @@ mod tests {
         }
     }
 
-    /// Has two threads work until `task` is done, which begins once both have nothing to do.
-    fn run(workers: &Workers, task: impl Future<Output = bool> + Send + 'static) -> bool {
+    async fn pause(workers: &Workers) {
         let (mut alarm, soon) = (workers.alarm(), Instant::now() + Duration::from_millis(50));
-        let closing = Closing(workers.clone());
-        let done = workers.start(async move {
-            let _closing = closing;
-            poll_fn(|context| alarm.poll(context, soon)).await;
-            task.await
-        });
-        thread::scope(|scope| {
-            scope.spawn(|| workers.work());
-            workers.work();
-        });
-        matches!(pin!(done).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
+        poll_fn(|context| alarm.poll(context, soon)).await;
     }
 
-    fn workers() -> Workers {
-        Workers::new().unwrap()
+    /// Has two threads work until a future ends, which begins once both have nothing to do.
+    fn run_both<F: Future<Output = bool> + Send>(future: impl FnOnce(Workers) -> F + Send + 'static) -> bool {
+        let begin = |workers: Workers| async move {
+            pause(&workers).await;
+            future(workers).await
+        };
+        run(2, begin, || panic!("no thread")).unwrap().1
     }
 
     /// Whether two tasks behind so many others are done by a thread each, where one that comes before them takes so long.
     fn is_shared(others: usize, pause: Duration) -> bool {
-        let (workers, meeting) = (workers(), Arc::new(Meeting::default()));
-        let starter = workers.clone();
-        run(&workers, async move {
-            (0..others).for_each(|_| starter.spawn(async {}));
-            let [one, other] = [meeting.clone(), meeting].map(|meeting| starter.start(async move { meeting.attend() }));
+        run_both(move |workers| async move {
+            let meeting = Arc::new(Meeting::default());
+            (0..others).for_each(|_| workers.spawn(async {}));
+            let [one, other] = [meeting.clone(), meeting].map(|meeting| workers.start(async move { meeting.attend() }));
             thread::sleep(pause);
             one.await && other.await
         })
@@ -163,7 +172,6 @@ mod tests {
     #[test]
     fn a_crowd_of_tasks_is_done_by_two() {
         assert!(is_shared(1, Duration::ZERO));
-        assert!(is_shared(100, Duration::ZERO));
     }
 
     #[test]
@@ -172,47 +180,69 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_at_once_is_done_by_two() {
-        let (workers, meeting) = (workers(), Arc::new(Meeting::default()));
-        let (mut near, mut tasks) = (Vec::new(), Vec::new());
-        for number in 0..3 {
-            let (end, far) = UnixStream::pair().unwrap();
-            near.push(end);
-            let (socket, meeting) = (workers.watch(far.into()).unwrap(), meeting.clone());
-            tasks.push(workers.start(async move {
-                poll_fn(|context| socket.poll_ready(context, Interest::Readable)).await.unwrap();
-                number == 2 || meeting.attend()
-            }));
-        }
-        let task = async move {
-            near.iter_mut().for_each(|near| near.write_all(b"x").unwrap());
-            let mut shared = true;
-            for task in tasks {
-                shared &= task.await;
-            }
-            shared
-        };
-        assert!(run(&workers, task));
+    fn once_tasks_take_long_another_thread_waits_for_more() {
+        assert!(run_both(|workers| async move {
+            let meeting = Arc::new(Meeting::default());
+            let guest = || {
+                let (near, far) = UnixStream::pair().unwrap();
+                let (socket, meeting) = (workers.watch(far.into()).unwrap(), meeting.clone());
+                let task = workers.start(async move {
+                    poll_fn(|context| socket.poll_ready(context, Interest::Readable)).await.unwrap();
+                    meeting.attend()
+                });
+                (near, task)
+            };
+            let guests = [guest(), guest()];
+            // They wait by then.
+            pause(&workers).await;
+            let [one, other] = guests.map(|(mut near, task)| {
+                thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(50));
+                    near.write_all(b"x").unwrap();
+                });
+                thread::sleep(Duration::from_millis(20));
+                task
+            });
+            one.await && other.await
+        }));
     }
 
     #[test]
     fn others_have_tasks_done() {
-        let workers = workers();
-        let (sender, received) = async_channel::bounded(1);
-        let other = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(100));
-            sender.send_blocking(()).is_ok()
-        });
-        assert!(run(&workers, async move { received.recv().await.is_ok() }));
-        assert!(other.join().unwrap());
+        assert!(run_both(|workers| async move {
+            let meeting = Arc::new(Meeting::default());
+            let other = {
+                let (workers, meeting) = (workers.clone(), meeting.clone());
+                thread::spawn(move || {
+                    let patience = Duration::from_millis(50);
+                    // While both threads sleep, and while one has a task that takes long.
+                    thread::sleep(patience);
+                    let first = workers.start({
+                        let meeting = meeting.clone();
+                        async move { meeting.attend() }
+                    });
+                    thread::sleep(patience);
+                    [first, workers.start(async move { meeting.attend() })]
+                })
+            };
+            let (sender, received) = async_channel::bounded(1);
+            thread::spawn(move || sender.send_blocking(other.join().unwrap()));
+            let [one, other] = received.recv().await.unwrap();
+            one.await && other.await
+        }));
     }
 
     #[test]
-    fn a_panic_ends_all_threads_and_is_told() {
-        let workers = workers();
-        let run = AssertUnwindSafe(|| run(&workers, async { panic!("as it is to be") }));
-        assert!(catch_unwind(run).is_err());
-        // Whoever comes later has nothing to do either.
-        workers.work();
+    fn a_panic_ends_all_threads_and_all_that_they_had() {
+        let held = Arc::new(());
+        let kept = held.clone();
+        let both = AssertUnwindSafe(|| {
+            run_both(move |workers| async move {
+                let _kept = kept;
+                workers.start(async { panic!("as it is to be") }).await
+            })
+        });
+        assert!(catch_unwind(both).is_err());
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

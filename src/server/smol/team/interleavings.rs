@@ -1,16 +1,25 @@
 //! Orders in which the threads of a team may go on.
 use super::{super::sleep::Sleep, *};
 use crate::server::sync::{Condvar, MutexGuard, thread};
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use shuttle::sync::atomic::AtomicUsize;
 
-/// A post where nothing happens, but for being roused.
-#[derive(Default)]
+/// A post at which tasks come in.
 struct Bed {
+    team: Weak<Team<u32, Bed>>,
     turn: Mutex<()>,
     sleep: Sleep,
-    roused: Mutex<bool>,
+    come: Mutex<Come>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Come {
+    tasks: Vec<u32>,
+    roused: bool,
 }
 
 struct Nap<'b>(&'b Bed, #[expect(dead_code, reason = "it is held")] MutexGuard<'b, ()>);
@@ -25,7 +34,7 @@ impl Post for Bed {
     fn rouse(&self) -> bool {
         let sleeps = self.sleep.disturb();
         if sleeps {
-            *lock(&self.roused) = true;
+            lock(&self.come).roused = true;
             self.changed.notify_all();
         }
         sleeps
@@ -40,17 +49,23 @@ impl Turn for Nap<'_> {
     fn wait(self, sleeps: bool) {
         let Self(bed, _) = &self;
         let sleeps = sleeps && bed.sleep.begin();
-        let roused = lock(&bed.roused);
-        *bed.changed.wait_while(roused, |roused| sleeps && !*roused).unwrap() = false;
+        let come = lock(&bed.come);
+        let come = bed.changed.wait_while(come, |come| sleeps && !come.roused && come.tasks.is_empty());
+        let Come { tasks, .. } = mem::take(&mut *come.unwrap());
         bed.sleep.end();
+        let team = bed.team.upgrade().unwrap();
+        tasks.into_iter().for_each(|more| team.push(more));
     }
 }
 
-/// Tasks that give rise to so many others, one after the other.
-fn check(threads: usize, strangers: &'static [&'static [u32]]) {
+/// Tasks that give rise to so many others, one after the other, and come in at the post or from other threads.
+fn check(threads: usize, at_post: &'static [u32], strangers: &'static [&'static [u32]]) {
     let check = move || {
-        let team = Arc::new(Team::new(Bed::default()));
-        let total = strangers.iter().flat_map(|tasks| *tasks).map(|more| *more as usize + 1).sum();
+        let team = Arc::new_cyclic(|team| {
+            let (turn, sleep, come, changed) = Default::default();
+            Team::new(Bed { team: team.clone(), turn, sleep, come, changed })
+        });
+        let total = strangers.iter().copied().flatten().chain(at_post).map(|more| *more as usize + 1).sum();
         let done = Arc::new(AtomicUsize::new(0));
         let workers: Vec<_> = (0..threads)
             .map(|_| {
@@ -75,16 +90,55 @@ fn check(threads: usize, strangers: &'static [&'static [u32]]) {
                 thread::spawn(move || tasks.iter().for_each(|more| team.push(*more)))
             })
             .collect();
-        strangers.into_iter().chain(workers).for_each(|thread| thread.join().unwrap());
+        let system = {
+            let team = team.clone();
+            thread::spawn(move || {
+                for more in at_post {
+                    lock(&team.post.come).tasks.push(*more);
+                    team.post.changed.notify_all();
+                }
+            })
+        };
+        strangers.into_iter().chain(workers).chain([system]).for_each(|thread| thread.join().unwrap());
         assert_eq!(done.load(Ordering::SeqCst), total);
-        assert!(lock(&team.tasks).is_empty());
+        assert!(team.is_idle());
     };
     shuttle::check_random(check, 2000);
 }
 
 #[test]
 fn no_task_waits_while_all_threads_do() {
-    check(1, &[&[0, 2], &[1, 0, 0]]);
-    check(2, &[&[0, 2], &[1, 0, 0]]);
-    check(3, &[&[4, 1, 0], &[1, 0]]);
+    check(1, &[1, 0], &[&[0, 2], &[1, 0, 0]]);
+    check(2, &[1, 0], &[&[0, 2], &[1, 0, 0]]);
+    check(2, &[3, 1, 0, 0, 0], &[]);
+    check(3, &[0, 0], &[&[4, 1, 0], &[1, 0]]);
+}
+
+/// Two tasks that each go on once the other has begun.
+#[test]
+fn what_a_stranger_brings_waits_for_no_other_task() {
+    let check = || {
+        let team = Arc::new_cyclic(|team| {
+            let (turn, sleep, come, changed) = Default::default();
+            Team::new(Bed { team: team.clone(), turn, sleep, come, changed })
+        });
+        let begun = Arc::new((Mutex::new(0), Condvar::new()));
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let (team, begun) = (team.clone(), begun.clone());
+                thread::spawn(move || {
+                    team.work(|_| {
+                        let mut here = lock(&begun.0);
+                        *here += 1;
+                        begun.1.notify_all();
+                        drop(begun.1.wait_while(here, |here| *here < 2).unwrap());
+                        team.close();
+                    });
+                })
+            })
+            .collect();
+        (0..2).for_each(|task| team.push(task));
+        workers.into_iter().for_each(|thread| thread.join().unwrap());
+    };
+    shuttle::check_random(check, 2000);
 }
