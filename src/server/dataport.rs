@@ -88,13 +88,14 @@ pub(super) fn connect(connect: &Connect, control: SocketAddr) -> Result<OwnedFd,
     for port in ephemeral_ports().take(TRIES).chain([Ok(0)]) {
         let port = port.map_err(|_| FailureKind::Local)?;
         let from = sockets::with_zone(connect.from, port, control);
-        let begun = reusable(from, connect.from == connect.to.ip()).map_err(|_| Errno::NOBUFS).and_then(|socket| {
-            net::bind(&socket, &from)?;
-            match net::connect(&socket, &to) {
-                Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-                Err(error) => Err(error),
-            }
-        });
+        let begun =
+            reusable(from, sockets::are_near(connect.from, connect.to.ip())).map_err(|_| Errno::NOBUFS).and_then(|socket| {
+                net::bind(&socket, &from)?;
+                match net::connect(&socket, &to) {
+                    Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+                    Err(error) => Err(error),
+                }
+            });
         match begun {
             Ok(socket) => return Ok(socket),
             // The port is taken, or an earlier connection of this pair of ports is in TIME_WAIT.

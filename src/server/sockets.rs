@@ -210,6 +210,12 @@ pub(super) fn local_address(socket: impl AsFd) -> Result<SocketAddr, Errno> {
     SocketAddr::try_from(net::getsockname(socket)?).map(unmapped).map_err(|_| Errno::AFNOSUPPORT)
 }
 
+/// Whether a connection between these addresses stays on this host, as far as they tell: whoever connects to one address of the
+/// loopback, 127.0.1.1 for example, does so from another.
+pub(super) fn are_near(local: IpAddr, peer: IpAddr) -> bool {
+    local == peer || (local.is_loopback() && peer.is_loopback())
+}
+
 /// Says that nothing more will be sent. `false`: there is no connection any more.
 pub(super) fn end(socket: impl AsFd) -> bool {
     net::shutdown(socket, net::Shutdown::Write).is_ok()
@@ -364,6 +370,13 @@ mod tests {
         assert_eq!(unmapped(mapped), "192.0.2.1:21".parse().unwrap());
         let zoned = SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().unwrap(), 21, 0, 7));
         assert_eq!(unmapped(zoned), zoned);
+    }
+
+    #[test]
+    fn all_of_the_loopback_is_near() {
+        let [one, other, far] = ["127.0.0.1", "127.0.1.1", "192.0.2.1"].map(|ip| ip.parse().unwrap());
+        assert!(are_near(one, other) && are_near(far, far) && are_near(one, one));
+        assert!(!are_near(one, far) && !are_near(far, other));
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             (false, None) => Tls::Unavailable,
         };
         let connection = Connection::new(local, peer).with_tls(tls);
-        let ahead = LookAhead::new(local.ip() == peer.ip(), shared.courtesy.looks_pay());
+        let ahead = LookAhead::new(sockets::are_near(local.ip(), peer.ip()), shared.courtesy.looks_pay());
         Self {
             session: Session::new(setup.config.clone(), connection, shared.clock.now()),
             control: Control::new(control, ahead),
