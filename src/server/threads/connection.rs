@@ -82,10 +82,11 @@ pub(in super::super) fn serve(
 
 fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason {
     let (mut away, mut unwatched) = (None, Unwatched::default());
+    let mut now = drive.now();
     loop {
-        let now = drive.now();
         match drive.advance(now) {
-            Act::Again => {}
+            // To ask the clock each time would be a hundredth of what a command costs.
+            Act::Again => continue,
             Act::Block(work) if work.is_long() => {
                 let id = work.id();
                 match Away::start(work) {
@@ -98,7 +99,8 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
             Act::Discard(discarded) => drop(discarded),
             Act::Wait => match look(drive, turns, (away.as_ref(), beside), &mut unwatched, now) {
                 Ok((seen, is_back)) => {
-                    drive.saw(seen, drive.now());
+                    now = drive.now();
+                    drive.saw(seen, now);
                     if let Some(away) = away.take_if(|_| is_back) {
                         match away.thread.join() {
                             Ok(finished) => drop(drive.settle(finished)),
@@ -110,6 +112,7 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
             },
             Act::End(reason) => return reason,
         }
+        now = drive.now();
     }
 }
 
