@@ -6,8 +6,8 @@ const PROBE: u8 = 64;
 /// So many looks in vain, after as many that were not, are put up with.
 const TRUST: u8 = 3;
 /// After so many looks in a row, not counting those after giving way, the session waits, though it be for what is there: whatever
-/// else it is to hear comes then. With a quarter of that there are half a hundredth fewer answers to SIZE.
-const IN_A_ROW: u8 = 64;
+/// else it is to hear comes then.
+const IN_A_ROW: u8 = 16;
 
 /// Whether to look for the next command once a reply is out.
 ///

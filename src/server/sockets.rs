@@ -52,9 +52,8 @@ pub(super) fn listen(address: SocketAddr, ipv6_only: bool, settings: &Settings) 
     }
     // Without it a restarted server could not bind while old connections are in TIME_WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    // Whoever comes there is on this host. Linux hands it down to the connections: a hundredth more logins, and as many answers.
-    if address.ip().is_loopback() {
-        unpace(&socket);
+    if is_near(address) {
+        unpace_all(&socket);
     }
     net::bind(&socket, &address)?;
     net::listen(&socket, i32::try_from(settings.backlog).unwrap_or(i32::MAX))?;
@@ -136,12 +135,28 @@ pub(super) fn unpace(socket: impl AsFd) {
     #[cfg(target_os = "linux")]
     {
         static INSTEAD: std::sync::OnceLock<Option<&str>> = std::sync::OnceLock::new();
-        if let Some(instead) = INSTEAD.get_or_init(|| instead_of(&sockopt::tcp_congestion(&socket).ok()?)) {
+        if let Some(instead) = INSTEAD.get_or_init(|| instead(&socket)) {
             let _ = sockopt::set_tcp_congestion(&socket, instead);
         }
     }
     #[cfg(not(target_os = "linux"))]
     let _ = socket;
+}
+
+/// The same for all connections of a listener, to which Linux hands it down: one client of the loopback gets a hundredth more logins
+/// and answers to SIZE. It is bound early, and what the system does then is not what it must do later.
+fn unpace_all(listener: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    if let Some(instead) = instead(&listener) {
+        let _ = sockopt::set_tcp_congestion(&listener, instead);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
+#[cfg(target_os = "linux")]
+fn instead(socket: impl AsFd) -> Option<&'static str> {
+    instead_of(&sockopt::tcp_congestion(socket).ok()?)
 }
 
 /// What to use instead of this algorithm against congestion, if that paces: all versions of BBR do. Every Linux has Reno, and lets
@@ -218,6 +233,11 @@ pub(super) fn local_address(socket: impl AsFd) -> Result<SocketAddr, Errno> {
 /// loopback, 127.0.1.1 for example, does so from another.
 pub(super) fn are_near(local: IpAddr, peer: IpAddr) -> bool {
     local == peer || (local.is_loopback() && peer.is_loopback())
+}
+
+/// Whether all who come to this address are on this host.
+fn is_near(address: SocketAddr) -> bool {
+    unmapped(address).ip().is_loopback()
 }
 
 /// Says that nothing more will be sent. `false`: there is no connection any more.
@@ -381,13 +401,19 @@ mod tests {
         let [one, other, far] = ["127.0.0.1", "127.0.1.1", "192.0.2.1"].map(|ip| ip.parse().unwrap());
         assert!(are_near(one, other) && are_near(far, far) && are_near(one, one));
         assert!(!are_near(one, far) && !are_near(far, other));
+        for (address, near) in [("127.0.1.1:21", true), ("[::1]:21", true), ("[::ffff:127.0.0.1]:21", true)]
+            .into_iter()
+            .chain([("0.0.0.0:21", false), ("[::]:21", false), ("192.0.2.1:21", false)])
+        {
+            assert_eq!(is_near(address.parse().unwrap()), near, "{address}");
+        }
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn who_comes_by_the_loopback_is_not_paced() {
-        for ip in [[127, 0, 0, 1], [127, 0, 0, 9]] {
-            let address = SocketAddr::from((ip, 0));
+        for address in ["127.0.0.1:0", "127.0.0.9:0"] {
+            let address = address.parse().unwrap();
             let usual = sockopt::tcp_congestion(stream_socket(address).unwrap()).unwrap();
             let unpaced = instead_of(&usual).unwrap_or_else(|| {
                 std::println!("this system paces nothing: there is no difference to be seen");

@@ -4,6 +4,7 @@
 //!   loop {
 //!       match drive.advance(now) {
 //!           Act::Again       =>                                     the next one may follow at once
+//!           Act::Told        =>                                     the same; it may be later than it was, by far perhaps
 //!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; then as Discard(..)
 //!           Act::Pump        => drive.pump(now)                     here; or lend() it, and take_back() what returns
 //!           Act::Discard(..) => drop it                             where blocking is fine
@@ -88,6 +89,8 @@ pub(super) struct Drive<E> {
 pub(super) enum Act {
     /// Go on: something was done.
     Again,
+    /// Go on: the embedder was told of something, which may have taken a while.
+    Told,
     /// Run it where blocking is fine, and hand what comes of it to [`Drive::settle`].
     Block(Blocking),
     /// [`Drive::pump`], where blocking is fine for a moment; or [`Drive::lend`].
@@ -213,6 +216,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                     self.member.tell(&Event::TlsFailed { why });
                 }
                 self.member.tell(&event);
+                return Some(Act::Told);
             }
         }
         None

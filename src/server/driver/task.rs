@@ -144,7 +144,8 @@ impl<R: Runtime> Tools<R> {
         let mut now = drive.now();
         for _ in 0..TURNS {
             match drive.advance(now) {
-                Act::Again => {}
+                // Nor is it asked once the embedder was told: whoever hears it must not block.
+                Act::Again | Act::Told => {}
                 Act::Block(work) if work.is_quick() => {
                     drive.settle(work.run()).into_iter().for_each(|discarded| self.discard(discarded));
                     now = drive.now();

@@ -85,8 +85,9 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
     let mut now = drive.now();
     loop {
         match drive.advance(now) {
-            // To ask the clock each time would be a hundredth of what a command costs.
+            // To ask the clock each time would be a hundredth of what a SIZE costs.
             Act::Again => continue,
+            Act::Told => {}
             Act::Block(work) if work.is_long() => {
                 let id = work.id();
                 match Away::start(work) {
@@ -101,11 +102,10 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
                 Ok((seen, is_back)) => {
                     now = drive.now();
                     drive.saw(seen, now);
-                    if let Some(away) = away.take_if(|_| is_back) {
-                        match away.thread.join() {
-                            Ok(finished) => drop(drive.settle(finished)),
-                            Err(_) => return Reason::Failed,
-                        }
+                    let Some(away) = away.take_if(|_| is_back) else { continue };
+                    match away.thread.join() {
+                        Ok(finished) => drop(drive.settle(finished)),
+                        Err(_) => return Reason::Failed,
                     }
                 }
                 Err(_) => return Reason::Failed,
