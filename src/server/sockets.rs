@@ -235,7 +235,7 @@ pub(super) fn are_near(local: IpAddr, peer: IpAddr) -> bool {
     local == peer || (local.is_loopback() && peer.is_loopback())
 }
 
-/// Whether all who come to this address are on this host.
+/// Whether all who come to this address are on this host, as far as it tells.
 fn is_near(address: SocketAddr) -> bool {
     unmapped(address).ip().is_loopback()
 }

@@ -80,7 +80,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         match self.jobs.identify(listener) {
             Ok(Some(peer)) => self.report(listener, Report::Connected(peer)),
             Ok(None) => {}
-            Err(proxy) => self.member.tell(&Event::ForeignAddress(proxy)),
+            Err(proxy) => self.tell(&Event::ForeignAddress(proxy)),
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   loop {
 //!       match drive.advance(now) {
 //!           Act::Again       =>                                     the next one may follow at once
-//!           Act::Told        =>                                     the same; it may be later than it was, by far perhaps
+//!           Act::Told        =>                                     the same, but that it may be much later than `now`
 //!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; then as Discard(..)
 //!           Act::Pump        => drive.pump(now)                     here; or lend() it, and take_back() what returns
 //!           Act::Discard(..) => drop it                             where blocking is fine
@@ -77,6 +77,8 @@ pub(super) struct Drive<E> {
     arrived: bool,
     /// The control connection may take octets.
     writable: bool,
+    /// The embedder was told of something since the engine was last told what to do.
+    spoke: bool,
     /// What the session was told of the wishes of a handle.
     told: Order,
     /// The session was told to end at once, and may take until then.
@@ -89,7 +91,7 @@ pub(super) struct Drive<E> {
 pub(super) enum Act {
     /// Go on: something was done.
     Again,
-    /// Go on: the embedder was told of something, which may have taken a while.
+    /// Go on: something was done, and the embedder was told of something, whose hook may have taken a while.
     Told,
     /// Run it where blocking is fine, and hand what comes of it to [`Drive::settle`].
     Block(Blocking),
@@ -128,6 +130,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             seen: Seen::default(),
             arrived: false,
             writable: true,
+            spoke: false,
             told: Order::Serve,
             ending: None,
             noted: 0,
@@ -140,6 +143,14 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
 
     /// Does the next thing that is to be done, and tells the session of it; or says what an engine has to do.
     pub(super) fn advance(&mut self, now: Instant) -> Act {
+        let act = self.step(now);
+        match (mem::take(&mut self.spoke), act) {
+            (true, Act::Again) => Act::Told,
+            (_, act) => act,
+        }
+    }
+
+    fn step(&mut self, now: Instant) -> Act {
         while let Some(output) = self.session.poll() {
             if let Some(act) = self.obey(output, now) {
                 return act;
@@ -213,13 +224,17 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 if event == Event::Disconnected(Reason::Tls)
                     && let Some(why) = self.control.tls_failure()
                 {
-                    self.member.tell(&Event::TlsFailed { why });
+                    self.tell(&Event::TlsFailed { why });
                 }
-                self.member.tell(&event);
-                return Some(Act::Told);
+                self.tell(&event);
             }
         }
         None
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.member.tell(event);
+        self.spoke = true;
     }
 
     fn start(&mut self, id: JobId, job: Job, now: Instant) -> Option<Act> {
@@ -358,7 +373,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
         }
         if let Some(how) = self.control.tls_begun() {
-            self.member.tell(&Event::TlsStarted { how });
+            self.tell(&Event::TlsStarted { how });
         }
     }
 

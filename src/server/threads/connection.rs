@@ -209,3 +209,33 @@ fn look(
     };
     Ok((seen, is_back))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            super::{
+                accept::{Admitted, Guest, adopt},
+                registry::Shared,
+            },
+            wake,
+        },
+        *,
+    };
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn an_engine_knows_when_the_embedder_was_told_of_something() {
+        let shared = Shared::without_listener();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let Ok(Admitted::Guest(guest)) = adopt(&shared, listener.accept().unwrap().0) else { panic!("no guest") };
+        let Guest { control, ends, setup, slot: _slot, implicit_tls } = guest;
+        let member = ends.join(&shared, wake(&control)).unwrap();
+        let mut drive = Drive::new(control, member, setup, implicit_tls);
+        let now = drive.now();
+        assert!(matches!(drive.advance(now), Act::Told), "it has connected");
+        let silent = core::iter::from_fn(|| Some(drive.advance(now))).take(9).take_while(|act| !matches!(act, Act::Wait));
+        assert!(silent.map(|act| assert!(matches!(act, Act::Again), "nothing else has happened")).count() < 9);
+    }
+}
