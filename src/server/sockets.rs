@@ -143,8 +143,9 @@ pub(super) fn unpace(socket: impl AsFd) {
     let _ = socket;
 }
 
-/// The same for all connections of a listener, to which Linux hands it down: one client of the loopback gets a hundredth more logins
-/// and answers to SIZE. It is bound early, and what the system does then is not what it must do later.
+/// The same for all connections of a listener, to which Linux hands it down: where they would be paced, one client of the loopback
+/// gets a hundredth more logins and answers to SIZE. A listener is bound early: what the system does then does not count for the
+/// sockets to come.
 fn unpace_all(listener: impl AsFd) {
     #[cfg(target_os = "linux")]
     if let Some(instead) = instead(&listener) {
@@ -401,12 +402,8 @@ mod tests {
         let [one, other, far] = ["127.0.0.1", "127.0.1.1", "192.0.2.1"].map(|ip| ip.parse().unwrap());
         assert!(are_near(one, other) && are_near(far, far) && are_near(one, one));
         assert!(!are_near(one, far) && !are_near(far, other));
-        for (address, near) in [("127.0.1.1:21", true), ("[::1]:21", true), ("[::ffff:127.0.0.1]:21", true)]
-            .into_iter()
-            .chain([("0.0.0.0:21", false), ("[::]:21", false), ("192.0.2.1:21", false)])
-        {
-            assert_eq!(is_near(address.parse().unwrap()), near, "{address}");
-        }
+        assert!(["127.0.1.1:21", "[::1]:21", "[::ffff:127.0.0.1]:21"].iter().all(|near| is_near(near.parse().unwrap())));
+        assert!(!["0.0.0.0:21", "[::]:21", "192.0.2.1:21"].iter().any(|far| is_near(far.parse().unwrap())));
     }
 
     #[cfg(target_os = "linux")]
