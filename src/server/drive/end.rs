@@ -7,7 +7,7 @@ use crate::{
         jobs::Discarded,
         limits::{Lingering, Slot},
         registry::{Membership, Order},
-        sockets::{self, Endpoint},
+        sockets::Endpoint,
         std,
     },
 };
@@ -67,6 +67,6 @@ impl<E: Endpoint> Linger<E> {
 
     /// Throws away what has come. `false`: the peer has closed its half.
     pub(in crate::server) fn hear(&mut self) -> bool {
-        self.control.drain() != sockets::Drained::Ended
+        self.control.hear_out()
     }
 }

@@ -116,7 +116,12 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             (false, None) => Tls::Unavailable,
         };
         let connection = Connection::new(local, peer).with_tls(tls);
-        let ahead = LookAhead::new(sockets::are_near(local.ip(), peer.ip()), shared.courtesy.looks_pay());
+        let near = sockets::are_near(local.ip(), peer.ip());
+        if near {
+            // Only here: the first flight of a client elsewhere may be several segments, of which the last waits for that.
+            sockets::acknowledge_with_replies(&control);
+        }
+        let ahead = LookAhead::new(near, shared.courtesy.looks_pay());
         Self {
             session: Session::new(setup.config.clone(), connection, shared.clock.now()),
             control: Control::new(control, ahead),

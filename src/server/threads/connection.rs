@@ -224,18 +224,30 @@ mod tests {
     };
     use std::net::{TcpListener, TcpStream};
 
-    #[test]
-    fn an_engine_knows_when_the_embedder_was_told_of_something() {
+    /// A session that was not moved yet, its socket, and its client.
+    fn begin() -> (Drive<Socket>, Socket, TcpStream) {
         let shared = Shared::without_listener();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let Ok(Admitted::Guest(guest)) = adopt(&shared, listener.accept().unwrap().0) else { panic!("no guest") };
         let Guest { control, ends, setup, slot: _slot, implicit_tls } = guest;
         let member = ends.join(&shared, wake(&control)).unwrap();
-        let mut drive = Drive::new(control, member, setup, implicit_tls);
+        (Drive::new(control.clone(), member, setup, implicit_tls), control, client)
+    }
+
+    #[test]
+    fn an_engine_knows_when_the_embedder_was_told_of_something() {
+        let (mut drive, _control, _client) = begin();
         let now = drive.now();
         assert!(matches!(drive.advance(now), Act::Told), "it has connected");
         let silent = core::iter::from_fn(|| Some(drive.advance(now))).take(9).take_while(|act| !matches!(act, Act::Wait));
         assert!(silent.map(|act| assert!(matches!(act, Act::Again), "nothing else has happened")).count() < 9);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn clients_on_this_host_are_acknowledged_with_replies() {
+        let (_drive, control, _client) = begin();
+        assert!(!rustix::net::sockopt::tcp_quickack(&control).unwrap());
     }
 }

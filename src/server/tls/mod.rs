@@ -14,6 +14,8 @@ mod binding;
 mod certificates;
 #[cfg(feature = "tls")]
 mod codec;
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "ring")))]
+pub(super) mod fixture;
 #[cfg(feature = "tls")]
 mod hello;
 mod protection;

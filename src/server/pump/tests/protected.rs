@@ -1,44 +1,19 @@
 //! Under TLS.
 use super::*;
-use crate::server::tls::{Binding, TlsSettings};
+use crate::server::tls::{
+    Binding, TlsSettings,
+    fixture::{CERTIFICATE, KEY, client, provider, settings},
+};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned, SupportedCipherSuite, Tls12CipherSuite,
-    crypto::{CipherSuiteCommon, CryptoProvider},
+    ServerConfig, SupportedCipherSuite, Tls12CipherSuite,
+    crypto::CipherSuiteCommon,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     version::{TLS12, TLS13},
 };
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 
-const AUTHORITY: &[u8] = include_bytes!("../../../../tests/support/tls/authority.pem");
-const CERTIFICATE: &[u8] = include_bytes!("../../../../tests/support/tls/server.pem");
-const KEY: &[u8] = include_bytes!("../../../../tests/support/tls/server.key");
-
-type Client = StreamOwned<ClientConnection, TcpStream>;
-
-fn provider() -> CryptoProvider {
-    #[cfg(feature = "aws-lc-rs")]
-    return rustls::crypto::aws_lc_rs::default_provider();
-    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
-    return rustls::crypto::ring::default_provider();
-}
-
-fn tls() -> TlsSettings {
-    TlsSettings::builder().certificate_pem(CERTIFICATE, KEY).build().unwrap()
-}
-
 fn protect(settings: &TlsSettings) -> Options {
     Options { protection: Protection::new(Binding::new(settings, None)), ..options() }
-}
-
-fn client(stream: TcpStream, new: bool) -> Client {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(AUTHORITY).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[if new { &TLS13 } else { &TLS12 }])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap(), stream)
 }
 
 #[test]
@@ -47,8 +22,8 @@ fn a_close_notify_waits_for_room() {
     let (server, stream) = UnixStream::pair().unwrap();
     server.set_nonblocking(true).unwrap();
     let (server, stream) = (TcpStream::from(OwnedFd::from(server)), TcpStream::from(OwnedFd::from(stream)));
-    let mut pump = Pump::new(source(b"content", None), protect(&tls()), &Settings::default());
-    let mut client = client(stream, true);
+    let mut pump = Pump::new(source(b"content", None), protect(&settings()), &Settings::default());
+    let mut client = client(stream, &TLS13);
     client.sock.set_nonblocking(true).unwrap();
     while client.conn.is_handshaking() || !pump.is_secured() {
         let _ = client.conn.complete_io(&mut client.sock);
@@ -68,8 +43,8 @@ fn a_close_notify_waits_for_room() {
 fn what_came_along_with_an_early_handshake_is_not_waited_for() {
     let (server, stream) = connection();
     let sink = Sink::default();
-    let mut protection = Protection::new(Binding::new(&tls(), None)).unwrap();
-    let mut client = client(stream, true);
+    let mut protection = Protection::new(Binding::new(&settings(), None)).unwrap();
+    let mut client = client(stream, &TLS13);
     // The client's part of the handshake, all of its file, and the end, in one segment.
     client.conn.writer().write_all(b"content").unwrap();
     let mut octets = Vec::new();
@@ -131,7 +106,7 @@ fn keys_that_are_used_up_are_no_end_of_file() {
         let mut pump = Pump::new(source(&noise(octets), None), protect(&with_limit(200)), &Settings::default());
         let reader = std::thread::spawn(move || {
             let mut received = Vec::new();
-            client(stream, false).read_to_end(&mut received).map(|_| received.len())
+            client(stream, &TLS12).read_to_end(&mut received).map(|_| received.len())
         });
         run(&mut pump, &server);
         let (sent, result) = pump.finish();

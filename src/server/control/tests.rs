@@ -1,0 +1,135 @@
+//! How a control connection ends under TLS.
+use super::*;
+use crate::{
+    proto::{
+        config::Config,
+        session::{Connection, Output, Tls},
+    },
+    server::{
+        std,
+        threads::Socket,
+        tls::{Binding, fixture},
+    },
+};
+use core::net::SocketAddr;
+use rustls::{ClientConnection, StreamOwned, version::TLS13};
+use std::{
+    io::{ErrorKind, Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+};
+
+const NOW: Instant = Instant::ZERO;
+
+/// A session and its client. What one of them says the other can hear at once, and room is made by who reads alone.
+struct Pair {
+    control: Control<Socket>,
+    session: Session,
+    client: StreamOwned<ClientConnection, UnixStream>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (server, stream) = UnixStream::pair().unwrap();
+        server.set_nonblocking(true).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let address: SocketAddr = "127.0.0.1:21".parse().unwrap();
+        let connection = Connection::new(address, address).with_tls(Tls::Implicit);
+        let mut pair = Self {
+            control: Control::new(Socket::new(OwnedFd::from(server)), LookAhead::new(true, true)),
+            session: Session::new(Arc::new(Config::default()), connection, NOW),
+            client: fixture::client(stream, &TLS13),
+        };
+        assert!(pair.control.start_tls(&Binding::new(&fixture::settings(), None)));
+        pair.expect("220");
+        pair
+    }
+
+    /// The session is about to end, and the client was told so.
+    fn after_quit() -> Self {
+        let mut pair = Self::new();
+        pair.client.write_all(b"QUIT\r\n").unwrap();
+        pair.expect("221");
+        pair
+    }
+
+    /// The server goes on as far as it can, and then the client hears a reply.
+    fn expect(&mut self, code: &str) {
+        let mut reply = [0; 256];
+        let heard = (0..9).find_map(|_| {
+            self.control.read(&mut self.session, NOW);
+            while self.session.poll().is_some_and(|output| !matches!(output, Output::Close(_))) {}
+            while self.control.wants_write(&self.session) && self.control.write(&mut self.session, NOW) {}
+            self.client.read(&mut reply).ok()
+        });
+        assert!(heard.is_some_and(|octets| reply[..octets].starts_with(code.as_bytes())), "{code} was expected");
+    }
+
+    /// What the client's system has of the end of the connection.
+    fn connection_has_ended(&mut self) -> bool {
+        match self.client.sock.read(&mut [0; 64]) {
+            Ok(0) => true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn hears_a_close_notify(&mut self) -> bool {
+        self.client.read(&mut [0; 64]).unwrap() == 0
+    }
+}
+
+#[test]
+fn a_client_that_took_its_leave_is_left_to_close_the_connection() {
+    let mut pair = Pair::after_quit();
+    assert!(pair.control.say_end(true));
+    assert!(pair.hears_a_close_notify());
+    assert!(!pair.connection_has_ended());
+    assert!(pair.control.hear_out(), "it may say something yet");
+    drop(pair.client);
+    assert!(!pair.control.hear_out());
+}
+
+#[test]
+fn a_client_that_closed_first_is_not_waited_for() {
+    let Pair { mut control, client, .. } = Pair::after_quit();
+    drop(client);
+    assert!(!control.say_end(true));
+}
+
+#[test]
+fn a_client_that_says_a_close_notify_hears_the_end_of_the_connection() {
+    for early in [true, false] {
+        let mut pair = Pair::after_quit();
+        let leave = |pair: &mut Pair| {
+            pair.client.conn.send_close_notify();
+            pair.client.flush().unwrap();
+        };
+        if early {
+            leave(&mut pair);
+        }
+        assert!(pair.control.say_end(true));
+        if !early {
+            leave(&mut pair);
+            assert!(pair.control.hear_out());
+        }
+        assert!(pair.hears_a_close_notify());
+        assert!(pair.connection_has_ended());
+    }
+}
+
+#[test]
+fn others_hear_the_end_of_the_connection_at_once() {
+    let mut pair = Pair::after_quit();
+    assert!(pair.control.say_end(false), "it did not ask for it");
+    assert!(pair.hears_a_close_notify());
+    assert!(pair.connection_has_ended());
+}
+
+#[test]
+fn where_a_close_notify_has_no_room_the_end_of_the_connection_is_said_instead() {
+    let mut pair = Pair::new();
+    while sockets::send(&pair.control.socket, &[0; 65536]).is_ok() {}
+    assert!(pair.control.say_end(true));
+    let mut rest = Vec::new();
+    pair.client.sock.read_to_end(&mut rest).expect("what was sent before, and the end");
+}
