@@ -123,9 +123,7 @@ pub(super) fn prepare(connection: impl AsFd, settings: &Settings, in_whole_segme
     }
     // A file is sent a megabyte at a time: on this host that is 16 segments and a rest, and a download is a tenth faster without
     // the rests. The last one is sent by closing the connection.
-    if in_whole_segments {
-        sockets::cork(&connection, true);
-    }
+    sockets::cork(&connection, in_whole_segments);
 }
 
 /// A socket for a data connection; `near`: the client is on this host.
@@ -279,6 +277,8 @@ mod tests {
         let settings = |tcp_no_delay| Settings { tcp_no_delay, ..Settings::default() };
         for (in_whole_segments, no_delay) in [(false, false), (false, true), (true, false), (true, true)] {
             let connection = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            // As it is while the first octets are sent.
+            sockets::cork(&connection, true);
             prepare(&connection, &settings(no_delay), in_whole_segments);
             #[cfg(target_os = "linux")]
             assert_eq!(sockopt::tcp_cork(&connection).unwrap(), in_whole_segments);

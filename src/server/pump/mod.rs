@@ -154,9 +154,14 @@ impl Pump {
         matches!(self.body, Body::Receive(_)) && self.protection.as_deref().is_some_and(received)
     }
 
+    /// Whether the connection is under TLS, or is to be.
+    pub(super) fn is_protected(&self) -> bool {
+        self.protection.is_some()
+    }
+
     /// Whether nothing is sent over the data connection.
     pub(super) fn only_receives(&self) -> bool {
-        matches!(self.body, Body::Receive(_)) && self.protection.is_none()
+        matches!(self.body, Body::Receive(_)) && !self.is_protected()
     }
 
     /// Whether what fills no segment may wait for what comes next: the system sends a file on its own, as fast as it can.
