@@ -33,6 +33,8 @@ pub(super) struct Control<E> {
     broken: bool,
     /// Urgent data was told of, and is not read yet.
     urgent: bool,
+    /// It was said that nothing more will be.
+    over: bool,
     ahead: LookAhead,
 }
 
@@ -43,6 +45,13 @@ struct Wrapping {
     /// Octets from the wire that were not looked at yet: under TLS as long as the session takes no more, and what follows the end
     /// of TLS.
     rest: Vec<u8>,
+}
+
+impl Wrapping {
+    /// Something has come that nobody has looked at.
+    fn has_more(&self) -> bool {
+        !self.rest.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.codec.has_plain())
+    }
 }
 
 /// TLS on a control connection.
@@ -66,7 +75,7 @@ enum Stage {
 
 impl<E: Endpoint> Control<E> {
     pub(super) fn new(socket: E, ahead: LookAhead) -> Self {
-        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, ahead }
+        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, over: false, ahead }
     }
 
     pub(super) fn ahead(&self) -> &LookAhead {
@@ -213,7 +222,7 @@ impl<E: Endpoint> Control<E> {
     /// send would make the system forget what was said. Of a peer that took its `leave` nothing more is to be expected: to
     /// close the connection tells it the same, and saves being woken once more. Under TLS it may send a close_notify in return
     /// for ours, which says already what the end of the connection would: that comes when the peer has said or closed something.
-    /// Most close at once, and a hundredth more logins are served.
+    /// Most close at once, and one client of the loopback gets a hundredth more logins.
     pub(super) fn say_end(&mut self, leave: bool) -> bool {
         if self.broken {
             return false;
@@ -225,18 +234,26 @@ impl<E: Endpoint> Control<E> {
             let _ = tls.codec.flush(self.socket.as_fd(), usize::MAX);
             !tls.codec.wants_write()
         });
+        let heard = self.ended || self.wrapping.as_ref().is_some_and(|wrapping| wrapping.has_more());
         if leave {
             match (sockets::drain(&self.socket), said) {
-                (Drained::Empty, Some(true)) => return true,
+                (Drained::Empty, Some(true)) if !heard => return true,
                 (Drained::Empty, None) | (Drained::Ended, _) => return false,
-                (Drained::Empty, Some(false)) | (Drained::More, _) => {}
+                (Drained::Empty, Some(_)) | (Drained::More, _) => {}
             }
         }
-        sockets::end(&self.socket) && sockets::drain(&self.socket) != Drained::Ended
+        self.say_over() && sockets::drain(&self.socket) != Drained::Ended
     }
 
-    /// Throws away what has come after [`Control::say_end`]. `false`: the peer has closed its half.
-    pub(super) fn hear_out(&self) -> bool {
+    /// `false`: there is no connection any more.
+    fn say_over(&mut self) -> bool {
+        self.over = true;
+        sockets::end(&self.socket)
+    }
+
+    /// Throws away what has come after [`Control::say_end`], and says the end of the connection to a peer that may wait for it.
+    /// `false`: the peer has closed its half.
+    pub(super) fn hear_out(&mut self) -> bool {
         let drained = self.socket.attempt(Interest::Readable, |socket| {
             let drained = sockets::drain(socket);
             (drained, drained == Drained::Empty)
@@ -244,8 +261,9 @@ impl<E: Endpoint> Control<E> {
         match drained {
             Drained::Empty => true,
             Drained::Ended => false,
-            // It may wait for the end of the connection, if that was not said yet.
-            Drained::More => sockets::end(&self.socket),
+            // Said twice, it is an error on some systems.
+            Drained::More if self.over => true,
+            Drained::More => self.say_over(),
         }
     }
 }

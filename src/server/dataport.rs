@@ -114,16 +114,11 @@ pub(super) fn connected(connection: impl AsFd) -> Option<SocketAddr> {
     }
 }
 
-/// Sets what is to be set on a data connection. To do without any of it is slower, and no reason to fail.
-///
-/// `in_whole_segments`: what fills none may wait for what comes next.
-pub(super) fn prepare(connection: impl AsFd, settings: &Settings, in_whole_segments: bool) {
+/// Sets what the settings say of a data connection. To do without it is slower, and no reason to fail.
+pub(super) fn prepare(connection: impl AsFd, settings: &Settings) {
     if settings.tcp_no_delay {
         let _ = sockopt::set_tcp_nodelay(&connection, true);
     }
-    // A file is sent a megabyte at a time: on this host that is 16 segments and a rest, and a download is a tenth faster without
-    // the rests. The last one is sent by closing the connection.
-    sockets::cork(&connection, in_whole_segments);
 }
 
 /// A socket for a data connection; `near`: the client is on this host.
@@ -272,17 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_prepared_for_what_is_sent() {
+    fn connections_are_prepared_as_the_settings_say() {
         let listener = TcpListener::bind((LOCAL, 0)).unwrap();
-        let settings = |tcp_no_delay| Settings { tcp_no_delay, ..Settings::default() };
-        for (in_whole_segments, no_delay) in [(false, false), (false, true), (true, false), (true, true)] {
+        for tcp_no_delay in [false, true] {
             let connection = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            // As it is while the first octets are sent.
-            sockets::cork(&connection, true);
-            prepare(&connection, &settings(no_delay), in_whole_segments);
-            #[cfg(target_os = "linux")]
-            assert_eq!(sockopt::tcp_cork(&connection).unwrap(), in_whole_segments);
-            assert_eq!(sockopt::tcp_nodelay(&connection).unwrap(), no_delay);
+            prepare(&connection, &Settings { tcp_no_delay, ..Settings::default() });
+            assert_eq!(sockopt::tcp_nodelay(&connection).unwrap(), tcp_no_delay);
         }
     }
 

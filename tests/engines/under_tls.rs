@@ -722,10 +722,12 @@ fn certificates_are_chosen_by_host_and_tls_has_the_last_word(engine: Engine) {
 
 fn sessions_end_with_a_close_notify(engine: Engine) {
     let server = server(engine);
+    let mut silent = Vec::new();
     for mode in MODES {
         let mut secure = Secure::login(&server, mode);
         secure.say("QUIT", 221);
         assert_eq!(secure.control.read(&mut [0; 1]).expect("a close_notify, and no mere end"), 0);
+        silent.push(secure);
         // A client that says it first is still answered.
         let mut secure = Secure::login(&server, mode);
         secure.control.write_all(b"NOOP\r\n").unwrap();
@@ -733,6 +735,10 @@ fn sessions_end_with_a_close_notify(engine: Engine) {
         secure.control.flush().unwrap();
         secure.expect(200);
         assert_eq!(secure.control.read(&mut [0; 1]).expect("a close_notify, and no mere end"), 0);
+    }
+    // Nor does one wait for ever that says nothing, and does not close.
+    for mut secure in silent {
+        assert_eq!(secure.control.sock.read(&mut [0; 1]).expect("the end of the connection"), 0);
     }
     server.until("the end", |server| server.handle.is_empty());
 }

@@ -8,11 +8,13 @@ use crate::{
     server::{
         std,
         threads::Socket,
-        tls::{Binding, fixture},
+        tls::{
+            Binding,
+            fixture::{Client, TLS13, client, settings},
+        },
     },
 };
 use core::net::SocketAddr;
-use rustls::{ClientConnection, StreamOwned, version::TLS13};
 use std::{
     io::{ErrorKind, Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -24,7 +26,7 @@ const NOW: Instant = Instant::ZERO;
 struct Pair {
     control: Control<Socket>,
     session: Session,
-    client: StreamOwned<ClientConnection, UnixStream>,
+    client: Client<UnixStream>,
 }
 
 impl Pair {
@@ -37,9 +39,9 @@ impl Pair {
         let mut pair = Self {
             control: Control::new(Socket::new(OwnedFd::from(server)), LookAhead::new(true, true)),
             session: Session::new(Arc::new(Config::default()), connection, NOW),
-            client: fixture::client(stream, &TLS13),
+            client: client(stream, &TLS13),
         };
-        assert!(pair.control.start_tls(&Binding::new(&fixture::settings(), None)));
+        assert!(pair.control.start_tls(&Binding::new(&settings(), None)));
         pair.expect("220");
         pair
     }
@@ -118,9 +120,23 @@ fn a_client_that_says_a_close_notify_hears_the_end_of_the_connection() {
 }
 
 #[test]
+fn a_close_notify_that_came_along_with_quit_counts() {
+    let mut pair = Pair::new();
+    pair.client.conn.writer().write_all(b"QUIT\r\n").unwrap();
+    pair.client.conn.send_close_notify();
+    pair.client.flush().unwrap();
+    pair.expect("221");
+    assert!(pair.control.say_end(true));
+    assert!(pair.hears_a_close_notify());
+    assert!(pair.connection_has_ended());
+}
+
+#[test]
 fn others_hear_the_end_of_the_connection_at_once() {
     let mut pair = Pair::after_quit();
+    assert!(!pair.control.over);
     assert!(pair.control.say_end(false), "it did not ask for it");
+    assert!(pair.control.over, "not every system lets that be said twice");
     assert!(pair.hears_a_close_notify());
     assert!(pair.connection_has_ended());
 }

@@ -46,7 +46,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
 }
 
 /// A connection whose session is over, and whose peer has not closed its half: closed any earlier, it would be reset by what the
-/// peer still sends, and the last reply be lost.
+/// peer still sends, and the last reply be lost. A peer that took its leave under TLS is about to close it first.
 pub(in crate::server) struct Linger<E> {
     control: Control<E>,
     member: Membership,
@@ -65,7 +65,7 @@ impl<E: Endpoint> Linger<E> {
         self.control.socket_mut()
     }
 
-    /// Throws away what has come. `false`: the peer has closed its half.
+    /// As [`Control::hear_out`].
     pub(in crate::server) fn hear(&mut self) -> bool {
         self.control.hear_out()
     }

@@ -21,6 +21,8 @@
 //! engine is a loop around it.
 mod arrival;
 mod end;
+#[cfg(all(test, feature = "threads"))]
+pub(super) mod fixture;
 mod news;
 mod transfer;
 mod wants;
@@ -28,9 +30,8 @@ mod wants;
 use super::{
     control::Control,
     dataport,
-    jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
+    jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task},
     look_ahead::{Look, LookAhead},
-    pump::Step,
     registry::{Membership, Order, Setup},
     sockets::{self, Endpoint},
     std,
@@ -270,23 +271,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 }
             }
             Task::Transfer(transfer) => {
-                let Transferring { pump, quick, connection, path, direction } = *transfer;
-                let (secured, only_receives) = (pump.is_secured(), pump.only_receives());
-                self.member.transfer_began(path, direction, now);
-                self.transfer = Some(Box::new(Running {
-                    id,
-                    began: now,
-                    pump: Some(pump),
-                    progress: None,
-                    connection,
-                    direction,
-                    quick,
-                    waiting: Step::Until(now),
-                    due: true,
-                    prepared: only_receives,
-                    told: (0, now),
-                    secured,
-                }));
+                self.member.transfer_began(transfer.path.clone(), transfer.direction, now);
+                self.transfer = Some(Box::new(Running::new(id, *transfer, now)));
             }
         }
         None

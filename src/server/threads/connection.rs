@@ -212,28 +212,7 @@ fn look(
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{
-            super::{
-                accept::{Admitted, Guest, adopt},
-                registry::Shared,
-            },
-            wake,
-        },
-        *,
-    };
-    use std::net::{TcpListener, TcpStream};
-
-    /// A session that was not moved yet, its socket, and its client.
-    fn begin() -> (Drive<Socket>, Socket, TcpStream) {
-        let shared = Shared::without_listener();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let Ok(Admitted::Guest(guest)) = adopt(&shared, listener.accept().unwrap().0) else { panic!("no guest") };
-        let Guest { control, ends, setup, slot: _slot, implicit_tls } = guest;
-        let member = ends.join(&shared, wake(&control)).unwrap();
-        (Drive::new(control.clone(), member, setup, implicit_tls), control, client)
-    }
+    use super::{super::super::drive::fixture::begin, *};
 
     #[test]
     fn an_engine_knows_when_the_embedder_was_told_of_something() {

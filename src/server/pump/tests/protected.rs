@@ -2,13 +2,7 @@
 use super::*;
 use crate::server::tls::{
     Binding, TlsSettings,
-    fixture::{CERTIFICATE, KEY, client, provider, settings},
-};
-use rustls::{
-    ServerConfig, SupportedCipherSuite, Tls12CipherSuite,
-    crypto::CipherSuiteCommon,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    version::{TLS12, TLS13},
+    fixture::{TLS12, TLS13, client, settings, with_limit},
 };
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 
@@ -69,34 +63,6 @@ fn what_came_along_with_an_early_handshake_is_not_waited_for() {
     assert_eq!(pump.step(&server, NOW), Step::End);
     assert_eq!(pump.finish(), (7, Ok(())));
     assert_eq!(sink.0.lock().unwrap().content, b"content");
-}
-
-/// TLS 1.2 with keys that are good for so many records.
-fn with_limit(records: u64) -> TlsSettings {
-    let limited = |suite| match suite {
-        SupportedCipherSuite::Tls12(suite) => {
-            let CipherSuiteCommon { suite: name, hash_provider, .. } = suite.common;
-            let suite = Tls12CipherSuite {
-                common: CipherSuiteCommon { suite: name, hash_provider, confidentiality_limit: records },
-                prf_provider: suite.prf_provider,
-                kx: suite.kx,
-                sign: suite.sign,
-                aead_alg: suite.aead_alg,
-            };
-            Some(SupportedCipherSuite::Tls12(Box::leak(Box::new(suite))))
-        }
-        SupportedCipherSuite::Tls13(_) => None,
-    };
-    let mut provider = provider();
-    provider.cipher_suites = provider.cipher_suites.into_iter().filter_map(limited).collect();
-    let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE).unwrap()];
-    let config = ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&TLS12])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(KEY).unwrap())
-        .unwrap();
-    TlsSettings::from_config(Arc::new(config))
 }
 
 #[test]
