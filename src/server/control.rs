@@ -33,7 +33,7 @@ pub(super) struct Control<E> {
     broken: bool,
     /// Urgent data was told of, and is not read yet.
     urgent: bool,
-    /// It was said that nothing more will be.
+    /// This half of the connection was shut down. A close_notify alone does not count.
     over: bool,
     ahead: LookAhead,
 }
@@ -220,9 +220,11 @@ impl<E: Endpoint> Control<E> {
 
     /// Says that nothing more will come, if it is worth waiting until the peer has heard it (`true`), since what it may still
     /// send would make the system forget what was said. Of a peer that took its `leave` nothing more is to be expected: to
-    /// close the connection tells it the same, and saves being woken once more. Under TLS it may send a close_notify in return
-    /// for ours, which says already what the end of the connection would: that comes when the peer has said or closed something.
-    /// Most close at once, and one client of the loopback gets a hundredth more logins.
+    /// close the connection tells it the same, and saves being woken once more.
+    ///
+    /// Under TLS a peer that took its leave may answer our close_notify, so that there is something to wait for. But it knows by
+    /// that already what the end of the connection would tell it, and most peers close at once. So the end is left unsaid until
+    /// such a peer has said something ([`Control::hear_out`]): one client of the loopback gets a hundredth more logins.
     pub(super) fn say_end(&mut self, leave: bool) -> bool {
         if self.broken {
             return false;
@@ -245,7 +247,7 @@ impl<E: Endpoint> Control<E> {
         self.say_over() && sockets::drain(&self.socket) != Drained::Ended
     }
 
-    /// `false`: there is no connection any more.
+    /// Shuts this half of the connection down. `false`: there is no connection any more.
     fn say_over(&mut self) -> bool {
         self.over = true;
         sockets::end(&self.socket)

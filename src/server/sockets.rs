@@ -167,8 +167,8 @@ pub(super) fn instead_of(algorithm: &str) -> Option<&'static str> {
     algorithm.starts_with("bbr").then_some("reno")
 }
 
-/// Holds back what fills no segment until more comes or the connection is closed, for 200 ms or a little more; or does so no longer. Systems
-/// that cannot be told do as they like.
+/// Holds back what fills no segment until more comes or the connection is closed, for 200 ms or a little more; or does so no
+/// longer. Systems that cannot be told do as they like.
 pub(super) fn cork(socket: impl AsFd, corked: bool) {
     #[cfg(target_os = "linux")]
     let _ = sockopt::set_tcp_cork(socket, corked);
@@ -186,8 +186,8 @@ pub(super) fn acknowledge(socket: impl AsFd) {
 
 /// Acknowledges what comes along with what is said in return, from the first time on. Linux acknowledges the first segment of each
 /// connection at once otherwise: one segment more, and a fiftieth of what one client of the loopback gets of logins. It is for
-/// clients that say all of a command at once: one that does not, and has Nagle's algorithm, waits 40 ms with the first command, too.
-/// To acknowledge at once is no reason to fail.
+/// clients that send a command as a whole: one that does not, and has Nagle's algorithm, waits 40 ms with the first command as it
+/// does with all others. To acknowledge at once is no reason to fail.
 pub(super) fn acknowledge_with_replies(socket: impl AsFd) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = sockopt::set_tcp_quickack(socket, false);

@@ -120,15 +120,18 @@ fn a_client_that_says_a_close_notify_hears_the_end_of_the_connection() {
 }
 
 #[test]
-fn a_close_notify_that_came_along_with_quit_counts() {
-    let mut pair = Pair::new();
-    pair.client.conn.writer().write_all(b"QUIT\r\n").unwrap();
-    pair.client.conn.send_close_notify();
-    pair.client.flush().unwrap();
-    pair.expect("221");
-    assert!(pair.control.say_end(true));
-    assert!(pair.hears_a_close_notify());
-    assert!(pair.connection_has_ended());
+fn what_came_along_with_quit_counts() {
+    for behind in [&b""[..], &[b'x'; 500]] {
+        let mut pair = Pair::new();
+        pair.client.conn.writer().write_all(b"QUIT\r\n").unwrap();
+        pair.client.conn.writer().write_all(behind).unwrap();
+        pair.client.conn.send_close_notify();
+        pair.client.flush().unwrap();
+        pair.expect("221");
+        assert!(pair.control.say_end(true));
+        assert!(pair.hears_a_close_notify());
+        assert!(pair.connection_has_ended());
+    }
 }
 
 #[test]
@@ -139,12 +142,19 @@ fn others_hear_the_end_of_the_connection_at_once() {
     assert!(pair.control.over, "not every system lets that be said twice");
     assert!(pair.hears_a_close_notify());
     assert!(pair.connection_has_ended());
+    // Whoever goes on talking is listened to: it may not have read the last reply.
+    for _ in 0..2 {
+        pair.client.write_all(b"NOOP\r\n").unwrap();
+        assert!(pair.control.hear_out());
+    }
 }
 
 #[test]
 fn where_a_close_notify_has_no_room_the_end_of_the_connection_is_said_instead() {
     let mut pair = Pair::new();
-    while sockets::send(&pair.control.socket, &[0; 65536]).is_ok() {}
+    for octets in [&[0; 65536][..], &[0]] {
+        while sockets::send(&pair.control.socket, octets).is_ok() {}
+    }
     assert!(pair.control.say_end(true));
     let mut rest = Vec::new();
     pair.client.sock.read_to_end(&mut rest).expect("what was sent before, and the end");

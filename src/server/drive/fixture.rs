@@ -8,7 +8,7 @@ use crate::server::{
 };
 use std::net::{TcpListener, TcpStream};
 
-/// A session that was not moved yet, its socket, and its client.
+/// A session whose drive has done nothing yet, its control connection, and its client. It takes no place among the others.
 pub(in crate::server) fn begin() -> (Drive<Socket>, Socket, TcpStream) {
     let shared = Shared::without_listener();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

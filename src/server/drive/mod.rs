@@ -30,7 +30,7 @@ mod wants;
 use super::{
     control::Control,
     dataport,
-    jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task},
+    jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
     look_ahead::{Look, LookAhead},
     registry::{Membership, Order, Setup},
     sockets::{self, Endpoint},
@@ -119,7 +119,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let connection = Connection::new(local, peer).with_tls(tls);
         let near = sockets::are_near(local.ip(), peer.ip());
         if near {
-            // Only here: the first flight of a client elsewhere may be several segments, of which the last waits for that.
+            // Not where the network is between: the first flight of such a client may be several segments, and the last one wait
+            // until the others are acknowledged.
             sockets::acknowledge_with_replies(&control);
         }
         let ahead = LookAhead::new(near, shared.courtesy.looks_pay());
@@ -271,8 +272,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 }
             }
             Task::Transfer(transfer) => {
-                self.member.transfer_began(transfer.path.clone(), transfer.direction, now);
-                self.transfer = Some(Box::new(Running::new(id, *transfer, now)));
+                let Transferring { pump, quick, connection, path, direction } = *transfer;
+                self.member.transfer_began(path, direction, now);
+                self.transfer = Some(Box::new(Running::new(id, pump, connection, direction, quick, now)));
             }
         }
         None

@@ -9,7 +9,7 @@ use crate::{
     },
     server::{
         dataport, fs,
-        jobs::{Discarded, Transferring},
+        jobs::Discarded,
         lent::{Lent, Outcome, Progress, Returned},
         pump::{Pump, Step},
         registry::Direction,
@@ -43,7 +43,7 @@ pub(super) struct Running<E> {
     pub(super) due: bool,
     /// What is to be set on the connection is set, or need not be.
     prepared: bool,
-    /// What fills no segment is held back.
+    /// What fills no segment was to be held back.
     corked: bool,
     /// So many octets were told to the session, and when.
     pub(super) told: (u64, Instant),
@@ -92,8 +92,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         self.prepare();
     }
 
-    /// Sets what is to be set on the connection of a transfer that takes longer, and lets go what is held back. A small file is at
-    /// its end by now, and closing the connection sends that.
+    /// Sets what is to be set on the connection of a transfer that takes longer: from now on no more is held back of it than whole
+    /// segments need. A small file is at its end by now, and closing the connection sends it.
     fn prepare(&mut self) {
         if let Some(transfer) = self.transfer.as_mut().filter(|transfer| !transfer.prepared) {
             transfer.prepared = true;
@@ -180,8 +180,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
 }
 
 impl<E: Endpoint> Running<E> {
-    pub(super) fn new(id: JobId, transfer: Transferring<E>, now: Instant) -> Self {
-        let Transferring { pump, quick, connection, path: _, direction } = transfer;
+    pub(super) fn new(id: JobId, pump: Pump, connection: E, direction: Direction, quick: bool, now: Instant) -> Self {
         let (secured, only_receives) = (pump.is_secured(), pump.only_receives());
         Self {
             id,
@@ -201,9 +200,9 @@ impl<E: Endpoint> Running<E> {
     }
 
     /// A small file goes out along with the end of its connection: two segments less, one of which is the client's, and a twentieth
-    /// more of such files for one client of the loopback. Pieces of a slow one may be long in coming.
+    /// more of such files for one client of the loopback. Pieces of a slow one that is copied may be long in coming.
     fn hold_back(&mut self) {
-        if !self.prepared && self.quick && self.pump.as_ref().is_some_and(|pump| !pump.is_protected()) {
+        if !self.prepared && self.quick && self.pump.as_ref().is_some_and(Pump::goes_at_once) {
             self.cork(true);
         }
     }

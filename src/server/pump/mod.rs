@@ -155,13 +155,18 @@ impl Pump {
     }
 
     /// Whether the connection is under TLS, or is to be.
-    pub(super) fn is_protected(&self) -> bool {
+    fn is_protected(&self) -> bool {
         self.protection.is_some()
     }
 
     /// Whether nothing is sent over the data connection.
     pub(super) fn only_receives(&self) -> bool {
         matches!(self.body, Body::Receive(_)) && !self.is_protected()
+    }
+
+    /// Whether all of a small file goes as soon as it is read.
+    pub(super) fn goes_at_once(&self) -> bool {
+        !self.is_protected() && self.rate.is_unlimited()
     }
 
     /// Whether what fills no segment may wait for what comes next: the system sends a file on its own, as fast as it can.
