@@ -19,6 +19,7 @@ mod problem;
 mod process;
 mod refusals;
 mod sandbox;
+mod scheduling;
 mod serve;
 mod show;
 mod support;

@@ -12,6 +12,7 @@ use super::{
     process::{lack_of_descriptors, survive_large_files},
     refusals::Refusals,
     sandbox::{Confined, Prepared},
+    scheduling,
     support::Engine,
     tls::{self, Opened},
     users,
@@ -171,11 +172,13 @@ fn bind(
         // Within the sandbox it could not be found out how much of the processor this process may have.
         settings.workers = thread::available_parallelism().map_or(1, NonZero::get);
     }
+    let can_stand_back = scheduling::can_stand_back();
     let mut build = |without: Option<SocketAddr>| {
         let refusals = Refusals::default();
         let builder = describe(options.config.clone(), settings.clone(), table.clone(), transfers.cloned())
             .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
         let builder = tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings.clone()));
+        let builder = if can_stand_back { builder.stand_back_by(scheduling::stand_back) } else { builder };
         if !inherited.is_empty() {
             let explicit = inherited.explicit.len();
             let builder = inherited.explicit.drain(..).fold(builder, Builder::listener);

@@ -80,6 +80,7 @@ impl fmt::Debug for Server {
 /// | [`Builder::on_event`] | the session's thread | the session's task: *do not block* |
 /// | [`Builder::verb`] | a thread of its own | the pool of threads |
 /// | [`Builder::quick_verb`] | the session's thread | the session's task: *do not block* |
+/// | [`Builder::stand_back_by`] | the session's thread | a thread that has run the session's task, or one of the pool: *do not block* |
 ///
 /// With processes (`serve_processes`) the first row is the server's, and the others are as by threads, in the session's process;
 /// but if that is killed, the server's own hook is told of the end.
@@ -268,6 +269,30 @@ impl Builder {
         handler: impl Fn(&Request) -> Result<Answer, Failure> + Send + Sync + 'static,
     ) -> Self {
         self.hooks.verbs.add(verb, Arc::new(handler), true);
+        self
+    }
+
+    /// How a thread leaves the processor to whoever has it when it is woken, which the daemon `wharf` does by `SCHED_BATCH` of
+    /// sched(7). By default none does: how your threads are scheduled is yours to say.
+    ///
+    /// More clients on this host than there are processors may begin TLS at once. Then those are taken by their computations, and
+    /// whoever is woken to answer one of them interrupts another. `stand_back(true)` has the thread that calls it interrupt nobody
+    /// from now on, `stand_back(false)` has it do as usual. It is called before a thread waits for what sessions do next, so very
+    /// often, and mostly with what it was called with before; and by threads of a runtime's pool before they begin. It must
+    /// neither block nor panic.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use wharf::server::Server;
+    /// thread_local!(static IS_BACK: Cell<bool> = const { Cell::new(false) });
+    /// let builder = Server::builder().stand_back_by(|back| {
+    ///     if IS_BACK.replace(back) != back { /* have this thread scheduled in another way */ }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn stand_back_by(mut self, stand_back: fn(bool)) -> Self {
+        self.hooks.stand_back = Some(stand_back);
         self
     }
 

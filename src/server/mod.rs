@@ -33,6 +33,8 @@ mod control;
 #[cfg(all(unix, feature = "_engine"))]
 mod courtesy;
 #[cfg(all(unix, feature = "_engine"))]
+mod crowd;
+#[cfg(all(unix, feature = "_engine"))]
 mod dataport;
 #[cfg(all(unix, feature = "_engine"))]
 #[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]

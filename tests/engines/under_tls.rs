@@ -20,6 +20,7 @@ use wharf::{
 };
 
 mod edges;
+mod standing_back;
 mod users;
 
 with_each_engine! {

@@ -29,6 +29,7 @@ mod wants;
 
 use super::{
     control::Control,
+    crowd::{Crowd, Handshake},
     dataport,
     jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
     look_ahead::{Look, LookAhead},
@@ -86,6 +87,8 @@ pub(super) struct Drive<E> {
     ending: Option<Instant>,
     /// Which of its revisions others can see.
     noted: u64,
+    /// TLS begins with a client on this host.
+    handshake: Option<Handshake>,
 }
 
 /// What an engine is to do next.
@@ -141,11 +144,16 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             told: Order::Serve,
             ending: None,
             noted: 0,
+            handshake: None,
         }
     }
 
     pub(super) fn now(&self) -> Instant {
         self.member.shared().clock.now()
+    }
+
+    pub(super) fn crowd(&self) -> &Crowd {
+        &self.member.shared().crowd
     }
 
     /// Does the next thing that is to be done, and tells the session of it; or says what an engine has to do.
@@ -214,7 +222,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Output::Refuse(listener) => self.jobs.refuse(listener),
             Output::StartTls { host } => {
                 let binding = self.setup.tls.as_ref().map(|settings| Binding::new(settings, host.as_deref()));
-                if !binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
+                if binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
+                    self.handshake = self.control.ahead().is_near().then(|| self.member.shared().crowd.begin());
+                } else {
                     self.news.push(Input::Tls(false));
                 }
                 self.jobs.bind(binding);
@@ -366,6 +376,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             }
         }
         if let Some(how) = self.control.tls_begun() {
+            self.handshake = None;
             self.tell(&Event::TlsStarted { how });
         }
     }

@@ -90,7 +90,15 @@ impl<R: Runtime> Future for Task<R> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { phase, tools } = &mut *self;
+        let polled = self.go_on(context);
+        self.tools.shared.crowd.mind();
+        polled
+    }
+}
+
+impl<R: Runtime> Task<R> {
+    fn go_on(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Self { phase, tools } = self;
         loop {
             match phase {
                 Phase::Serving(drive, _) => {
@@ -179,8 +187,9 @@ impl<R: Runtime> Tools<R> {
     }
 
     fn block(&self, work: Blocking) {
-        let mailbox = self.mailbox.clone();
+        let (mailbox, step_forward) = (self.mailbox.clone(), self.shared.crowd.step_forward());
         self.runtime.blocking(move || {
+            step_forward();
             let finished = catch_unwind(AssertUnwindSafe(|| work.run()));
             mailbox.put(finished.map_or(Mail::Panicked, Mail::Finished));
         });
@@ -194,10 +203,14 @@ impl<R: Runtime> Tools<R> {
 
     fn lend(&self, lent: Lent<Link<R::Socket>>) {
         let (mailbox, clock, turns) = (self.mailbox.clone(), self.shared.clock, self.shared.turns.clone());
-        self.runtime.blocking(move || match catch_unwind(AssertUnwindSafe(|| lent.run(&clock, &turns))) {
-            Ok(Some(returned)) => mailbox.put(Mail::Returned(returned)),
-            Ok(None) => {}
-            Err(_) => mailbox.put(Mail::Panicked),
+        let step_forward = self.shared.crowd.step_forward();
+        self.runtime.blocking(move || {
+            step_forward();
+            match catch_unwind(AssertUnwindSafe(|| lent.run(&clock, &turns))) {
+                Ok(Some(returned)) => mailbox.put(Mail::Returned(returned)),
+                Ok(None) => {}
+                Err(_) => mailbox.put(Mail::Panicked),
+            }
         });
     }
 

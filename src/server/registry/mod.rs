@@ -14,6 +14,7 @@ mod snapshot;
 use super::{
     clock::{Clock, unix_time},
     courtesy::Courtesy,
+    crowd::Crowd,
     limits::Limits,
     sockets::ControlOptions,
     std,
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
     pub(super) courtesy: Courtesy,
+    pub(super) crowd: Arc<Crowd>,
     /// By itself: a thread with a transfer may outlive its session, and is not to keep the hooks.
     pub(super) turns: Arc<Turns>,
     pub(super) addresses: Vec<SocketAddr>,
@@ -100,6 +102,7 @@ impl Shared {
         Self {
             clock,
             courtesy: Courtesy::default(),
+            crowd: Arc::new(Crowd::new(hooks.stand_back)),
             turns: Arc::new(Turns::new(clock)),
             addresses,
             inherited,

@@ -39,6 +39,8 @@ pub(in crate::server) struct Hooks {
     pub(in crate::server) permit_connection: Option<PermitConnection>,
     /// Who is let in, of those whose password is right.
     pub(in crate::server) permit_login: Option<PermitLogin>,
+    /// Has the thread that calls it stand back, or do so no more.
+    pub(in crate::server) stand_back: Option<fn(bool)>,
     /// Verbs of the embedder.
     pub(in crate::server) verbs: Verbs,
 }

@@ -90,7 +90,7 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
             Act::Told => {}
             Act::Block(work) if work.is_long() => {
                 let id = work.id();
-                match Away::start(work) {
+                match Away::start(work, drive.crowd().step_forward()) {
                     Ok(started) => away = Some(started),
                     Err(_) => drop(drive.settle(Finished::in_vain(id))),
                 }
@@ -124,11 +124,12 @@ struct Away {
 }
 
 impl Away {
-    fn start(work: Blocking) -> io::Result<Self> {
+    fn start(work: Blocking, step_forward: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (running, end) = io::pipe()?;
         let thread = thread::Builder::new().name("wharf-verb".into()).spawn(move || {
             // Dropped whether it ends well or in a panic.
             let _end = end;
+            step_forward();
             work.run()
         })?;
         Ok(Self { thread, running })
@@ -143,6 +144,7 @@ fn look(
     unwatched: &mut Unwatched,
     now: Instant,
 ) -> io::Result<(Seen, bool)> {
+    drive.crowd().mind();
     // This notes how the session is, which is told then.
     let wants = drive.wants(now);
     let (other, tell) = (beside.socket(), beside.tell());

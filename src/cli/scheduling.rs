@@ -1,0 +1,106 @@
+//! How a thread leaves the processor to whoever has it when it is woken: by the policy `SCHED_BATCH` of sched(7).
+#[cfg(target_os = "linux")]
+mod linux {
+    use core::cell::Cell;
+    use preempt_rt::sched::{
+        Pid,
+        Scheduler::{self, SCHED_BATCH, SCHED_NORMAL},
+        SchedulerParams, get_scheduler, set_scheduler,
+    };
+    use std::fs;
+
+    thread_local! {
+        /// Whether this thread stands back. `None`: it does so if the one did that started it.
+        static IS_BACK: Cell<Option<bool>> = const { Cell::new(None) };
+    }
+
+    /// Whether threads can stand back, and may. Not if somebody chose how this process is scheduled, nor if somebody confined its
+    /// system calls: to ask could be its end.
+    pub(in crate::cli) fn can_stand_back() -> bool {
+        let confined = fs::read_to_string("/proc/self/status").map_or(true, |status| is_confined(&status));
+        !confined && matches!(get_scheduler(Pid::current_thread()), Ok(SCHED_NORMAL)) && set(SCHED_NORMAL)
+    }
+
+    /// Whether the status of a process (proc_pid_status(5)) tells of a filter of system calls, or may do so.
+    fn is_confined(status: &str) -> bool {
+        status.lines().find_map(|line| line.strip_prefix("Seccomp:")).is_none_or(|mode| mode.trim() != "0")
+    }
+
+    /// Has this thread stand back from now on, or no more.
+    pub(in crate::cli) fn stand_back(back: bool) {
+        if IS_BACK.replace(Some(back)) != Some(back) {
+            // Where it fails, the thread goes on as it was.
+            set(if back { SCHED_BATCH } else { SCHED_NORMAL });
+        }
+    }
+
+    fn set(policy: Scheduler) -> bool {
+        set_scheduler(Pid::current_thread(), policy, SchedulerParams { priority: 0 }).is_ok()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use std::thread;
+
+        fn policy() -> Scheduler {
+            get_scheduler(Pid::current_thread()).unwrap()
+        }
+
+        fn aside(work: impl FnOnce() + Send + 'static) {
+            thread::spawn(work).join().unwrap();
+        }
+
+        #[test]
+        fn a_thread_stands_back_and_no_more() {
+            aside(|| {
+                for back in [true, true, false, true, false, false] {
+                    stand_back(back);
+                    assert_eq!(policy(), if back { SCHED_BATCH } else { SCHED_NORMAL });
+                }
+            });
+        }
+
+        #[test]
+        fn one_that_was_started_by_such_a_thread_need_not() {
+            aside(|| {
+                stand_back(true);
+                aside(|| {
+                    assert_eq!(policy(), SCHED_BATCH);
+                    stand_back(false);
+                    assert_eq!(policy(), SCHED_NORMAL);
+                });
+                assert_eq!(policy(), SCHED_BATCH);
+            });
+        }
+
+        #[test]
+        fn what_somebody_chose_is_left_alone() {
+            aside(|| {
+                assert!(set(SCHED_BATCH));
+                assert!(!can_stand_back());
+                assert_eq!(policy(), SCHED_BATCH);
+            });
+        }
+
+        #[test]
+        fn a_process_is_confined_where_its_status_does_not_say_the_contrary() {
+            let status = |mode: &str| format!("Name:\twharf\nNoNewPrivs:\t0\nSeccomp:\t{mode}\nSeccomp_filters:\t0\n");
+            assert!(!is_confined(&status("0")));
+            assert!(is_confined(&status("2")));
+            assert!(is_confined("Name:\twharf\nSeccomp_filters:\t0\n"));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::{can_stand_back, stand_back};
+
+/// Nothing else has such a policy.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn can_stand_back() -> bool {
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn stand_back(_: bool) {}

@@ -1,0 +1,84 @@
+//! Who stands back while many clients on this host begin TLS at once.
+use super::*;
+use crate::{server::eventually, with_engines_of_one_process};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+with_engines_of_one_process! {
+    [in clear]
+    // Their clients begin TLS themselves.
+    clients_on_this_host_that_begin_tls_at_once_have_threads_stand_back
+}
+
+/// Held by the test whose server tells of what follows.
+static TURN: Mutex<()> = Mutex::new(());
+/// How often a thread was told anything, and what it was told last.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
+static IS_BACK: AtomicBool = AtomicBool::new(false);
+
+fn stand_back(back: bool) {
+    IS_BACK.store(back, Ordering::SeqCst);
+    TOLD.fetch_add(1, Ordering::SeqCst);
+}
+
+/// A client of a proxy on this host, where that says that it comes from.
+fn connect(server: &TestServer, from: &str) -> Client {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.write_all(format!("PROXY TCP4 {from} 127.0.0.1 50000 21\r\n").as_bytes()).unwrap();
+    let mut client = Client::new(stream).unwrap();
+    client.expect(220);
+    client
+}
+
+/// As many as can be a crowd, in the midst of their handshakes.
+fn begin(server: &TestServer, from: &str) -> Vec<Client> {
+    let begin = |_| {
+        let mut client = connect(server, from);
+        client.say("AUTH TLS", 234);
+        client
+    };
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    (0..=processors).map(begin).collect()
+}
+
+/// What the next thread that waits is told.
+fn is_back(client: &mut Client) -> bool {
+    let told = TOLD.load(Ordering::SeqCst);
+    eventually("a thread waits", || {
+        client.say("NOOP", 200);
+        TOLD.load(Ordering::SeqCst) > told
+    });
+    IS_BACK.load(Ordering::SeqCst)
+}
+
+fn clients_on_this_host_that_begin_tls_at_once_have_threads_stand_back(engine: Engine) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = server_with(engine, |options| {
+        options.settings.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
+        options.build = Box::new(|builder| builder.stand_back_by(stand_back));
+    });
+    let mut other = connect(&server, "127.0.0.1");
+    assert!(!is_back(&mut other));
+    let _far = begin(&server, "192.0.2.1");
+    assert!(!is_back(&mut other), "they compute elsewhere");
+
+    // Handshakes may fail, ...
+    let near = begin(&server, "127.0.0.2");
+    eventually("they are a crowd", || is_back(&mut other));
+    drop(near);
+    eventually("it is over", || !is_back(&mut other));
+
+    // ... or come to their end.
+    let near = begin(&server, "127.0.0.2");
+    eventually("they are a crowd", || is_back(&mut other));
+    let config = client_config(NEW, b"ftp");
+    let secure = near.into_iter().map(|clear| {
+        let mut control = client(&config, clear.stream);
+        shake_hands(&mut control).expect("a handshake");
+        control
+    });
+    let _secure: Vec<_> = secure.collect();
+    eventually("it is over", || !is_back(&mut other));
+}
