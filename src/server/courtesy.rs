@@ -74,7 +74,7 @@ impl Respite {
     }
 }
 
-fn nanoseconds(moment: Instant) -> u64 {
+pub(super) fn nanoseconds(moment: Instant) -> u64 {
     u64::try_from(moment.since(Instant::ZERO).as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -22,6 +22,7 @@ impl Server {
             Handle(shared.clone()).close_all();
         }
         shared.wait_for_end();
+        shared.crowd.step_forward()();
         served
     }
 
@@ -33,7 +34,9 @@ impl Server {
     /// the server was closed.
     #[cfg(feature = "threads")]
     pub fn serve_connection(&self, connection: TcpStream) -> Result<(), Refusal> {
-        super::threads::serve(&self.shared, super::accept::adopt(&self.shared, connection)?, &self.stop)
+        let served = super::threads::serve(&self.shared, super::accept::adopt(&self.shared, connection)?, &self.stop);
+        self.shared.crowd.step_forward()();
+        served
     }
 
     /// The same by a task: the future ends when the session has. It is to be run as a task of `runtime`, whose pool of threads it
@@ -112,8 +115,11 @@ impl Server {
         };
         let runtime = builder.enable_io().enable_time().thread_name("wharf").build()?;
         // As a task it is run by a worker, where what it waits for is seen.
+        let step_forward = self.shared.crowd.step_forward();
         let task = runtime.spawn(self.serve_on(super::Tokio::new(runtime.handle().clone())));
-        let served = runtime.block_on(task).map_err(io::Error::other)?;
+        let served = runtime.block_on(task).map_err(io::Error::other);
+        step_forward();
+        let served = served?;
         // Files of sessions that have ended may still be closed; but a file system that hangs must not keep the caller.
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
@@ -127,7 +133,10 @@ impl Server {
     #[cfg(feature = "smol")]
     pub fn serve_smol(self) -> io::Result<()> {
         let workers = self.workers();
-        super::smol::serve(self, workers)
+        let step_forward = self.shared.crowd.step_forward();
+        let served = super::smol::serve(self, workers);
+        step_forward();
+        served
     }
 
     /// How many threads are to run tasks.

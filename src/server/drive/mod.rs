@@ -29,7 +29,7 @@ mod wants;
 
 use super::{
     control::Control,
-    crowd::{Crowd, Handshake},
+    crowd::{Crowd, UnderWay},
     dataport,
     jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
     look_ahead::{Look, LookAhead},
@@ -87,8 +87,8 @@ pub(super) struct Drive<E> {
     ending: Option<Instant>,
     /// Which of its revisions others can see.
     noted: u64,
-    /// TLS begins with a client on this host.
-    handshake: Option<Handshake>,
+    /// A handshake with a client on this host.
+    handshake: Option<UnderWay>,
 }
 
 /// What an engine is to do next.
@@ -152,7 +152,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         self.member.shared().clock.now()
     }
 
-    pub(super) fn crowd(&self) -> &Crowd {
+    pub(super) fn crowd(&self) -> &Arc<Crowd> {
         &self.member.shared().crowd
     }
 
@@ -223,7 +223,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             Output::StartTls { host } => {
                 let binding = self.setup.tls.as_ref().map(|settings| Binding::new(settings, host.as_deref()));
                 if binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
-                    self.handshake = self.control.ahead().is_near().then(|| self.member.shared().crowd.begin());
+                    let near = self.control.ahead().is_near();
+                    self.handshake = if near { self.crowd().begin(now) } else { None };
                 } else {
                     self.news.push(Input::Tls(false));
                 }

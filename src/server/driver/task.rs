@@ -91,7 +91,8 @@ impl<R: Runtime> Future for Task<R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let polled = self.go_on(context);
-        self.tools.shared.crowd.mind();
+        let shared = &self.tools.shared;
+        shared.crowd.mind(|| shared.clock.now());
         polled
     }
 }
@@ -187,30 +188,34 @@ impl<R: Runtime> Tools<R> {
     }
 
     fn block(&self, work: Blocking) {
-        let (mailbox, step_forward) = (self.mailbox.clone(), self.shared.crowd.step_forward());
-        self.runtime.blocking(move || {
-            step_forward();
+        let mailbox = self.mailbox.clone();
+        self.aside(move || {
             let finished = catch_unwind(AssertUnwindSafe(|| work.run()));
             mailbox.put(finished.map_or(Mail::Panicked, Mail::Finished));
         });
     }
 
     fn discard(&self, discarded: impl Send + 'static) {
-        self.runtime.blocking(move || {
+        self.aside(move || {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
         });
     }
 
     fn lend(&self, lent: Lent<Link<R::Socket>>) {
         let (mailbox, clock, turns) = (self.mailbox.clone(), self.shared.clock, self.shared.turns.clone());
+        self.aside(move || match catch_unwind(AssertUnwindSafe(|| lent.run(&clock, &turns))) {
+            Ok(Some(returned)) => mailbox.put(Mail::Returned(returned)),
+            Ok(None) => {}
+            Err(_) => mailbox.put(Mail::Panicked),
+        });
+    }
+
+    /// Where blocking is fine.
+    fn aside(&self, work: impl FnOnce() + Send + 'static) {
         let step_forward = self.shared.crowd.step_forward();
         self.runtime.blocking(move || {
             step_forward();
-            match catch_unwind(AssertUnwindSafe(|| lent.run(&clock, &turns))) {
-                Ok(Some(returned)) => mailbox.put(Mail::Returned(returned)),
-                Ok(None) => {}
-                Err(_) => mailbox.put(Mail::Panicked),
-            }
+            work();
         });
     }
 

@@ -118,7 +118,9 @@ impl Builder {
     pub(super) fn prepare(self) -> io::Result<Prepared> {
         let authorizer = self.authorizer.ok_or_else(|| io::Error::other("there is no authorizer: call Builder::authorizer"))?;
         let setup = Setup::new(self.config, self.settings, authorizer, self.tls, &self.hooks);
-        Ok(Prepared { setup, hooks: self.hooks, clock: Clock::start() })
+        // One session makes no crowd.
+        let hooks = Hooks { stand_back: None, ..self.hooks };
+        Ok(Prepared { setup, hooks, clock: Clock::start() })
     }
 }
 

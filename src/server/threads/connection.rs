@@ -144,7 +144,7 @@ fn look(
     unwatched: &mut Unwatched,
     now: Instant,
 ) -> io::Result<(Seen, bool)> {
-    drive.crowd().mind();
+    drive.crowd().mind(|| now);
     // This notes how the session is, which is told then.
     let wants = drive.wants(now);
     let (other, tell) = (beside.socket(), beside.tell());

@@ -69,6 +69,8 @@ impl Work for Clients {
     type Client = Entrant;
 
     fn wait(&self, limit: Option<Duration>) -> Next<Entrant> {
+        let shared = &self.door.shared;
+        shared.crowd.mind(|| shared.clock.now());
         let turn = match self.gate.wait(limit) {
             Ok(Called::Listener(turn)) => turn,
             Ok(Called::Nothing) => return Next::Late,

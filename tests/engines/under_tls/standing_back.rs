@@ -32,15 +32,14 @@ fn connect(server: &TestServer, from: &str) -> Client {
     client
 }
 
-/// As many as can be a crowd, in the midst of their handshakes.
-fn begin(server: &TestServer, from: &str) -> Vec<Client> {
+/// So many clients, in the midst of their handshakes.
+fn begin(server: &TestServer, from: &str, count: usize) -> Vec<Client> {
     let begin = |_| {
         let mut client = connect(server, from);
         client.say("AUTH TLS", 234);
         client
     };
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    (0..=processors).map(begin).collect()
+    (0..count).map(begin).collect()
 }
 
 /// What the next thread that waits is told.
@@ -61,24 +60,37 @@ fn clients_on_this_host_that_begin_tls_at_once_have_threads_stand_back(engine: E
     });
     let mut other = connect(&server, "127.0.0.1");
     assert!(!is_back(&mut other));
-    let _far = begin(&server, "192.0.2.1");
-    assert!(!is_back(&mut other), "they compute elsewhere");
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let far = begin(&server, "192.0.2.1", processors + 1);
+    (0..9).for_each(|_| assert!(!is_back(&mut other), "they compute elsewhere"));
+    drop(far);
+    let crowd = |other: &mut Client| {
+        let mut near = begin(&server, "127.0.0.2", processors);
+        eventually("they are a crowd", || {
+            // It lasts no longer than they come.
+            near.extend(begin(&server, "127.0.0.2", 1));
+            is_back(other)
+        });
+        near
+    };
+    let is_forgotten = |other: &mut Client| {
+        eventually("it is over", || {
+            let _few = begin(&server, "127.0.0.2", processors);
+            !is_back(other)
+        });
+    };
 
     // Handshakes may fail, ...
-    let near = begin(&server, "127.0.0.2");
-    eventually("they are a crowd", || is_back(&mut other));
-    drop(near);
-    eventually("it is over", || !is_back(&mut other));
+    drop(crowd(&mut other));
+    is_forgotten(&mut other);
 
     // ... or come to their end.
-    let near = begin(&server, "127.0.0.2");
-    eventually("they are a crowd", || is_back(&mut other));
     let config = client_config(NEW, b"ftp");
-    let secure = near.into_iter().map(|clear| {
+    let secure = crowd(&mut other).into_iter().map(|clear| {
         let mut control = client(&config, clear.stream);
         shake_hands(&mut control).expect("a handshake");
         control
     });
     let _secure: Vec<_> = secure.collect();
-    eventually("it is over", || !is_back(&mut other));
+    is_forgotten(&mut other);
 }
