@@ -19,8 +19,10 @@ const BRISK: Duration = Duration::from_millis(100);
 /// of work each time. If it stands back until whoever computes has to wait, it finds more to do: 16 clients on two processors get
 /// 6 to 8 % more logins under TLS.
 ///
-/// Whoever else is served meanwhile waits for that too: a turn of the scheduler, some milliseconds. So nobody stands back but in a
-/// crowd, and it is none any more once no handshake has begun for a while.
+/// Whoever else is served meanwhile waits for that too: beside those 16, nine in ten NOOPs of another client are answered within 0.3
+/// to 0.7 ms in place of 0.1 to 0.4, and 99 in a hundred within 0.9 to 2.2 in place of 0.4 to 1.3. Where others compute who have
+/// nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any more
+/// once no handshake has begun for a while.
 #[derive(Debug)]
 pub(super) struct Crowd {
     under_way: AtomicUsize,
