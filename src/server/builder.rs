@@ -278,9 +278,8 @@ impl Builder {
     /// While more clients on this host begin TLS than this process may use processors, the processors are taken by their
     /// computations, and whoever is woken to answer one of them interrupts another. `stand_back(true)` has the thread that calls
     /// it interrupt nobody from now on, `stand_back(false)` has it do as usual. With two processors, 16 such clients get 6 to 8 %
-    /// more logins; one in a hundred of the others' commands waits a
-    /// millisecond longer. Where each session has a process it is never
-    /// called.
+    /// more logins; one in a hundred of the others' commands waits a millisecond longer. Where each session has a process it is
+    /// never called.
     ///
     /// It is called before a thread waits for what comes next, so very often, and mostly with what it was called with before. A
     /// thread or process that is started meanwhile may begin as the one that starts it, and a thread of a runtime that is given
