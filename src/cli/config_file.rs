@@ -118,7 +118,8 @@ fn address(item: &Item<'_>) -> Result<SocketAddr, Problem> {
 
 fn engine(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {
     set(top, "engine", &mut options.engine, |item| item.choice(&Engine::NAMES))?;
-    set(top, "workers", &mut options.settings.workers, |item| item.number(0..=1024))
+    set(top, "workers", &mut options.settings.workers, |item| item.number(0..=1024))?;
+    set(top, "stand_back", &mut options.stand_back, Item::boolean)
 }
 
 fn sessions(top: &mut Section<'_>, options: &mut Options) -> Result<(), Problem> {

@@ -10,6 +10,7 @@ pub(super) const SECTIONS: &Sections = &[
             "listen_ftps",
             "engine",
             "workers",
+            "stand_back",
             "banner",
             "timeout",
             "data_timeout",

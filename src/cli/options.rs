@@ -28,6 +28,8 @@ pub(super) struct Options {
     /// Where TLS begins at once.
     pub(super) listen_ftps: Vec<SocketAddr>,
     pub(super) engine: Engine,
+    /// Whether threads stand back while many clients on this host begin TLS.
+    pub(super) stand_back: bool,
     pub(super) config: Config,
     pub(super) settings: Settings,
     pub(super) tls: TlsOptions,
@@ -164,6 +166,7 @@ impl Default for Options {
             listen: default_addresses(),
             listen_ftps: Vec::new(),
             engine: Engine::DEFAULT,
+            stand_back: true,
             config: Config::default(),
             settings: Settings::default(),
             tls: TlsOptions::default(),

@@ -1,5 +1,5 @@
 //! How a thread leaves the processor to whoever has it when it is woken: by the policy `SCHED_BATCH` of sched(7).
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod linux {
     use core::cell::Cell;
     use preempt_rt::sched::{
@@ -35,8 +35,8 @@ mod linux {
         }
     }
 
-    /// Changes the policy of this thread, unless it has another one than it was thought to have: somebody chose that, or it began
-    /// so. `false`: nothing was changed.
+    /// Changes the policy of this thread, unless it has another one than it was thought to have: it began so, or somebody chose
+    /// that meanwhile. (Who chose the one that is changed from cannot be told.) `false`: nothing was changed.
     fn change(from: Scheduler, to: Scheduler) -> bool {
         let this = Pid::current_thread();
         get_scheduler(this).is_ok_and(|policy| policy == from)
@@ -111,14 +111,14 @@ mod linux {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) use linux::{can_stand_back, stand_back};
 
-/// Nothing else has such a policy.
-#[cfg(not(target_os = "linux"))]
+/// Other systems have no such policy, and musl knows none.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn can_stand_back() -> bool {
     false
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn stand_back(_: bool) {}

@@ -172,13 +172,13 @@ fn bind(
         // Within the sandbox it could not be found out how much of the processor this process may have.
         settings.workers = thread::available_parallelism().map_or(1, NonZero::get);
     }
-    let can_stand_back = scheduling::can_stand_back();
+    let stands_back = options.stand_back && scheduling::can_stand_back();
     let mut build = |without: Option<SocketAddr>| {
         let refusals = Refusals::default();
         let builder = describe(options.config.clone(), settings.clone(), table.clone(), transfers.cloned())
             .on_refusal(move |peer, refusal| refusals.record(peer, refusal));
         let builder = tls.into_iter().fold(builder, |builder, tls| builder.tls(tls.settings.clone()));
-        let builder = if can_stand_back { builder.stand_back_by(scheduling::stand_back) } else { builder };
+        let builder = if stands_back { builder.stand_back_by(scheduling::stand_back) } else { builder };
         if !inherited.is_empty() {
             let explicit = inherited.explicit.len();
             let builder = inherited.explicit.drain(..).fold(builder, Builder::listener);
@@ -275,6 +275,7 @@ struct Fixed {
     log: LogOptions,
     backlog: u32,
     workers: usize,
+    stand_back: bool,
     sandbox: (Sandbox, Vec<PathBuf>),
     run_as: Option<String>,
 }
@@ -292,6 +293,7 @@ impl Fixed {
             log,
             backlog: options.settings.backlog,
             workers: options.settings.workers,
+            stand_back: options.stand_back,
             sandbox: (options.sandbox.sandbox, options.sandbox.paths.clone()),
             run_as: options.run_as.as_ref().map(|run_as| run_as.name.clone()),
         }
@@ -354,7 +356,9 @@ impl Running {
     fn apply(&mut self, mut options: Options, users: Vec<User>, tls: Option<Opened>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
-            warn!("listen, listen_ftps, engine, workers, backlog, sandbox, run_as and [log] stay as they were until a restart");
+            warn!(
+                "listen, listen_ftps, engine, workers, stand_back, backlog, sandbox, run_as and [log] stay as they were until a restart"
+            );
         }
         self.fixed.keep(&mut options);
         lack_of_descriptors(&options).iter().for_each(|warning| warn!("{warning}"));

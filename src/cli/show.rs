@@ -57,6 +57,7 @@ fn top(out: &mut String, options: &Options) -> fmt::Result {
     writeln!(out, "listen_ftps = [{}]", listen_ftps.join(", "))?;
     writeln!(out, "engine = \"{engine}\"")?;
     writeln!(out, "workers = {}", settings.workers)?;
+    writeln!(out, "stand_back = {}", options.stand_back)?;
     writeln!(out, "banner = {}", quoted(&config.banner))?;
     for (key, time) in [
         ("timeout", config.timeout),

@@ -275,23 +275,26 @@ impl Builder {
     /// How a thread leaves the processor to whoever has it when it is woken, which the daemon `wharf` does by `SCHED_BATCH` of
     /// sched(7). By default none does: how your threads are scheduled is yours to say.
     ///
-    /// While more clients on this host begin TLS than this process may use processors, the processors are taken by their
-    /// computations, and whoever is woken to answer one of them interrupts another. `stand_back(true)` has the thread that calls
-    /// it interrupt nobody from now on, `stand_back(false)` has it do as usual. With two processors, 16 such clients get 6 to 8 %
-    /// more logins; one in a hundred of the others' commands waits a millisecond longer. Where each session has a process it is
-    /// never called.
+    /// While more clients on this host are in the midst of a handshake of TLS than there are processors for this process, those
+    /// are taken by their computations, and whoever is woken to answer one of them interrupts another. `stand_back(true)` has the
+    /// thread that calls it interrupt nobody from now on, `stand_back(false)` has it do as usual. With two processors, 16 such
+    /// clients get 6 to 8 % more logins. Others who are served meanwhile wait longer for their replies: mostly less than a
+    /// millisecond, but beside programs that compute for long a whole turn of the scheduler. Clients of a tunnel that ends on this
+    /// host count as on it. Where each session has a process it is never called.
     ///
     /// It is called before a thread waits for what comes next, so very often, and mostly with what it was called with before. A
-    /// thread or process that is started meanwhile may begin as the one that starts it, and a thread of a runtime that is given
-    /// nothing more of this server to do stays as it is: so it is for runtimes that do nothing else. It is a function, since what
-    /// it has to know is different in each thread. It must neither block nor panic.
+    /// thread that waits stays as it is until it is woken, and one of a runtime that is given nothing more of this server to do
+    /// stays so for good: so it is for runtimes that do nothing else. A thread or process that is started meanwhile may begin as
+    /// the thread that starts it. It is a function, since what it has to know is different in each thread. It must neither block
+    /// nor panic.
     ///
     /// ```
     /// use std::cell::Cell;
     /// use wharf::server::Server;
-    /// thread_local!(static IS_BACK: Cell<bool> = const { Cell::new(false) });
+    /// // None: as the thread is that started this one.
+    /// thread_local!(static IS_BACK: Cell<Option<bool>> = const { Cell::new(None) });
     /// let builder = Server::builder().stand_back_by(|back| {
-    ///     if IS_BACK.replace(back) != back { /* have this thread scheduled in another way */ }
+    ///     if IS_BACK.replace(Some(back)) != Some(back) { /* have this thread scheduled in another way */ }
     /// });
     /// # let _ = builder;
     /// ```

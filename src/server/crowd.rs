@@ -8,7 +8,7 @@ use core::{
 };
 use std::thread;
 
-/// A handshake that takes longer takes no processor: its client waits for something else, or is not on this host but behind
+/// Those that take longer mostly take no processor: their clients wait for something else, or are not on this host but behind
 /// a tunnel to it.
 const BRISK: Duration = Duration::from_millis(100);
 
@@ -22,7 +22,7 @@ const BRISK: Duration = Duration::from_millis(100);
 /// Whoever else is served meanwhile waits for that too: beside those 16, nine in ten NOOPs of another client are answered within 0.3
 /// to 0.7 ms in place of 0.1 to 0.4, and 99 in a hundred within 0.9 to 2.2 in place of 0.4 to 1.3. Where others compute who have
 /// nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any more
-/// once no handshake has begun for a while.
+/// once no handshake has begun for a while; a thread that waits then is woken late once more.
 #[derive(Debug)]
 pub(super) struct Crowd {
     under_way: AtomicUsize,

@@ -22,7 +22,6 @@ impl Server {
             Handle(shared.clone()).close_all();
         }
         shared.wait_for_end();
-        shared.crowd.step_forward()();
         served
     }
 
@@ -35,6 +34,7 @@ impl Server {
     #[cfg(feature = "threads")]
     pub fn serve_connection(&self, connection: TcpStream) -> Result<(), Refusal> {
         let served = super::threads::serve(&self.shared, super::accept::adopt(&self.shared, connection)?, &self.stop);
+        // The thread goes back to the caller.
         self.shared.crowd.step_forward()();
         served
     }
@@ -105,6 +105,8 @@ impl Server {
     #[cfg(feature = "tokio")]
     pub fn serve_tokio(self) -> io::Result<()> {
         use ::tokio::runtime::Builder;
+        // The only worker is the caller's thread, which goes back to it.
+        let step_forward = (self.workers() == 1).then(|| self.shared.crowd.step_forward());
         let mut builder = match self.workers() {
             1 => Builder::new_current_thread(),
             workers => {
@@ -115,10 +117,9 @@ impl Server {
         };
         let runtime = builder.enable_io().enable_time().thread_name("wharf").build()?;
         // As a task it is run by a worker, where what it waits for is seen.
-        let step_forward = self.shared.crowd.step_forward();
         let task = runtime.spawn(self.serve_on(super::Tokio::new(runtime.handle().clone())));
         let served = runtime.block_on(task).map_err(io::Error::other);
-        step_forward();
+        step_forward.into_iter().for_each(|step_forward| step_forward());
         let served = served?;
         // Files of sessions that have ended may still be closed; but a file system that hangs must not keep the caller.
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -133,6 +134,7 @@ impl Server {
     #[cfg(feature = "smol")]
     pub fn serve_smol(self) -> io::Result<()> {
         let workers = self.workers();
+        // The caller's thread is one of the workers, and goes back to it.
         let step_forward = self.shared.crowd.step_forward();
         let served = super::smol::serve(self, workers);
         step_forward();

@@ -76,6 +76,7 @@ listen = ["127.0.0.1:2121", "[::1]:0"]
 listen_ftps = ["127.0.0.1:990"]
 engine = "threads"
 workers = 3
+stand_back = false
 banner = "line one\nline \"two\""
 timeout = 0.25
 data_timeout = 1
