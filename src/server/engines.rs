@@ -105,9 +105,10 @@ impl Server {
     #[cfg(feature = "tokio")]
     pub fn serve_tokio(self) -> io::Result<()> {
         use ::tokio::runtime::Builder;
+        let workers = self.workers();
         // The only worker is the caller's thread, which goes back to it.
-        let step_forward = (self.workers() == 1).then(|| self.shared.crowd.step_forward());
-        let mut builder = match self.workers() {
+        let step_forward = (workers == 1).then(|| self.shared.crowd.step_forward());
+        let mut builder = match workers {
             1 => Builder::new_current_thread(),
             workers => {
                 let mut builder = Builder::new_multi_thread();

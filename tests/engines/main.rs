@@ -7,7 +7,7 @@
 //! | `local`, `proxy` | all | all |
 //! | `embed` | all, but for what a process of one session cannot see | all |
 //! | `processes` | processes, with a fork server and without | all that has a session |
-//! | `under_tls` | all | its clients speak TLS themselves, and badly |
+//! | `under_tls` | all, but for what a process of one session cannot see | its clients speak TLS themselves, and badly |
 //! | `held` | all | no: what a client's end of TLS holds would be counted, too |
 //! | `own_loop`, `runtime` | threads, tokio | no: they are about who accepts and who watches connections, and TLS begins behind that |
 //!
