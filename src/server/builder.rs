@@ -277,7 +277,8 @@ impl Builder {
     ///
     /// While more clients on this host are in the midst of a handshake of TLS than there are processors for this process, those
     /// are taken by their computations, and whoever is woken to answer one of them interrupts another. `stand_back(true)` has the
-    /// thread that calls it interrupt nobody from now on, `stand_back(false)` has it do as usual. With two processors, 16 such
+    /// thread that calls it interrupt nobody from now on; `stand_back(false)`, from 20 ms after the last handshake that began so,
+    /// has it do as usual. With two processors, 16 such
     /// clients get 6 to 8 % more logins. Others who are served meanwhile wait longer for their replies: mostly less than a
     /// millisecond, but beside programs that compute for long a whole turn of the scheduler. Clients of a tunnel that ends on this
     /// host count as on it. Where each session has a process it is never called.

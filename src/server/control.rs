@@ -1,5 +1,6 @@
 //! The control connection between socket and session: in clear text, or under TLS.
 use super::{
+    clock::Clock,
     look_ahead::{Look, LookAhead},
     sockets::{self, Drained, Endpoint, Interest},
     tls::{Binding, Broken, Codec},
@@ -21,7 +22,7 @@ const BUFFER: usize = 1024;
 /// Octets of replies that are sealed at a time.
 const SEALED: usize = 16 * 1024;
 
-/// A control connection; its socket does not block. In clear text it keeps no octets: what the session takes, it reads, and what
+/// A control connection. In clear text it keeps no octets: what the session takes, it reads, and what
 /// the session has to say, it writes.
 pub(super) struct Control<E> {
     socket: E,
@@ -131,20 +132,46 @@ impl<E: Endpoint> Control<E> {
     pub(super) fn read(&mut self, session: &mut Session, now: Instant) -> bool {
         // On the stack, and only here: an idle session has no buffer. A larger one would take every session a page more.
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let room = if self.tls().is_some() { BUFFER } else { session.capacity().min(BUFFER) };
-        let received = self.socket.attempt(Interest::Readable, |socket| {
-            let received = net::recv(socket, &mut buffer[..room], RecvFlags::empty()).map(|((octets, _), _)| &*octets);
+        let received = self.receive(&mut buffer, session, RecvFlags::DONTWAIT);
+        self.ahead.has_read(received.is_err());
+        self.take(received, session, now).is_none_or(|read| read > 0)
+    }
+
+    /// Waits until there is something to read, if the socket blocks, and reads it. How much that was: 0 as for [`Control::read`];
+    /// `None` if nothing has come for [so long](sockets::BLOCKING), or the connection broke. Also: the moment after that.
+    #[inline(never)]
+    pub(super) fn read_next(&mut self, session: &mut Session, clock: &Clock) -> (Option<usize>, Instant) {
+        // As above.
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let received = self.receive(&mut buffer, session, RecvFlags::empty());
+        let now = clock.now();
+        (self.take(received, session, now), now)
+    }
+
+    fn receive<'b>(
+        &mut self,
+        buffer: &'b mut [MaybeUninit<u8>; BUFFER],
+        session: &Session,
+        flags: RecvFlags,
+    ) -> Result<&'b [u8], Errno> {
+        let is_sealed = self.tls().is_some();
+        let room = if is_sealed { BUFFER } else { session.capacity().min(BUFFER) };
+        self.socket.attempt(Interest::Readable, |socket| {
+            let received = net::recv(socket, &mut buffer[..room], flags).map(|((octets, _), _)| &*octets);
             let blocked = match received {
                 // There was no more: one call less for each command. It may also have stopped where urgent data begins, but that
                 // rarely follows whole lines at once; and whoever believes this looks again by and by.
-                Ok(octets) => octets.len() < room && (octets.ends_with(b"\n") || (self.tls().is_some() && !octets.is_empty())),
+                Ok(octets) => octets.len() < room && (octets.ends_with(b"\n") || (is_sealed && !octets.is_empty())),
                 Err(error) => error == Errno::AGAIN,
             };
             (received, blocked)
-        });
-        self.ahead.has_read(received.is_err());
+        })
+    }
+
+    /// Takes what was received, and says how much it was; `None`: nothing, but more may come, or the connection broke.
+    fn take(&mut self, received: Result<&[u8], Errno>, session: &mut Session, now: Instant) -> Option<usize> {
         match received {
-            Ok([]) => return false,
+            Ok([]) => {}
             Ok(octets) => {
                 self.urgent = false;
                 match self.wrapping.as_mut().filter(|wrapping| wrapping.tls.is_some()) {
@@ -158,7 +185,7 @@ impl<E: Endpoint> Control<E> {
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.lose(session, now),
         }
-        true
+        received.ok().map(<[u8]>::len)
     }
 
     /// Urgent data has come.

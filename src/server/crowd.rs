@@ -3,14 +3,14 @@ use super::{courtesy::nanoseconds, std};
 use crate::proto::time::Instant;
 use alloc::sync::Arc;
 use core::{
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 use std::thread;
 
-/// Those that take longer mostly take no processor: their clients wait for something else, or are not on this host but behind
-/// a tunnel to it.
-const BRISK: Duration = Duration::from_millis(100);
+/// How long a crowd lasts after the last handshake that began in one. Without that threads would change with each gap between two
+/// handshakes, which cost 16 threads a fiftieth of their logins.
+const AFTERMATH: Duration = Duration::from_millis(20);
 
 /// The handshakes of TLS that are under way with clients on this host.
 ///
@@ -22,12 +22,12 @@ const BRISK: Duration = Duration::from_millis(100);
 /// Whoever else is served meanwhile waits for that too: beside those 16, nine in ten NOOPs of another client are answered within 0.3
 /// to 0.7 ms in place of 0.1 to 0.4, and 99 in a hundred within 0.9 to 2.2 in place of 0.4 to 1.3. Where others compute who have
 /// nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any more
-/// once no handshake has begun for a while; a thread that waits then is woken late once more.
+/// soon after the last handshake that found it so began: those that are left then mostly take no processor, since their clients wait
+/// for something else, or are not on this host but behind a tunnel to it. A thread that waits then is woken late once more.
 #[derive(Debug)]
 pub(super) struct Crowd {
     under_way: AtomicUsize,
-    is_crowded: AtomicBool,
-    /// Nanoseconds of the server's clock: then those that have begun are no longer brisk.
+    /// Nanoseconds of the server's clock: then it is none any more.
     until: AtomicU64,
     /// That this process may use.
     processors: usize,
@@ -42,16 +42,14 @@ impl Crowd {
     pub(super) fn new(stand_back: Option<fn(bool)>) -> Self {
         // To count them takes a while, and is only needed where somebody stands back.
         let processors = stand_back.and_then(|_| thread::available_parallelism().ok()).map_or(1, usize::from);
-        let (under_way, is_crowded, until) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicU64::new(0));
-        Self { under_way, is_crowded, until, processors, stand_back }
+        Self { under_way: AtomicUsize::new(0), until: AtomicU64::new(0), processors, stand_back }
     }
 
     /// A handshake with a client on this host begins. `None`: that makes no difference to anybody.
     pub(super) fn begin(self: &Arc<Self>, now: Instant) -> Option<UnderWay> {
         self.stand_back?;
-        self.until.store(nanoseconds(now + BRISK), Ordering::Relaxed);
-        if self.under_way.fetch_add(1, Ordering::AcqRel) >= self.processors {
-            self.is_crowded.store(true, Ordering::Release);
+        if self.under_way.fetch_add(1, Ordering::Relaxed) >= self.processors {
+            self.until.store(nanoseconds(now + AFTERMATH), Ordering::Relaxed);
         }
         Some(UnderWay(self.clone()))
     }
@@ -59,7 +57,9 @@ impl Crowd {
     /// The calling thread is about to wait for whatever comes next.
     pub(super) fn mind(&self, now: impl FnOnce() -> Instant) {
         if let Some(stand_back) = self.stand_back {
-            stand_back(self.is_crowded.load(Ordering::Acquire) && nanoseconds(now()) < self.until.load(Ordering::Relaxed));
+            // Who may never have seen a crowd need not ask the clock.
+            let until = self.until.load(Ordering::Relaxed);
+            stand_back(until > 0 && nanoseconds(now()) < until);
         }
     }
 
@@ -72,13 +72,7 @@ impl Crowd {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let Self(crowd) = self;
-        let left = crowd.under_way.fetch_sub(1, Ordering::AcqRel) - 1;
-        // Half as many: to change with each handshake would cost what it saves. The last one finds what all before it said, so
-        // that no crowd is left behind; that one is missed now and then, until the next handshake, does no harm.
-        if left <= crowd.processors / 2 {
-            crowd.is_crowded.store(false, Ordering::Release);
-        }
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,43 +99,33 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_with_more_than_there_are_processors_and_ends_with_half_of_them() {
+    fn it_begins_with_more_than_there_are_processors() {
         let crowd = crowd(4);
         for _ in 0..2 {
+            crowd.until.store(0, Ordering::Relaxed);
             let mut handshakes: Vec<_> = (0..4).map(|_| crowd.begin(Instant::ZERO)).collect();
             assert!(!stands_back(&crowd), "each may have a processor");
+            handshakes.pop();
+            handshakes.push(crowd.begin(Instant::ZERO));
+            assert!(!stands_back(&crowd), "nor are there more at a time");
             handshakes.push(crowd.begin(Instant::ZERO));
             assert!(stands_back(&crowd));
-            handshakes.truncate(3);
-            assert!(stands_back(&crowd));
-            handshakes.push(crowd.begin(Instant::ZERO));
-            handshakes.truncate(2);
-            assert!(!stands_back(&crowd));
-            handshakes.push(crowd.begin(Instant::ZERO));
-            assert!(!stands_back(&crowd), "not before there are as many again");
         }
         assert_eq!(crowd.under_way.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn with_one_processor_it_ends_with_the_last() {
+    fn it_lasts_for_a_while_after_the_last_that_found_it_so() {
         let crowd = crowd(1);
-        let (one, other) = (crowd.begin(Instant::ZERO), crowd.begin(Instant::ZERO));
-        drop(other);
-        assert!(stands_back(&crowd));
-        drop(one);
-        assert!(!stands_back(&crowd));
-    }
-
-    #[test]
-    fn it_is_none_once_no_handshake_has_begun_for_a_while() {
-        let crowd = crowd(1);
-        let _handshakes = (crowd.begin(Instant::ZERO), crowd.begin(Instant::ZERO));
-        assert!(stands_back(&crowd));
-        assert!(!stands_back_after(&crowd, BRISK));
-        let _another = crowd.begin(Instant::ZERO + BRISK);
-        assert!(stands_back_after(&crowd, BRISK));
-        assert!(!stands_back_after(&crowd, BRISK + BRISK));
+        let mut handshakes = Vec::from([crowd.begin(Instant::ZERO), crowd.begin(Instant::ZERO)]);
+        let middle = AFTERMATH / 2;
+        handshakes.push(crowd.begin(Instant::ZERO + middle));
+        assert!(stands_back_after(&crowd, AFTERMATH));
+        handshakes.clear();
+        // This one is alone.
+        let _another = crowd.begin(Instant::ZERO + AFTERMATH);
+        assert!(stands_back_after(&crowd, AFTERMATH + middle - Duration::from_nanos(1)));
+        assert!(!stands_back_after(&crowd, AFTERMATH + middle));
     }
 
     #[test]

@@ -20,6 +20,9 @@ use std::{
 /// Octets that are thrown away at most before a socket is closed.
 const DRAIN: usize = 64 * 1024;
 
+/// How long a control connection blocks at most, where it does.
+pub(super) const BLOCKING: Duration = Duration::from_secs(1);
+
 /// What a socket is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interest {
@@ -29,8 +32,12 @@ pub enum Interest {
     Writable,
 }
 
-/// A socket that does not block, in the hands of an engine.
+/// A socket in the hands of an engine.
 pub(super) trait Endpoint: AsFd {
+    /// Whether control connections block. They do so in [`Control::read_next`](super::control::Control::read_next) alone: all other
+    /// calls on them say that they must not.
+    const BLOCKS: bool = false;
+
     /// Makes system calls on the socket. Beside their outcome, `calls` tells whether the socket said that it would block:
     /// then, and only then, whoever waits for `interest` must wait for something new.
     fn attempt<T>(&self, interest: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T;
@@ -105,9 +112,9 @@ pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, inherited:
     set_control_options(control, settings)
 }
 
-/// Makes of a connection that somebody else accepted one as [`accept`] gives.
-pub(super) fn adopt(connection: impl AsFd) -> io::Result<()> {
-    rustix::io::ioctl_fionbio(&connection, true)?;
+/// Makes of a connection that somebody else accepted one as [`accept_as`] gives.
+pub(super) fn adopt(connection: impl AsFd, blocks: bool) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(&connection, !blocks)?;
     #[cfg(target_vendor = "apple")]
     sockopt::set_socket_nosigpipe(&connection, true)?;
     Ok(())
@@ -123,6 +130,8 @@ pub(super) fn set_control_options(socket: impl AsFd, settings: &Settings) -> io:
         // Linux takes no more.
         sockopt::set_tcp_keepidle(socket, keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(32767)))?;
     }
+    // Of use where the connection blocks.
+    sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(BLOCKING))?;
     // The Telnet data mark that comes as urgent data before ABOR has its place in the stream (RFC 854): there it must stay.
     sockopt::set_socket_oobinline(socket, true)?;
     Ok(())
@@ -213,8 +222,17 @@ pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
 /// Accepts a connection from a non-blocking listener: the connection is non-blocking too, and closed by exec. Where descriptors
 /// or memory are lacking, that is said only while a connection waits.
 pub(super) fn accept(listener: impl AsFd) -> Result<(OwnedFd, SocketAddr), Errno> {
+    accept_as(listener, false)
+}
+
+/// The same, but the connection may be one that blocks.
+pub(super) fn accept_as(listener: impl AsFd, blocks: bool) -> Result<(OwnedFd, SocketAddr), Errno> {
     #[cfg(not(target_vendor = "apple"))]
-    let accepted = net::acceptfrom_with(&listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+    let accepted = {
+        let mut flags = SocketFlags::CLOEXEC;
+        flags.set(SocketFlags::NONBLOCK, !blocks);
+        net::acceptfrom_with(&listener, flags)
+    };
     #[cfg(target_vendor = "apple")]
     let accepted = net::acceptfrom(&listener);
     let is_short = matches!(accepted, Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS));
@@ -228,7 +246,7 @@ pub(super) fn accept(listener: impl AsFd) -> Result<(OwnedFd, SocketAddr), Errno
     let (socket, peer) = {
         let (socket, peer) = accepted?;
         rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::io::ioctl_fionbio(&socket, !blocks)?;
         sockopt::set_socket_nosigpipe(&socket, true)?;
         (socket, peer)
     };
@@ -286,27 +304,27 @@ pub(super) fn with_zone(ip: IpAddr, port: u16, control: SocketAddr) -> SocketAdd
 
 /// Sends what can be sent at once.
 pub(super) fn send(socket: impl AsFd, octets: &[u8]) -> Result<usize, Errno> {
+    retry(|| net::send(&socket, octets, at_once()))
+}
+
+/// Nobody waits until a socket takes more, and no signal comes of one that takes nothing any more.
+fn at_once() -> SendFlags {
     #[cfg(not(target_vendor = "apple"))]
-    let flags = SendFlags::NOSIGNAL;
+    return SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     // The socket itself keeps the signal away.
     #[cfg(target_vendor = "apple")]
-    let flags = SendFlags::empty();
-    retry(|| net::send(&socket, octets, flags))
+    return SendFlags::DONTWAIT;
 }
 
 /// Receives what is there; 0 is the end.
 pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
-    retry(|| net::recv(&socket, &mut *buffer, RecvFlags::empty()).map(|(_, octets)| octets))
+    retry(|| net::recv(&socket, &mut *buffer, RecvFlags::DONTWAIT).map(|(_, octets)| octets))
 }
 
 /// The same from several places at once.
 #[cfg(feature = "tls")]
 pub(super) fn send_vectored(socket: impl AsFd, octets: &[io::IoSlice<'_>]) -> Result<usize, Errno> {
-    #[cfg(not(target_vendor = "apple"))]
-    let flags = SendFlags::NOSIGNAL;
-    #[cfg(target_vendor = "apple")]
-    let flags = SendFlags::empty();
-    retry(|| net::sendmsg(&socket, octets, &mut net::SendAncillaryBuffer::default(), flags))
+    retry(|| net::sendmsg(&socket, octets, &mut net::SendAncillaryBuffer::default(), at_once()))
 }
 
 /// Makes a call again that a signal interrupted.

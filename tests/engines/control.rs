@@ -23,6 +23,7 @@ with_each_engine! {
     the_last_reply_arrives_whatever_comes_with_quit
     a_client_that_closes_its_half_is_still_answered
     idle_clients_are_told_and_left
+    clients_that_are_silent_for_long_are_heard_and_then_left
     clients_that_never_log_in_are_told_and_left
     quit_waits_for_the_transfer
     status_is_told_during_a_transfer
@@ -124,6 +125,18 @@ fn idle_clients_are_told_and_left(engine: Engine) {
     client.expect(421);
     client.expect_end();
     server.until("the end", |server| server.told().contains(&format!("{:?}", Event::Disconnected(Reason::Timeout))));
+}
+
+fn clients_that_are_silent_for_long_are_heard_and_then_left(engine: Engine) {
+    let server = TestServer::with(engine, |options| options.config.timeout = Duration::from_millis(2500));
+    let mut client = Client::login(server.address());
+    // Threads block on a connection for a second, and wait in another way after that.
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(1200));
+        client.say("NOOP", 200);
+    }
+    client.expect(421);
+    client.expect_end();
 }
 
 fn clients_that_never_log_in_are_told_and_left(engine: Engine) {

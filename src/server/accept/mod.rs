@@ -93,7 +93,7 @@ impl Door {
     /// Takes a connection; `None`: its client has gone again, and there may be others.
     pub(super) fn take<L: Endpoint>(&self, listening: &Listening<L>) -> Result<Option<(OwnedFd, SocketAddr)>, Pause> {
         let accepted = listening.socket.attempt(Interest::Readable, |listener| {
-            let accepted = sockets::accept(listener);
+            let accepted = sockets::accept_as(listener, L::BLOCKS);
             let blocked = matches!(accepted, Err(Errno::AGAIN));
             (accepted, blocked)
         });
@@ -126,7 +126,7 @@ pub(super) fn adopt<E: Endpoint + From<OwnedFd>>(shared: &Arc<Shared>, connectio
     // Without an address there is nobody at the other end any more.
     let peer = connection.peer_addr().map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
     // Nobody is to wait for a client, not even for one who is refused.
-    sockets::adopt(&connection).map_err(|_| Refusal::Resources)?;
+    sockets::adopt(&connection, E::BLOCKS).map_err(|_| Refusal::Resources)?;
     if !shared.is_accepting() {
         return Err(refuse(shared, &connection, peer, false, Refusal::Shutdown));
     }

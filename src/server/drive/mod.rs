@@ -55,6 +55,8 @@ use transfer::Running;
 #[cfg(feature = "async")]
 pub(super) use end::Linger;
 pub(super) use wants::Seen;
+#[cfg(feature = "threads")]
+pub(super) use wants::Wants;
 
 /// How long the last words of a session may take to leave, once it was ended from outside.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -369,13 +371,22 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 self.control.lose(&mut self.session, now);
             }
         } else if (seen.readable || seen.broken) && !self.control.read(&mut self.session, now) {
-            // It may seem so only since a handle wanted this session to look at its order.
-            if self.member.order() == Order::Serve {
-                self.control.end(&mut self.session, now);
-            } else {
-                self.control.deafen();
-            }
+            self.hear_end(now);
         }
+        self.tell_of_tls();
+    }
+
+    /// The client seems to have closed its half.
+    fn hear_end(&mut self, now: Instant) {
+        // It may seem so only since a handle wanted this session to look at its order.
+        if self.member.order() == Order::Serve {
+            self.control.end(&mut self.session, now);
+        } else {
+            self.control.deafen();
+        }
+    }
+
+    fn tell_of_tls(&mut self) {
         if let Some(how) = self.control.tls_begun() {
             self.handshake = None;
             self.tell(&Event::TlsStarted { how });

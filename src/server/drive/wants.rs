@@ -9,6 +9,7 @@ use crate::{
         std,
     },
 };
+use core::time::Duration;
 use std::os::fd::OwnedFd;
 
 /// What a session waits for.
@@ -35,6 +36,15 @@ pub(in crate::server) struct Wants<'a, E> {
     pub(in crate::server) turn: bool,
     /// A moment.
     pub(in crate::server) until: Option<Instant>,
+}
+
+impl<E> Wants<'_, E> {
+    /// There is nothing to do before the client says something, nor before so long has passed.
+    pub(in crate::server) fn is_idle(&self, limit: Duration, now: Instant) -> bool {
+        let Self { read, write, busy, awaited, data, turn, until, .. } = self;
+        let moves = *write || *busy || *turn || awaited.is_some() || data.is_some();
+        *read && !moves && until.is_none_or(|until| until.since(now) > limit)
+    }
 }
 
 /// What has come of what a session waits for.
@@ -97,6 +107,17 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             turn,
             until,
         }
+    }
+
+    /// Waits for what the client says next, and hears it, where the control connection blocks and [nothing else](Wants::is_idle) is
+    /// waited for. `false`: it said nothing for so long that it is better waited for by [`Drive::wants`]. Also: the moment after that.
+    pub(in crate::server) fn hear_next(&mut self) -> (bool, Instant) {
+        let (read, now) = self.control.read_next(&mut self.session, &self.member.shared().clock);
+        if read == Some(0) {
+            self.hear_end(now);
+        }
+        self.tell_of_tls();
+        (read.is_some(), now)
     }
 
     /// Takes what has come of [`Drive::wants`]; nothing, if it is only later.

@@ -1,11 +1,11 @@
 //! The engine with one thread per connection: a connection.
 use super::{
     super::{
-        drive::{Act, Drive, Seen},
+        drive::{Act, Drive, Seen, Wants},
         jobs::{Blocking, Finished},
         limits::Slot,
         registry::{Membership, Setup},
-        sockets::Interest,
+        sockets::{BLOCKING, Interest},
         std,
         turns::Turns,
         unwatched::Unwatched,
@@ -82,6 +82,8 @@ pub(in super::super) fn serve(
 
 fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason {
     let (mut away, mut unwatched) = (None, Unwatched::default());
+    // Nothing had happened when the last wait was over.
+    let mut silent = false;
     let mut now = drive.now();
     loop {
         match drive.advance(now) {
@@ -98,18 +100,29 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
             Act::Block(work) => drop(drive.settle(work.run())),
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
-            Act::Wait => match look(drive, turns, (away.as_ref(), beside), &mut unwatched, now) {
-                Ok((seen, is_back)) => {
-                    now = drive.now();
-                    drive.saw(seen, now);
-                    let Some(away) = away.take_if(|_| is_back) else { continue };
-                    match away.thread.join() {
-                        Ok(finished) => drop(drive.settle(finished)),
-                        Err(_) => return Reason::Failed,
-                    }
+            Act::Wait => {
+                drive.crowd().mind(|| now);
+                // This notes how the session is, which is told then.
+                let wants = drive.wants(now);
+                // One call less than to wait and then to read: 16 clients get a twenty-fifth more answers to NOOP.
+                if !silent && away.is_none() && beside.socket().is_none() && wants.is_idle(BLOCKING, now) {
+                    let heard;
+                    (heard, now) = drive.hear_next();
+                    silent = !heard;
+                    continue;
                 }
-                Err(_) => return Reason::Failed,
-            },
+                let Ok((seen, is_back)) = look(wants, turns, (away.as_ref(), beside), &mut unwatched, now) else {
+                    return Reason::Failed;
+                };
+                silent = seen == Seen::default() && !is_back;
+                now = drive.now();
+                drive.saw(seen, now);
+                let Some(away) = away.take_if(|_| is_back) else { continue };
+                match away.thread.join() {
+                    Ok(finished) => drop(drive.settle(finished)),
+                    Err(_) => return Reason::Failed,
+                }
+            }
             Act::End(reason) => return reason,
         }
         now = drive.now();
@@ -138,15 +151,12 @@ impl Away {
 
 /// Waits for whatever may happen. Also: whether the work is done that is away.
 fn look(
-    drive: &mut Drive<Socket>,
+    wants: Wants<'_, Socket>,
     turns: &Turns,
     (away, beside): (Option<&Away>, &impl Beside),
     unwatched: &mut Unwatched,
     now: Instant,
 ) -> io::Result<(Seen, bool)> {
-    drive.crowd().mind(|| now);
-    // This notes how the session is, which is told then.
-    let wants = drive.wants(now);
     let (other, tell) = (beside.socket(), beside.tell());
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, wants.read);
@@ -215,6 +225,12 @@ fn look(
 #[cfg(test)]
 mod tests {
     use super::{super::super::drive::fixture::begin, *};
+    use core::time::Duration;
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
 
     #[test]
     fn an_engine_knows_when_the_embedder_was_told_of_something() {
@@ -223,6 +239,60 @@ mod tests {
         assert!(matches!(drive.advance(now), Act::Told), "it has connected");
         let silent = core::iter::from_fn(|| Some(drive.advance(now))).take(9).take_while(|act| !matches!(act, Act::Wait));
         assert!(silent.map(|act| assert!(matches!(act, Act::Again), "nothing else has happened")).count() < 9);
+    }
+
+    /// Goes on until the session waits: whether for its client alone.
+    fn is_idle(drive: &mut Drive<Socket>, limit: Duration) -> bool {
+        let now = drive.now();
+        let waits = (0..99).any(|_| matches!(drive.advance(now), Act::Wait));
+        assert!(waits);
+        drive.wants(now).is_idle(limit, now)
+    }
+
+    fn expect(client: &mut TcpStream, code: &str) {
+        let mut reply = [0; 256];
+        let octets = client.read(&mut reply).unwrap();
+        assert!(reply[..octets].starts_with(code.as_bytes()), "{code} was expected");
+    }
+
+    #[test]
+    fn a_thread_waits_by_reading_for_a_client_alone() {
+        let (mut drive, control, mut client) = begin();
+        assert!(is_idle(&mut drive, BLOCKING));
+        expect(&mut client, "220");
+        let mut told = client.try_clone().unwrap();
+        let commands = thread::spawn(move || told.write_all(b"NOOP\r\n").unwrap());
+        assert!(drive.hear_next().0);
+        commands.join().unwrap();
+        assert!(is_idle(&mut drive, BLOCKING));
+        expect(&mut client, "200");
+
+        // Not for ever, ...
+        set_socket_timeout(&control, Timeout::Recv, Some(Duration::from_millis(1))).unwrap();
+        assert!(!drive.hear_next().0);
+        assert!(!is_idle(&mut drive, Duration::MAX), "it may be idle for so long");
+
+        // ... nor if there is something else, ...
+        let now = drive.now();
+        let others: [fn(&mut Wants<'_, Socket>); 4] =
+            [|wants| wants.read = false, |wants| wants.write = true, |wants| wants.busy = true, |wants| wants.turn = true];
+        for other in others {
+            let mut wants = drive.wants(now);
+            assert!(wants.is_idle(BLOCKING, now));
+            other(&mut wants);
+            assert!(!wants.is_idle(BLOCKING, now));
+        }
+        for interest in [Interest::Readable, Interest::Writable] {
+            let (mut listener, mut connection) = (control.clone(), control.clone());
+            assert!(!Wants { awaited: Some((&mut listener, interest)), ..drive.wants(now) }.is_idle(BLOCKING, now));
+            assert!(!Wants { data: Some((&mut connection, interest)), ..drive.wants(now) }.is_idle(BLOCKING, now));
+        }
+
+        // ... and no longer than the client stays.
+        drop(client);
+        assert!(drive.hear_next().0);
+        let now = drive.now();
+        assert!((0..99).any(|_| matches!(drive.advance(now), Act::End(_))));
     }
 
     #[cfg(target_os = "linux")]

@@ -3,8 +3,8 @@
 //! A thread that waits for clients takes one and serves it, rather than a thread that accepts handing it over: 16 clients at once
 //! get a fifth more logins.
 //!
-//! **Invariant:** a session, its jobs and its transfer live in one thread, which waits for all of them in one call; nothing of a
-//! session is shared but its entry in the registry.
+//! **Invariant:** a session, its jobs and its transfer live in one thread, which waits for all of them in one call, and for its
+//! client alone by reading; nothing of a session is shared but its entry in the registry.
 pub(super) mod connection;
 mod crew;
 mod gate;
@@ -36,6 +36,9 @@ use std::{
 pub(super) type Socket = Arc<OwnedFd>;
 
 impl Endpoint for Socket {
+    // The client is mostly all that its thread waits for.
+    const BLOCKS: bool = true;
+
     fn attempt<T>(&self, _: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T {
         calls(self.as_fd()).0
     }
