@@ -277,8 +277,8 @@ impl Builder {
     ///
     /// While more clients on this host are in the midst of a handshake of TLS than there are processors for this process, those
     /// are taken by their computations, and whoever is woken to answer one of them interrupts another. `stand_back(true)` has the
-    /// thread that calls it interrupt nobody from now on; `stand_back(false)`, from 20 ms after the last handshake that began so,
-    /// has it do as usual. With two processors, 16 such
+    /// thread that calls it interrupt nobody from now on; `stand_back(false)`, from 20 ms after the last handshake that began in such
+    /// a crowd, has it do as usual. With two processors, 16 such
     /// clients get 6 to 8 % more logins. Others who are served meanwhile wait longer for their replies: mostly less than a
     /// millisecond, but beside programs that compute for long a whole turn of the scheduler. Clients of a tunnel that ends on this
     /// host count as on it. Where each session has a process it is never called.
@@ -383,6 +383,7 @@ impl Builder {
         if self.tls.is_none() && self.sources.iter().any(|source| source.implicit_tls) {
             return Err(BindError::NoTls);
         }
+        let is_any_adopted = self.sources.iter().any(|source| matches!(source.socket, Source::Listener(_)));
         let ipv4_ports: Vec<_> = self.sources.iter().filter_map(|source| source.socket.ipv4_port()).collect();
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
         for Listening { socket, implicit_tls } in self.sources {
@@ -393,7 +394,7 @@ impl Builder {
                         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
                         .map_err(|source| BindError::Address { address, source })?
                 }
-                Source::Listener(listener) => sockets::adopt_listener(&listener, &self.settings)
+                Source::Listener(listener) => sockets::adopt_listener(&listener)
                     .and_then(|()| listener.local_addr())
                     .map(|address| (listener, address))
                     .map_err(BindError::Listener)?,
@@ -403,7 +404,10 @@ impl Builder {
         }
         let (stop, accepting) = io::pipe().map_err(BindError::System)?;
         let setup = Setup::new(self.config, self.settings, authorizer, self.tls, &self.hooks);
-        let shared = Shared::new(setup, addresses, self.hooks, Limits::default(), Some(accepting));
+        let mut shared = Shared::new(setup, addresses, self.hooks, Limits::default(), Some(accepting));
+        if is_any_adopted {
+            shared.inherited = None;
+        }
         Ok(Server { shared: Arc::new(shared), listeners, stop })
     }
 }

@@ -22,8 +22,8 @@ const BUFFER: usize = 1024;
 /// Octets of replies that are sealed at a time.
 const SEALED: usize = 16 * 1024;
 
-/// A control connection. In clear text it keeps no octets: what the session takes, it reads, and what
-/// the session has to say, it writes.
+/// A control connection. In clear text it keeps no octets: what the session takes, it reads, and what the session has to say, it
+/// writes.
 pub(super) struct Control<E> {
     socket: E,
     /// Once TLS has begun.
@@ -130,15 +130,16 @@ impl<E: Endpoint> Control<E> {
     /// Reads once. `false`: the peer seems to have closed its half, which the session does not know yet.
     #[inline(never)]
     pub(super) fn read(&mut self, session: &mut Session, now: Instant) -> bool {
-        // On the stack, and only here: an idle session has no buffer. A larger one would take every session a page more.
+        // On the stack: an idle session of a runtime has no buffer. A larger one would take every session of a thread a page more.
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let received = self.receive(&mut buffer, session, RecvFlags::DONTWAIT);
         self.ahead.has_read(received.is_err());
         self.take(received, session, now).is_none_or(|read| read > 0)
     }
 
-    /// Waits until there is something to read, if the socket blocks, and reads it. How much that was: 0 as for [`Control::read`];
-    /// `None` if nothing has come for [so long](sockets::BLOCKING), or the connection broke. Also: the moment after that.
+    /// Waits until there is something to read, if the socket blocks, and reads it. How much that was, where 0 is what `false` is of
+    /// [`Control::read`]; `None`: nothing has come for [so long](sockets::BLOCKING), a signal came, or the connection broke. Also: the
+    /// moment after that.
     #[inline(never)]
     pub(super) fn read_next(&mut self, session: &mut Session, clock: &Clock) -> (Option<usize>, Instant) {
         // As above.

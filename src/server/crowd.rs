@@ -8,8 +8,9 @@ use core::{
 };
 use std::thread;
 
-/// How long a crowd lasts after the last handshake that began in one. Without that threads would change with each gap between two
-/// handshakes, which cost 16 threads a fiftieth of their logins.
+/// So long after a handshake that found as many under way as there are processors it is a crowd: 16 of them are computed by two
+/// processors in a third of that. If each end of a handshake counted, threads would change with each gap between two, which cost the engine of
+/// threads a fiftieth of the logins of 16 clients.
 const AFTERMATH: Duration = Duration::from_millis(20);
 
 /// The handshakes of TLS that are under way with clients on this host.
@@ -21,13 +22,13 @@ const AFTERMATH: Duration = Duration::from_millis(20);
 ///
 /// Whoever else is served meanwhile waits for that too: beside those 16, nine in ten NOOPs of another client are answered within 0.3
 /// to 0.7 ms in place of 0.1 to 0.4, and 99 in a hundred within 0.9 to 2.2 in place of 0.4 to 1.3. Where others compute who have
-/// nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any more
-/// soon after the last handshake that found it so began: those that are left then mostly take no processor, since their clients wait
-/// for something else, or are not on this host but behind a tunnel to it. A thread that waits then is woken late once more.
+/// nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any more soon
+/// after the last handshake that made it one: those that are left then mostly take no processor, since their clients wait for
+/// something else, or are not on this host but behind a tunnel to it. A thread that waits then is woken late once more.
 #[derive(Debug)]
 pub(super) struct Crowd {
     under_way: AtomicUsize,
-    /// Nanoseconds of the server's clock: then it is none any more.
+    /// Nanoseconds of the server's clock: then it is a crowd no more. 0: it is none.
     until: AtomicU64,
     /// That this process may use.
     processors: usize,
@@ -49,7 +50,7 @@ impl Crowd {
     pub(super) fn begin(self: &Arc<Self>, now: Instant) -> Option<UnderWay> {
         self.stand_back?;
         if self.under_way.fetch_add(1, Ordering::Relaxed) >= self.processors {
-            self.until.store(nanoseconds(now + AFTERMATH), Ordering::Relaxed);
+            self.until.fetch_max(nanoseconds(now + AFTERMATH), Ordering::Relaxed);
         }
         Some(UnderWay(self.clone()))
     }
@@ -57,10 +58,18 @@ impl Crowd {
     /// The calling thread is about to wait for whatever comes next.
     pub(super) fn mind(&self, now: impl FnOnce() -> Instant) {
         if let Some(stand_back) = self.stand_back {
-            // Who may never have seen a crowd need not ask the clock.
-            let until = self.until.load(Ordering::Relaxed);
-            stand_back(until > 0 && nanoseconds(now()) < until);
+            stand_back(self.is_crowded(now));
         }
+    }
+
+    fn is_crowded(&self, now: impl FnOnce() -> Instant) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        let lasts = until > 0 && nanoseconds(now()) < until;
+        if until > 0 && !lasts {
+            // Nobody need ask the clock any more. If it has become one again meanwhile, that stays.
+            let _ = self.until.compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        lasts
     }
 
     /// What a thread calls that goes on to something else, or was started to do so: it began as the one was that started it.

@@ -26,14 +26,16 @@ impl Server {
     }
 
     /// Serves a connection that an accept loop of your own took (or that was inherited), in this thread. Blocks until its session
-    /// has ended. It counts like any other: for limits, for hooks, and for each [`Handle`].
+    /// has ended. It counts like any other: for limits, for hooks, and for each [`Handle`]. Options of its socket are set, among them
+    /// whether and how long it blocks, and count for clones of it as well.
     ///
     /// # Errors
     /// Why there was no session, which the client was told, and [`Builder::on_refusal`](super::Builder::on_refusal): a limit, or that
     /// the server was closed.
     #[cfg(feature = "threads")]
     pub fn serve_connection(&self, connection: TcpStream) -> Result<(), Refusal> {
-        let served = super::threads::serve(&self.shared, super::accept::adopt(&self.shared, connection)?, &self.stop);
+        let admitted = super::accept::adopt(&self.shared, connection, super::threads::BLOCKS)?;
+        let served = super::threads::serve(&self.shared, admitted, &self.stop);
         // The thread goes back to the caller.
         self.shared.crowd.step_forward()();
         served

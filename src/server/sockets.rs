@@ -20,7 +20,9 @@ use std::{
 /// Octets that are thrown away at most before a socket is closed.
 const DRAIN: usize = 64 * 1024;
 
-/// How long a control connection blocks at most, where it does.
+/// How long a control connection blocks at most, where it does: in
+/// [`Control::read_next`](super::control::Control::read_next) alone, as all other calls say that they must not. Without that limit
+/// a thread would wait there for ever, whatever moments its session has to keep.
 pub(super) const BLOCKING: Duration = Duration::from_secs(1);
 
 /// What a socket is waited for.
@@ -34,10 +36,6 @@ pub enum Interest {
 
 /// A socket in the hands of an engine.
 pub(super) trait Endpoint: AsFd {
-    /// Whether control connections block. They do so in [`Control::read_next`](super::control::Control::read_next) alone: all other
-    /// calls on them say that they must not.
-    const BLOCKS: bool = false;
-
     /// Makes system calls on the socket. Beside their outcome, `calls` tells whether the socket said that it would block:
     /// then, and only then, whoever waits for `interest` must wait for something new.
     fn attempt<T>(&self, interest: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T;
@@ -63,24 +61,17 @@ pub(super) fn listen(address: SocketAddr, ipv6_only: bool, settings: &Settings) 
         unpace_all(&socket);
     }
     net::bind(&socket, &address)?;
-    net::listen(&socket, i32::try_from(settings.backlog).unwrap_or(i32::MAX))?;
-    let listener = TcpListener::from(socket);
-    prepare_listener(&listener, settings)?;
-    Ok(listener)
-}
-
-/// Makes a bound listener ready for an engine.
-pub(super) fn prepare_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    // Linux hands these down to the connections, which saves three calls for each.
+    // Linux hands these down to the connections, from the first one on, which saves five calls for each.
     if cfg!(target_os = "linux") {
-        set_control_options(listener, settings)?;
+        set_control_options(&socket, settings)?;
     }
-    Ok(())
+    net::listen(&socket, i32::try_from(settings.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
 }
 
-/// Makes a listener ready that somebody else made, if it is one.
-pub(super) fn adopt_listener(listener: &TcpListener, settings: &Settings) -> io::Result<()> {
+/// Makes a listener ready that somebody else made, if it is one. Clients may have connected already, to which nothing is handed down
+/// that is set on it now.
+pub(super) fn adopt_listener(listener: &TcpListener) -> io::Result<()> {
     // Else it would seem that nobody ever comes. Apple's systems do not tell.
     #[cfg(not(target_vendor = "apple"))]
     if !sockopt::socket_acceptconn(listener)? {
@@ -88,7 +79,7 @@ pub(super) fn adopt_listener(listener: &TcpListener, settings: &Settings) -> io:
     }
     listener.local_addr()?;
     rustix::io::fcntl_setfd(listener, rustix::io::FdFlags::CLOEXEC)?;
-    prepare_listener(listener, settings)
+    listener.set_nonblocking(true)
 }
 
 /// Options of control connections.
@@ -104,9 +95,9 @@ impl ControlOptions {
     }
 }
 
-/// Makes an accepted control connection ready; its listener was prepared with `inherited`.
-pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, inherited: ControlOptions) -> io::Result<()> {
-    if cfg!(target_os = "linux") && ControlOptions::of(settings) == inherited {
+/// Makes an accepted control connection ready, which has `inherited` from its listener where the system hands that down.
+pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, inherited: Option<ControlOptions>) -> io::Result<()> {
+    if cfg!(target_os = "linux") && Some(ControlOptions::of(settings)) == inherited {
         return Ok(());
     }
     set_control_options(control, settings)
@@ -130,7 +121,7 @@ pub(super) fn set_control_options(socket: impl AsFd, settings: &Settings) -> io:
         // Linux takes no more.
         sockopt::set_tcp_keepidle(socket, keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(32767)))?;
     }
-    // Of use where the connection blocks.
+    // All moments that a thread has to keep rest on this, where the connection blocks.
     sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(BLOCKING))?;
     // The Telnet data mark that comes as urgent data before ABOR has its place in the stream (RFC 854): there it must stay.
     sockopt::set_socket_oobinline(socket, true)?;
@@ -311,9 +302,9 @@ pub(super) fn send(socket: impl AsFd, octets: &[u8]) -> Result<usize, Errno> {
 fn at_once() -> SendFlags {
     #[cfg(not(target_vendor = "apple"))]
     return SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    // The socket itself keeps the signal away.
+    // The socket itself keeps the signal away, and does not block.
     #[cfg(target_vendor = "apple")]
-    return SendFlags::DONTWAIT;
+    return SendFlags::empty();
 }
 
 /// Receives what is there; 0 is the end.
@@ -483,7 +474,7 @@ mod tests {
             let listener = listen("127.0.0.1:0".parse().unwrap(), false, &before).unwrap();
             let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (control, _) = accept(&listener).unwrap();
-            prepare_control(&control, &settings(now.0, now.1), ControlOptions::of(&before)).unwrap();
+            prepare_control(&control, &settings(now.0, now.1), Some(ControlOptions::of(&before))).unwrap();
             let adopted = OwnedFd::from(client);
             set_control_options(&adopted, &settings(now.0, now.1)).unwrap();
             for socket in [control, adopted] {
@@ -492,8 +483,35 @@ mod tests {
                 #[cfg(not(target_os = "openbsd"))]
                 assert!(now.1 == 0 || sockopt::tcp_keepidle(&socket).unwrap() == Duration::from_secs(now.1));
                 assert!(sockopt::socket_oobinline(&socket).unwrap());
+                assert_eq!(sockopt::socket_timeout(&socket, sockopt::Timeout::Recv).unwrap(), Some(BLOCKING));
             }
         }
+    }
+
+    #[test]
+    fn connections_block_if_they_are_to() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), false, &Settings::default()).unwrap();
+        let blocks = |socket: &OwnedFd| !rustix::fs::fcntl_getfl(socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK);
+        for wanted in [true, false] {
+            let client = OwnedFd::from(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let (control, _) = accept_as(&listener, wanted).unwrap();
+            assert_eq!(blocks(&control), wanted);
+            for whatever in [wanted, !wanted, wanted] {
+                adopt(&client, whatever).unwrap();
+                assert_eq!(blocks(&client), whatever);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_had_connected_before_a_listener_was_taken_over_has_all_options() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        adopt_listener(&listener).unwrap();
+        let (control, _) = accept(&listener).unwrap();
+        prepare_control(&control, &Settings::default(), None).unwrap();
+        assert_eq!(sockopt::socket_timeout(&control, sockopt::Timeout::Recv).unwrap(), Some(BLOCKING));
+        assert!(sockopt::socket_oobinline(&control).unwrap());
     }
 
     #[test]

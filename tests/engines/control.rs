@@ -7,6 +7,7 @@ use crate::{
 };
 use std::{
     io::{Read, Write},
+    net::{TcpListener, TcpStream},
     time::Duration,
 };
 use wharf::{
@@ -29,6 +30,16 @@ with_each_engine! {
     status_is_told_during_a_transfer
     sessions_can_be_watched
     a_reload_counts_for_new_sessions
+}
+
+mod in_one_process {
+    use super::*;
+
+    crate::with_engines_of_one_process! {
+        [in clear]
+        // A program of its own has its own listeners.
+        clients_that_came_before_the_server_are_served_as_all_others
+    }
 }
 
 fn a_session_runs_from_greeting_to_farewell(engine: Engine) {
@@ -136,6 +147,21 @@ fn clients_that_are_silent_for_long_are_heard_and_then_left(engine: Engine) {
         client.say("NOOP", 200);
     }
     client.expect(421);
+    client.expect_end();
+}
+
+fn clients_that_came_before_the_server_are_served_as_all_others(engine: Engine) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _server = TestServer::with(engine, |options| {
+        // Longer than a thread blocks on a connection, which it knows only by an option of that.
+        options.config.login_timeout = Duration::from_millis(1500);
+        options.build = Box::new(|builder| builder.listener(listener));
+    });
+    let mut client = Client::new(stream).unwrap();
+    for code in [220, 421] {
+        client.expect(code);
+    }
     client.expect_end();
 }
 

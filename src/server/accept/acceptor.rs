@@ -22,7 +22,7 @@ pub(in super::super) struct Acceptor<E: Endpoint> {
 
 impl<E: Endpoint + From<OwnedFd>> Acceptor<E> {
     pub(in super::super) fn new(shared: Arc<Shared>) -> Self {
-        Self { door: Door::new(shared), arrivals: Vec::new() }
+        Self { door: Door::new(shared, false), arrivals: Vec::new() }
     }
 
     /// Takes the connections that wait, and has each of those that are let in started; `None`: there may be more, but others are to
@@ -154,7 +154,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut acceptor = Acceptor::<Watched>::new(shared.clone());
-        let admitted = adopt(&shared, listener.accept().unwrap().0);
+        let admitted = adopt(&shared, listener.accept().unwrap().0, false);
         acceptor.take_in(admitted, &mut |_, _| panic!("nothing was said"));
         acceptor.attend(|_| Err(io::ErrorKind::OutOfMemory.into()), |_, _| panic!("nobody knows who it is"));
         assert!(acceptor.arrivals.is_empty());

@@ -34,6 +34,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Door {
     pub(super) shared: Arc<Shared>,
     reserve: Reserve,
+    /// Whether connections are to block.
+    blocks: bool,
 }
 
 /// Why no connection was taken from a listener.
@@ -86,14 +88,14 @@ pub(super) struct Ends {
 }
 
 impl Door {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, reserve: Reserve::new() }
+    pub(super) fn new(shared: Arc<Shared>, blocks: bool) -> Self {
+        Self { shared, reserve: Reserve::new(), blocks }
     }
 
     /// Takes a connection; `None`: its client has gone again, and there may be others.
     pub(super) fn take<L: Endpoint>(&self, listening: &Listening<L>) -> Result<Option<(OwnedFd, SocketAddr)>, Pause> {
         let accepted = listening.socket.attempt(Interest::Readable, |listener| {
-            let accepted = sockets::accept_as(listener, L::BLOCKS);
+            let accepted = sockets::accept_as(listener, self.blocks);
             let blocked = matches!(accepted, Err(Errno::AGAIN));
             (accepted, blocked)
         });
@@ -122,11 +124,15 @@ impl Door {
 }
 
 /// Lets in a connection that an accept loop of the embedder's took, or says why not.
-pub(super) fn adopt<E: Endpoint + From<OwnedFd>>(shared: &Arc<Shared>, connection: TcpStream) -> Result<Admitted<E>, Refusal> {
+/// It `blocks` from now on, or not.
+pub(super) fn adopt<E: Endpoint + From<OwnedFd>>(
+    shared: &Arc<Shared>,
+    connection: TcpStream,
+    blocks: bool,
+) -> Result<Admitted<E>, Refusal> {
     // Without an address there is nobody at the other end any more.
     let peer = connection.peer_addr().map(sockets::unmapped).map_err(|_| Refusal::Resources)?;
-    // Nobody is to wait for a client, not even for one who is refused.
-    sockets::adopt(&connection, E::BLOCKS).map_err(|_| Refusal::Resources)?;
+    sockets::adopt(&connection, blocks).map_err(|_| Refusal::Resources)?;
     if !shared.is_accepting() {
         return Err(refuse(shared, &connection, peer, false, Refusal::Shutdown));
     }
@@ -139,7 +145,7 @@ fn admit<E: Endpoint + From<OwnedFd>>(
     control: OwnedFd,
     peer: SocketAddr,
     implicit_tls: bool,
-    prepare: impl FnOnce(&OwnedFd, &Settings, ControlOptions) -> io::Result<()>,
+    prepare: impl FnOnce(&OwnedFd, &Settings, Option<ControlOptions>) -> io::Result<()>,
 ) -> Result<Admitted<E>, Refusal> {
     let setup = shared.setup();
     let (settings, now) = (&setup.settings, shared.clock.now());

@@ -44,7 +44,7 @@ fn a_client_who_is_refused_and_stays_holds_nobody_up() {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (connection, shared) = (listener.accept().unwrap().0, shared.clone());
         let (tell, told) = mpsc::channel();
-        thread::spawn(move || tell.send(adopt::<Watched>(&shared, connection).err()));
+        thread::spawn(move || tell.send(adopt::<Watched>(&shared, connection, false).err()));
         assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(Some(refusal)));
     };
     refused(Refusal::Connections);
@@ -58,7 +58,7 @@ fn who_identified_a_connection_does_not_watch_it_any_longer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let connection = listener.accept().unwrap().0;
-    let Ok(Admitted::Arrival(mut arrival)) = adopt::<Watched>(&shared, connection) else { panic!("nothing was said") };
+    let Ok(Admitted::Arrival(mut arrival)) = adopt::<Watched>(&shared, connection, false) else { panic!("nothing was said") };
     assert!(arrival.socket_mut().1.get());
     client.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 50000 21\r\n").unwrap();
     let guest = loop {

@@ -17,8 +17,8 @@
 //! What it is told of the world and what it does with it is here; what the session is told of that in `news`, what it waits for in
 //! `wants`, data connections that come in `arrival`, the transfer under way in `transfer`, and what is left of a session in `end`.
 //!
-//! **Invariant:** it neither waits nor blocks, but for giving way to clients (`courtesy`), and knows no task or runtime: an
-//! engine is a loop around it.
+//! **Invariant:** it neither waits nor blocks, but for giving way to clients (`courtesy`) and in [`Drive::hear_next`], and knows no
+//! task or runtime: an engine is a loop around it.
 mod arrival;
 mod end;
 #[cfg(all(test, feature = "threads"))]

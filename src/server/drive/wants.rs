@@ -110,7 +110,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     }
 
     /// Waits for what the client says next, and hears it, where the control connection blocks and [nothing else](Wants::is_idle) is
-    /// waited for. `false`: it said nothing for so long that it is better waited for by [`Drive::wants`]. Also: the moment after that.
+    /// waited for. `false`: it said nothing, and is better waited for by [`Drive::wants`] the next time. Also: the moment after that.
     pub(in crate::server) fn hear_next(&mut self) -> (bool, Instant) {
         let (read, now) = self.control.read_next(&mut self.session, &self.member.shared().clock);
         if read == Some(0) {

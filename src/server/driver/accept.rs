@@ -171,7 +171,7 @@ pub(in super::super) fn serve_one<R: Runtime>(
     shared: Arc<Shared>,
     connection: TcpStream,
 ) -> impl Future<Output = Result<(), Refusal>> + Send + use<R> {
-    let admitted = adopt(&shared, connection);
+    let admitted = adopt(&shared, connection, false);
     async move {
         let guest = match admitted? {
             Admitted::Guest(guest) => guest,

@@ -49,8 +49,8 @@ pub(super) struct Shared {
     /// By itself: a thread with a transfer may outlive its session, and is not to keep the hooks.
     pub(super) turns: Arc<Turns>,
     pub(super) addresses: Vec<SocketAddr>,
-    /// What the listeners were prepared with.
-    pub(super) inherited: ControlOptions,
+    /// What the listeners were prepared with. `None`: not all of them were.
+    pub(super) inherited: Option<ControlOptions>,
     pub(super) limits: Arc<Limits>,
     pub(super) hooks: Hooks,
     refused: AtomicU64,
@@ -95,7 +95,7 @@ impl Shared {
         limits: Limits,
         accepting: Option<PipeWriter>,
     ) -> Self {
-        let inherited = ControlOptions::of(&setup.settings);
+        let inherited = Some(ControlOptions::of(&setup.settings));
         let clock = limits.clock().unwrap_or_else(Clock::start);
         let state =
             State { setup: Arc::new(setup), accepting, closed: false, next_id: 1, sessions: BTreeMap::new(), waiting: None };

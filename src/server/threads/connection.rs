@@ -10,7 +10,7 @@ use super::{
         turns::Turns,
         unwatched::Unwatched,
     },
-    Socket, wait,
+    BLOCKS, Socket, wait,
 };
 use crate::proto::{session::Reason, time::Instant};
 use alloc::sync::Arc;
@@ -25,6 +25,9 @@ use std::{
 
 /// What a thread looks after beside its session.
 pub(in super::super) trait Beside {
+    /// There is nothing.
+    const IS_NOTHING: bool = false;
+
     /// Called before each wait, and then at the moment that it names.
     fn tell(&self) -> Option<Instant> {
         None
@@ -43,7 +46,9 @@ pub(in super::super) trait Beside {
 }
 
 /// Nothing.
-impl Beside for () {}
+impl Beside for () {
+    const IS_NOTHING: bool = true;
+}
 
 /// Serves a connection to its end.
 pub(in super::super) fn serve(
@@ -80,7 +85,7 @@ pub(in super::super) fn serve(
     }
 }
 
-fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason {
+fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reason {
     let (mut away, mut unwatched) = (None, Unwatched::default());
     // Nothing had happened when the last wait was over.
     let mut silent = false;
@@ -104,8 +109,11 @@ fn run(drive: &mut Drive<Socket>, turns: &Turns, beside: &impl Beside) -> Reason
                 drive.crowd().mind(|| now);
                 // This notes how the session is, which is told then.
                 let wants = drive.wants(now);
+                if wants.awaited.is_none() {
+                    unwatched.reset();
+                }
                 // One call less than to wait and then to read: 16 clients get a twenty-fifth more answers to NOOP.
-                if !silent && away.is_none() && beside.socket().is_none() && wants.is_idle(BLOCKING, now) {
+                if BLOCKS && B::IS_NOTHING && !silent && away.is_none() && wants.is_idle(BLOCKING, now) {
                     let heard;
                     (heard, now) = drive.hear_next();
                     silent = !heard;
@@ -183,11 +191,7 @@ fn look(
     };
     let later = match wants.awaited {
         Some((_, Interest::Readable)) => unwatched.until(wants.needed, now),
-        Some((_, Interest::Writable)) => None,
-        None => {
-            unwatched.reset();
-            None
-        }
+        Some((_, Interest::Writable)) | None => None,
     };
     let awaited = wants.awaited.filter(|_| later.is_none());
     let awaited = awaited.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
@@ -224,12 +228,16 @@ fn look(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::drive::fixture::begin, *};
+    use super::{
+        super::super::{clock::Clock, drive::fixture::begin},
+        *,
+    };
     use core::time::Duration;
     use rustix::net::sockopt::{Timeout, set_socket_timeout};
     use std::{
         io::{Read, Write},
         net::TcpStream,
+        sync::mpsc,
     };
 
     #[test]
@@ -253,6 +261,39 @@ mod tests {
         let mut reply = [0; 256];
         let octets = client.read(&mut reply).unwrap();
         assert!(reply[..octets].starts_with(code.as_bytes()), "{code} was expected");
+    }
+
+    /// Says that it is looked after.
+    struct Telling(mpsc::Sender<()>);
+
+    impl Beside for Telling {
+        fn tell(&self) -> Option<Instant> {
+            let _ = self.0.send(());
+            None
+        }
+    }
+
+    #[test]
+    fn what_is_beside_is_looked_after_before_each_wait() {
+        let (mut drive, control, mut client) = begin();
+        // To read would be to wait for the client alone.
+        set_socket_timeout(&control, Timeout::Recv, None).unwrap();
+        let turns = Turns::new(Clock::start());
+        let (tell, told) = mpsc::channel();
+        let client = thread::spawn(move || {
+            expect(&mut client, "220");
+            let is_told = (0..3).all(|_| {
+                // What is said before the thread waits, it may hear without that.
+                let is_told = told.recv_timeout(Duration::from_secs(5)).is_ok();
+                client.write_all(b"NOOP\r\n").unwrap();
+                expect(&mut client, "200");
+                is_told
+            });
+            client.write_all(b"QUIT\r\n").unwrap();
+            is_told
+        });
+        assert_eq!(run(&mut drive, &turns, &Telling(tell)), Reason::Quit);
+        assert!(client.join().unwrap());
     }
 
     #[test]

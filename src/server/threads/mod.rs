@@ -32,13 +32,14 @@ use std::{
     thread,
 };
 
+/// Whether control connections block: the client is mostly all that its thread waits for. Elsewhere a call that says that it must
+/// not block may do so even so (macOS and NetBSD do, where a socket takes no more).
+pub(super) const BLOCKS: bool = cfg!(target_os = "linux");
+
 /// A socket of this engine: poll(2) looks at it anew whenever it is asked.
 pub(super) type Socket = Arc<OwnedFd>;
 
 impl Endpoint for Socket {
-    // The client is mostly all that its thread waits for.
-    const BLOCKS: bool = true;
-
     fn attempt<T>(&self, _: Interest, calls: impl FnOnce(BorrowedFd<'_>) -> (T, bool)) -> T {
         calls(self.as_fd()).0
     }
@@ -52,7 +53,7 @@ pub(super) fn sockets(listeners: Vec<Listening<TcpListener>>) -> Vec<Listening<S
 /// Accepts connections until `stop` ends.
 pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<Listening<TcpListener>>, stop: PipeReader) -> io::Result<()> {
     let gate = Gate::new(sockets(listeners), stop)?;
-    crew::run(Clients { door: Door::new(shared.clone()), gate })
+    crew::run(Clients { door: Door::new(shared.clone(), BLOCKS), gate })
 }
 
 /// The clients of a server.
@@ -140,7 +141,7 @@ pub(super) fn serve(shared: &Arc<Shared>, admitted: Admitted<Socket>, stop: &Pip
     enter(shared, admitted, stop).map(|serve| serve())
 }
 
-/// What makes the thread that polls a connection look up: to it the connection seems to have ended; what is still to be said
+/// What makes the thread that waits for a connection look up: to it the connection seems to have ended; what is still to be said
 /// can be.
 pub(super) fn wake(control: &Socket) -> Box<dyn Fn() + Send + Sync> {
     let woken = control.clone();
@@ -175,7 +176,7 @@ mod tests {
         let shared = Shared::without_listener();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let admitted = adopt(&shared, listener.accept().unwrap().0).unwrap_or_else(|refusal| panic!("{refusal}"));
+        let admitted = adopt(&shared, listener.accept().unwrap().0, BLOCKS).unwrap_or_else(|refusal| panic!("{refusal}"));
         let (stop, _end) = io::pipe().unwrap();
         Entrant { shared: shared.clone(), stop: Arc::new(stop), admitted }.turn_away();
         let mut heard = String::new();

@@ -27,7 +27,7 @@ fn takers<W: Watch + Send + Sync + 'static>(
 ) -> (mpsc::Receiver<usize>, Vec<thread::JoinHandle<()>>) {
     let (tell, told) = mpsc::channel();
     let take = |_| {
-        let (gate, tell, door) = (gate.clone(), tell.clone(), Door::new(Shared::without_listener()));
+        let (gate, tell, door) = (gate.clone(), tell.clone(), Door::new(Shared::without_listener(), false));
         thread::spawn(move || {
             loop {
                 match gate.wait(None).unwrap() {
@@ -74,7 +74,7 @@ fn a_crowd_at_one_listener_keeps_nobody_from_another() {
     fn check<W: Watch>() {
         let (gate, addresses, _end) = gate::<W>(2);
         let _clients = [0, 0, 0, 0, 1].map(|index| TcpStream::connect(addresses[index]).unwrap());
-        let door = Door::new(Shared::without_listener());
+        let door = Door::new(Shared::without_listener(), false);
         let taken = [(); 2].map(|()| {
             let Ok(Called::Listener(turn)) = gate.wait(None) else { panic!("they have connected") };
             door.take(turn.listener()).unwrap();
