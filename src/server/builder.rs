@@ -277,11 +277,11 @@ impl Builder {
     ///
     /// While more clients on this host are in the midst of a handshake of TLS than there are processors for this process, those
     /// are taken by their computations, and whoever is woken to answer one of them interrupts another. `stand_back(true)` has the
-    /// thread that calls it interrupt nobody from now on; `stand_back(false)`, from 20 ms after the last handshake that began in such
-    /// a crowd, has it do as usual. With two processors, 16 such
-    /// clients get 6 to 8 % more logins. Others who are served meanwhile wait longer for their replies: mostly less than a
-    /// millisecond, but beside programs that compute for long a whole turn of the scheduler. Clients of a tunnel that ends on this
-    /// host count as on it. Where each session has a process it is never called.
+    /// thread that calls it interrupt nobody from now on, and is called until 20 ms after the last handshake that began so;
+    /// `stand_back(false)` has it do as usual. With two processors, 16 such clients get 6 to 8 % more logins. Others who are served
+    /// meanwhile wait longer for their replies: mostly less than a millisecond, but beside programs that compute for long a whole
+    /// turn of the scheduler. Clients of a tunnel that ends on this host count as on it. Where each session has a process it is
+    /// never called.
     ///
     /// It is called before a thread waits for what comes next, so very often, and mostly with what it was called with before. A
     /// thread that waits stays as it is until it is woken, and one of a runtime that is given nothing more of this server to do
@@ -471,6 +471,15 @@ mod tests {
         assert_eq!(addresses[1], given);
         assert!(addresses.iter().all(|address| address.port() != 0));
         assert_eq!(server.handle().addresses(), addresses);
+    }
+
+    #[test]
+    fn options_of_a_listener_count_for_connections_unless_some_may_be_older() {
+        let listener = TcpListener::bind(any()).unwrap();
+        let server = Server::builder().authorizer(Nobody).bind(any()).build().unwrap();
+        assert!(server.shared.inherited.is_some());
+        let server = Server::builder().authorizer(Nobody).bind(any()).listener(listener).build().unwrap();
+        assert!(server.shared.inherited.is_none());
     }
 
     #[test]

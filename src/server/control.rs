@@ -137,9 +137,9 @@ impl<E: Endpoint> Control<E> {
         self.take(received, session, now).is_none_or(|read| read > 0)
     }
 
-    /// Waits until there is something to read, if the socket blocks, and reads it. How much that was, where 0 is what `false` is of
-    /// [`Control::read`]; `None`: nothing has come for [so long](sockets::BLOCKING), a signal came, or the connection broke. Also: the
-    /// moment after that.
+    /// Waits until there is something to read, if the socket blocks, and reads it. So many octets, where 0 is what `false` is of
+    /// [`Control::read`]; `None`: nothing has come for [so long](sockets::BLOCKING), a signal came, or the connection broke. Also:
+    /// the moment after that.
     #[inline(never)]
     pub(super) fn read_next(&mut self, session: &mut Session, clock: &Clock) -> (Option<usize>, Instant) {
         // As above.

@@ -9,8 +9,8 @@ use core::{
 use std::thread;
 
 /// So long after a handshake that found as many under way as there are processors it is a crowd: 16 of them are computed by two
-/// processors in a third of that. If each end of a handshake counted, threads would change with each gap between two, which cost the engine of
-/// threads a fiftieth of the logins of 16 clients.
+/// processors in a third of that. If each end of a handshake counted, threads would change with each gap between two, which cost
+/// the engine of threads a fiftieth of the logins of 16 clients.
 const AFTERMATH: Duration = Duration::from_millis(20);
 
 /// The handshakes of TLS that are under way with clients on this host.
@@ -20,11 +20,11 @@ const AFTERMATH: Duration = Duration::from_millis(20);
 /// of work each time. If it stands back until whoever computes has to wait, it finds more to do: 16 clients on two processors get
 /// 6 to 8 % more logins under TLS.
 ///
-/// Whoever else is served meanwhile waits for that too: beside those 16, nine in ten NOOPs of another client are answered within 0.3
-/// to 0.7 ms in place of 0.1 to 0.4, and 99 in a hundred within 0.9 to 2.2 in place of 0.4 to 1.3. Where others compute who have
-/// nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any more soon
-/// after the last handshake that made it one: those that are left then mostly take no processor, since their clients wait for
-/// something else, or are not on this host but behind a tunnel to it. A thread that waits then is woken late once more.
+/// Whoever else is served meanwhile waits for that too: beside those 16, nine in ten NOOPs of another client are answered within
+/// 0.3 to 0.7 ms in place of 0.1 to 0.4, and 99 in a hundred within 0.9 to 2.2 in place of 0.4 to 1.3. Where others compute who
+/// have nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any
+/// more soon after the last handshake that made it one: those that are left then mostly take no processor, since their clients wait
+/// for something else, or are not on this host but behind a tunnel to it. A thread that waits then is woken late once more.
 #[derive(Debug)]
 pub(super) struct Crowd {
     under_way: AtomicUsize,

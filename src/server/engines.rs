@@ -34,7 +34,7 @@ impl Server {
     /// the server was closed.
     #[cfg(feature = "threads")]
     pub fn serve_connection(&self, connection: TcpStream) -> Result<(), Refusal> {
-        let admitted = super::accept::adopt(&self.shared, connection, super::threads::BLOCKS)?;
+        let admitted = super::accept::adopt(&self.shared, connection, super::sockets::CAN_BLOCK)?;
         let served = super::threads::serve(&self.shared, admitted, &self.stop);
         // The thread goes back to the caller.
         self.shared.crowd.step_forward()();

@@ -15,10 +15,15 @@ use std::{
     io,
     net::TcpListener,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::OnceLock,
 };
 
 /// Octets that are thrown away at most before a socket is closed.
 const DRAIN: usize = 64 * 1024;
+
+/// Whether a connection may be one that blocks. Elsewhere a call that says that it must not block may do so even then: macOS and
+/// NetBSD do, if a socket takes no more.
+pub(super) const CAN_BLOCK: bool = cfg!(target_os = "linux");
 
 /// How long a control connection blocks at most, where it does: in
 /// [`Control::read_next`](super::control::Control::read_next) alone, as all other calls say that they must not. Without that limit
@@ -97,10 +102,17 @@ impl ControlOptions {
 
 /// Makes an accepted control connection ready, which has `inherited` from its listener where the system hands that down.
 pub(super) fn prepare_control(control: &OwnedFd, settings: &Settings, inherited: Option<ControlOptions>) -> io::Result<()> {
-    if cfg!(target_os = "linux") && Some(ControlOptions::of(settings)) == inherited {
+    if cfg!(target_os = "linux") && Some(ControlOptions::of(settings)) == inherited && are_handed_down(control) {
         return Ok(());
     }
     set_control_options(control, settings)
+}
+
+/// Whether a connection has the options of its listener. What takes the place of Linux in a container, as gVisor does, may have it
+/// otherwise: one connection of this process tells that for all of them.
+fn are_handed_down(control: &OwnedFd) -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| sockopt::socket_timeout(control, sockopt::Timeout::Recv) == Ok(Some(BLOCKING)))
 }
 
 /// Makes of a connection that somebody else accepted one as [`accept_as`] gives.
@@ -121,8 +133,10 @@ pub(super) fn set_control_options(socket: impl AsFd, settings: &Settings) -> io:
         // Linux takes no more.
         sockopt::set_tcp_keepidle(socket, keep_alive.clamp(Duration::from_secs(1), Duration::from_secs(32767)))?;
     }
-    // All moments that a thread has to keep rest on this, where the connection blocks.
-    sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(BLOCKING))?;
+    if CAN_BLOCK {
+        // All moments that a thread has to keep rest on this.
+        sockopt::set_socket_timeout(socket, sockopt::Timeout::Recv, Some(BLOCKING))?;
+    }
     // The Telnet data mark that comes as urgent data before ABOR has its place in the stream (RFC 854): there it must stay.
     sockopt::set_socket_oobinline(socket, true)?;
     Ok(())
@@ -134,7 +148,7 @@ pub(super) fn set_control_options(socket: impl AsFd, settings: &Settings) -> io:
 pub(super) fn unpace(socket: impl AsFd) {
     #[cfg(target_os = "linux")]
     {
-        static INSTEAD: std::sync::OnceLock<Option<&str>> = std::sync::OnceLock::new();
+        static INSTEAD: OnceLock<Option<&str>> = OnceLock::new();
         if let Some(instead) = INSTEAD.get_or_init(|| instead(&socket)) {
             let _ = sockopt::set_tcp_congestion(&socket, instead);
         }
@@ -483,7 +497,7 @@ mod tests {
                 #[cfg(not(target_os = "openbsd"))]
                 assert!(now.1 == 0 || sockopt::tcp_keepidle(&socket).unwrap() == Duration::from_secs(now.1));
                 assert!(sockopt::socket_oobinline(&socket).unwrap());
-                assert_eq!(sockopt::socket_timeout(&socket, sockopt::Timeout::Recv).unwrap(), Some(BLOCKING));
+                assert_eq!(sockopt::socket_timeout(&socket, sockopt::Timeout::Recv).unwrap(), CAN_BLOCK.then_some(BLOCKING));
             }
         }
     }
@@ -510,7 +524,7 @@ mod tests {
         adopt_listener(&listener).unwrap();
         let (control, _) = accept(&listener).unwrap();
         prepare_control(&control, &Settings::default(), None).unwrap();
-        assert_eq!(sockopt::socket_timeout(&control, sockopt::Timeout::Recv).unwrap(), Some(BLOCKING));
+        assert_eq!(sockopt::socket_timeout(&control, sockopt::Timeout::Recv).unwrap(), CAN_BLOCK.then_some(BLOCKING));
         assert!(sockopt::socket_oobinline(&control).unwrap());
     }
 

@@ -123,8 +123,7 @@ impl Door {
     }
 }
 
-/// Lets in a connection that an accept loop of the embedder's took, or says why not.
-/// It `blocks` from now on, or not.
+/// Lets in a connection that an accept loop of the embedder's took, or says why not. It `blocks` from now on, or not.
 pub(super) fn adopt<E: Endpoint + From<OwnedFd>>(
     shared: &Arc<Shared>,
     connection: TcpStream,
@@ -209,7 +208,7 @@ fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, implicit_tls: b
     refusal
 }
 
-/// Says the only reply, and ends the connection. It does not wait: a client that is not reached at once is left alone, and so is
+/// Says the only reply, and ends the connection. It does not wait, whether the connection blocks or not: a client that is not reached at once is left alone, and so is
 /// one that could be told only after a handshake.
 pub(super) fn say_no(control: impl AsFd, implicit_tls: bool, reply: &[u8]) {
     if !implicit_tls {

@@ -1,4 +1,7 @@
-use super::{super::handle::Handle, *};
+use super::{
+    super::{handle::Handle, sockets::CAN_BLOCK},
+    *,
+};
 use crate::proto::config::Config;
 use core::cell::Cell;
 use std::{io::Write, net::TcpListener, os::fd::BorrowedFd, sync::mpsc, thread};
@@ -40,16 +43,20 @@ fn a_client_who_is_refused_and_stays_holds_nobody_up() {
     let _only = shared.limits.admit_anybody(&settings).ok().unwrap();
     Handle(shared.clone()).reload(Config::clone(&setup.config), settings, setup.authorizer.clone());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let refused = |refusal| {
+    let refused = |refusal, blocks| {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (connection, shared) = (listener.accept().unwrap().0, shared.clone());
         let (tell, told) = mpsc::channel();
-        thread::spawn(move || tell.send(adopt::<Watched>(&shared, connection, false).err()));
+        thread::spawn(move || tell.send(adopt::<Watched>(&shared, connection, blocks).err()));
         assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(Some(refusal)));
     };
-    refused(Refusal::Connections);
+    for blocks in [false, CAN_BLOCK] {
+        refused(Refusal::Connections, blocks);
+    }
     shared.stop_accepting();
-    refused(Refusal::Shutdown);
+    for blocks in [false, CAN_BLOCK] {
+        refused(Refusal::Shutdown, blocks);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// changed goes with it. What is left, is to wait until the peer has heard the last reply; and files that nobody has closed.
     pub(in crate::server) fn end(self, reason: Reason, slot: Slot) -> (Option<Linger<E>>, Vec<Discarded>) {
         let Self { mut control, member, session, mut jobs, mut transfer, piece, handshake, .. } = self;
-        // What the embedder is told may take a while, and a crowd is not to last for that.
+        // What the embedder is told may take a while, and this does not count for so long.
         drop(handshake);
         let mut discarded: Vec<_> = jobs.discard_files().chain(piece.map(Discarded::Work)).collect();
         if let Some(transfer) = &mut transfer {

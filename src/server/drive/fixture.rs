@@ -3,8 +3,9 @@ use super::Drive;
 use crate::server::{
     accept::{Admitted, Guest, adopt},
     registry::Shared,
+    sockets::CAN_BLOCK,
     std,
-    threads::{BLOCKS, Socket, wake},
+    threads::{Socket, wake},
 };
 use std::net::{TcpListener, TcpStream};
 
@@ -13,7 +14,7 @@ pub(in crate::server) fn begin() -> (Drive<Socket>, Socket, TcpStream) {
     let shared = Shared::without_listener();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let Ok(Admitted::Guest(guest)) = adopt(&shared, listener.accept().unwrap().0, BLOCKS) else { panic!("no guest") };
+    let Ok(Admitted::Guest(guest)) = adopt(&shared, listener.accept().unwrap().0, CAN_BLOCK) else { panic!("no guest") };
     let Guest { control, ends, setup, slot: _slot, implicit_tls } = guest;
     let member = ends.join(&shared, wake(&control)).unwrap();
     (Drive::new(control.clone(), member, setup, implicit_tls), control, client)

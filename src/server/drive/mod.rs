@@ -8,7 +8,7 @@
 //!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; then as Discard(..)
 //!           Act::Pump        => drive.pump(now)                     here; or lend() it, and take_back() what returns
 //!           Act::Discard(..) => drop it                             where blocking is fine
-//!           Act::Wait        => wait for drive.wants(), then drive.saw(what has come)
+//!           Act::Wait        => wait for drive.wants(), then drive.saw(what has come); or hear_next() if that is all
 //!           Act::End(reason) => return drive.end(reason)            which may want to linger, and have files to drop
 //!       }
 //!   }

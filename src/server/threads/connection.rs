@@ -5,12 +5,12 @@ use super::{
         jobs::{Blocking, Finished},
         limits::Slot,
         registry::{Membership, Setup},
-        sockets::{BLOCKING, Interest},
+        sockets::{BLOCKING, CAN_BLOCK, Interest},
         std,
         turns::Turns,
         unwatched::Unwatched,
     },
-    BLOCKS, Socket, wait,
+    Socket, wait,
 };
 use crate::proto::{session::Reason, time::Instant};
 use alloc::sync::Arc;
@@ -113,7 +113,7 @@ fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reaso
                     unwatched.reset();
                 }
                 // One call less than to wait and then to read: 16 clients get a twenty-fifth more answers to NOOP.
-                if BLOCKS && B::IS_NOTHING && !silent && away.is_none() && wants.is_idle(BLOCKING, now) {
+                if CAN_BLOCK && B::IS_NOTHING && !silent && away.is_none() && wants.is_idle(BLOCKING, now) {
                     let heard;
                     (heard, now) = drive.hear_next();
                     silent = !heard;
@@ -229,7 +229,7 @@ fn look(
 #[cfg(test)]
 mod tests {
     use super::{
-        super::super::{clock::Clock, drive::fixture::begin},
+        super::super::{clock::Clock, drive::fixture::begin, sockets},
         *,
     };
     use core::time::Duration;
@@ -299,6 +299,8 @@ mod tests {
     #[test]
     fn a_thread_waits_by_reading_for_a_client_alone() {
         let (mut drive, control, mut client) = begin();
+        sockets::adopt(&control, true).unwrap();
+        set_socket_timeout(&control, Timeout::Recv, None).unwrap();
         assert!(is_idle(&mut drive, BLOCKING));
         expect(&mut client, "220");
         let mut told = client.try_clone().unwrap();
@@ -330,6 +332,7 @@ mod tests {
         }
 
         // ... and no longer than the client stays.
+        set_socket_timeout(&control, Timeout::Recv, None).unwrap();
         drop(client);
         assert!(drive.hear_next().0);
         let now = drive.now();

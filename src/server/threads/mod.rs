@@ -12,7 +12,7 @@ mod gate;
 use super::{
     accept::{Admitted, Door, Guest, Listening, PAUSE, Pause},
     registry::Shared,
-    sockets::{Endpoint, Interest},
+    sockets::{CAN_BLOCK, Endpoint, Interest},
     std,
 };
 use crate::proto::session::refusal::Refusal;
@@ -32,10 +32,6 @@ use std::{
     thread,
 };
 
-/// Whether control connections block: the client is mostly all that its thread waits for. Elsewhere a call that says that it must
-/// not block may do so even so (macOS and NetBSD do, where a socket takes no more).
-pub(super) const BLOCKS: bool = cfg!(target_os = "linux");
-
 /// A socket of this engine: poll(2) looks at it anew whenever it is asked.
 pub(super) type Socket = Arc<OwnedFd>;
 
@@ -53,7 +49,8 @@ pub(super) fn sockets(listeners: Vec<Listening<TcpListener>>) -> Vec<Listening<S
 /// Accepts connections until `stop` ends.
 pub(super) fn accept(shared: &Arc<Shared>, listeners: Vec<Listening<TcpListener>>, stop: PipeReader) -> io::Result<()> {
     let gate = Gate::new(sockets(listeners), stop)?;
-    crew::run(Clients { door: Door::new(shared.clone(), BLOCKS), gate })
+    // The client is mostly all that its thread waits for.
+    crew::run(Clients { door: Door::new(shared.clone(), CAN_BLOCK), gate })
 }
 
 /// The clients of a server.
@@ -176,7 +173,7 @@ mod tests {
         let shared = Shared::without_listener();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let admitted = adopt(&shared, listener.accept().unwrap().0, BLOCKS).unwrap_or_else(|refusal| panic!("{refusal}"));
+        let admitted = adopt(&shared, listener.accept().unwrap().0, CAN_BLOCK).unwrap_or_else(|refusal| panic!("{refusal}"));
         let (stop, _end) = io::pipe().unwrap();
         Entrant { shared: shared.clone(), stop: Arc::new(stop), admitted }.turn_away();
         let mut heard = String::new();
