@@ -21,7 +21,7 @@ const AFTERMATH: Duration = Duration::from_millis(20);
 /// 6 to 8 % more logins under TLS.
 ///
 /// Whoever else is served meanwhile waits for that too: beside those 16, nine in ten NOOPs of another client are answered within
-/// 0.3 to 0.7 ms in place of 0.1 to 0.4, and 99 in a hundred within 0.9 to 2.2 in place of 0.4 to 1.3. Where others compute who
+/// 0.5 to 0.8 ms in place of 0.1 to 0.5, and 99 in a hundred within 1.1 to 2.5 in place of 0.4 to 1.5. Where others compute who
 /// have nothing to do with it, it may be a whole turn of the scheduler. So nobody stands back but in a crowd, and it is none any
 /// more soon after the last handshake that made it one: those that are left then mostly take no processor, since their clients wait
 /// for something else, or are not on this host but behind a tunnel to it. A thread that waits then is woken late once more.
