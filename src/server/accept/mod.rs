@@ -208,8 +208,8 @@ fn refuse(shared: &Shared, control: impl AsFd, peer: SocketAddr, implicit_tls: b
     refusal
 }
 
-/// Says the only reply, and ends the connection. It does not wait, whether the connection blocks or not: a client that is not reached at once is left alone, and so is
-/// one that could be told only after a handshake.
+/// Says the only reply, and ends the connection. It does not wait, whether the connection blocks or not: a client that is not
+/// reached at once is left alone, and so is one that could be told only after a handshake.
 pub(super) fn say_no(control: impl AsFd, implicit_tls: bool, reply: &[u8]) {
     if !implicit_tls {
         let _ = sockets::send(&control, reply);
