@@ -28,7 +28,7 @@ pub(super) struct Options {
     /// Where TLS begins at once.
     pub(super) listen_ftps: Vec<SocketAddr>,
     pub(super) engine: Engine,
-    /// Whether threads stand back while many clients on this host begin TLS.
+    /// Whether threads stand back while many clients on this host begin.
     pub(super) stand_back: bool,
     pub(super) config: Config,
     pub(super) settings: Settings,

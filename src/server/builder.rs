@@ -280,8 +280,12 @@ impl Builder {
     /// thread that calls it interrupt nobody from now on, and is called until 20 ms after the last handshake that began so;
     /// `stand_back(false)` has it do as usual. With two processors, 16 such clients get 6 to 8 % more logins. Others who are served
     /// meanwhile wait longer for their replies: mostly less than a millisecond, but beside programs that compute for long a whole
-    /// turn of the scheduler. Clients of a tunnel that ends on this host count as on it. Where each session has a process it is
-    /// never called.
+    /// turn of the scheduler. Clients of a tunnel that ends on this host count as on it.
+    ///
+    /// Where each session has a thread and there are several processors, clients count from their connection until they have said
+    /// something once they were logged in, under TLS or not, and only the threads of such clients, and those that wait for the next
+    /// ones, stand back: 16 of them get 10 % more logins under TLS, and 7 % in clear, and others are answered sooner. Where each
+    /// session has a process it is never called.
     ///
     /// It is called before a thread waits for what comes next, so very often, and mostly with what it was called with before. A
     /// thread that waits stays as it is until it is woken, and one of a runtime that is given nothing more of this server to do

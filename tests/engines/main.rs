@@ -58,6 +58,8 @@ mod proxy;
 #[cfg(feature = "tokio")]
 mod runtime;
 mod slow;
+#[cfg(feature = "threads")]
+mod standing_back;
 mod stop;
 #[cfg(feature = "transcript")]
 mod transcripts;

@@ -22,9 +22,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// Ends the session, which asked for it, or which is beyond help ([`Reason::Failed`]): what the embedder's code left half
     /// changed goes with it. What is left, is to wait until the peer has heard the last reply; and files that nobody has closed.
     pub(in crate::server) fn end(self, reason: Reason, slot: Slot) -> (Option<Linger<E>>, Vec<Discarded>) {
-        let Self { mut control, member, session, mut jobs, mut transfer, piece, handshake, .. } = self;
+        let Self { mut control, member, session, mut jobs, mut transfer, piece, beginning, .. } = self;
         // What the embedder is told may take a while, and this does not count for so long.
-        drop(handshake);
+        drop(beginning);
         let mut discarded: Vec<_> = jobs.discard_files().chain(piece.map(Discarded::Work)).collect();
         if let Some(transfer) = &mut transfer {
             if let Some(progress) = &transfer.progress {

@@ -20,6 +20,7 @@
 //! **Invariant:** it neither waits nor blocks, but for giving way to clients (`courtesy`) and in [`Drive::hear_next`], and knows no
 //! task or runtime: an engine is a loop around it.
 mod arrival;
+mod beginning;
 mod end;
 #[cfg(all(test, feature = "threads"))]
 pub(super) mod fixture;
@@ -29,7 +30,7 @@ mod wants;
 
 use super::{
     control::Control,
-    crowd::{Crowd, UnderWay},
+    crowd::Crowd,
     dataport,
     jobs::{Awaited, Blocking, Discarded, Finished, Jobs, Task, Transferring},
     look_ahead::{Look, LookAhead},
@@ -47,6 +48,7 @@ use crate::proto::{
 };
 use alloc::{boxed::Box, sync::Arc};
 use arrival::own_ip;
+use beginning::Beginning;
 use core::{mem, net::SocketAddr, time::Duration};
 use news::News;
 use std::os::fd::OwnedFd;
@@ -89,8 +91,8 @@ pub(super) struct Drive<E> {
     ending: Option<Instant>,
     /// Which of its revisions others can see.
     noted: u64,
-    /// A handshake with a client on this host.
-    handshake: Option<UnderWay>,
+    /// Whether the client is one of those that begin.
+    beginning: Beginning,
 }
 
 /// What an engine is to do next.
@@ -146,7 +148,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             told: Order::Serve,
             ending: None,
             noted: 0,
-            handshake: None,
+            beginning: Beginning::default(),
         }
     }
 
@@ -156,6 +158,19 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
 
     pub(super) fn crowd(&self) -> &Arc<Crowd> {
         &self.member.shared().crowd
+    }
+
+    /// The calling thread is to serve nobody else.
+    #[cfg(feature = "threads")]
+    pub(super) fn serve_alone(&mut self, now: Instant) {
+        self.beginning = Beginning::alone(self.crowd(), self.control.ahead().is_near(), now);
+    }
+
+    /// The calling thread, which serves nobody else, is about to wait.
+    #[cfg(feature = "threads")]
+    pub(super) fn mind_crowd(&mut self, now: Instant) {
+        let begins = self.beginning.goes_on(self.session.user().is_some());
+        self.crowd().mind(begins, || now);
     }
 
     /// Does the next thing that is to be done, and tells the session of it; or says what an engine has to do.
@@ -226,7 +241,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 let binding = self.setup.tls.as_ref().map(|settings| Binding::new(settings, host.as_deref()));
                 if binding.as_ref().is_some_and(|binding| self.control.start_tls(binding)) {
                     let near = self.control.ahead().is_near();
-                    self.handshake = if near { self.crowd().begin(now) } else { None };
+                    self.beginning.start_handshake(&self.member.shared().crowd, near, now);
                 } else {
                     self.news.push(Input::Tls(false));
                 }
@@ -388,7 +403,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
 
     fn tell_of_tls(&mut self) {
         if let Some(how) = self.control.tls_begun() {
-            self.handshake = None;
+            self.beginning.end_handshake();
             self.tell(&Event::TlsStarted { how });
         }
     }

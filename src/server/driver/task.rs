@@ -92,7 +92,7 @@ impl<R: Runtime> Future for Task<R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let polled = self.go_on(context);
         let shared = &self.tools.shared;
-        shared.crowd.mind(|| shared.clock.now());
+        shared.crowd.mind(true, || shared.clock.now());
         polled
     }
 }

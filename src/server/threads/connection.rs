@@ -61,6 +61,7 @@ pub(in super::super) fn serve(
 ) {
     let (clock, turns) = (member.shared().clock, member.shared().turns.clone());
     let mut drive = Drive::new(control, member, setup, implicit_tls);
+    drive.serve_alone(clock.now());
     // File systems, authorizers and hooks are the embedder's: a panic in one of them ends this session alone, and what it left
     // half changed goes with the session.
     let reason = catch_unwind(AssertUnwindSafe(|| run(&mut drive, &turns, beside))).unwrap_or(Reason::Failed);
@@ -106,7 +107,7 @@ fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reaso
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
             Act::Wait => {
-                drive.crowd().mind(|| now);
+                drive.mind_crowd(now);
                 // This notes how the session is, which is told then.
                 let wants = drive.wants(now);
                 if wants.awaited.is_none() {

@@ -71,7 +71,7 @@ impl Work for Clients {
 
     fn wait(&self, limit: Option<Duration>) -> Next<Entrant> {
         let shared = &self.door.shared;
-        shared.crowd.mind(|| shared.clock.now());
+        shared.crowd.mind(true, || shared.clock.now());
         let turn = match self.gate.wait(limit) {
             Ok(Called::Listener(turn)) => turn,
             Ok(Called::Nothing) => return Next::Late,
