@@ -282,10 +282,11 @@ impl Builder {
     /// meanwhile wait longer for their replies: mostly less than a millisecond, but beside programs that compute for long a whole
     /// turn of the scheduler. Clients of a tunnel that ends on this host count as on it.
     ///
-    /// Where each session has a thread and there are several processors, clients count from their connection until they have said
-    /// something once they were logged in, under TLS or not, and only the threads of such clients, and those that wait for the next
-    /// ones, stand back: 16 of them get 10 % more logins under TLS, and 7 % in clear, and others are answered sooner. Where each
-    /// session has a process it is never called.
+    /// Where each session has a thread, clients on this host count for longer, under TLS or not: from their connection (with one
+    /// processor, from their handshake) until they do something else than to log in, or are silent for a second. And only their
+    /// threads stand back, and those that wait for the next clients: 16 such clients get 10 % more logins under TLS and 7 % in
+    /// clear, and others who are served meanwhile are answered sooner than if nobody stood back. Where each session has a process it
+    /// is never called.
     ///
     /// It is called before a thread waits for what comes next, so very often, and mostly with what it was called with before. A
     /// thread that waits stays as it is until it is woken, and one of a runtime that is given nothing more of this server to do

@@ -358,6 +358,13 @@ impl Session {
         matches!(self.phase, Phase::Closing(_))
     }
 
+    /// The client has done nothing yet but to log in.
+    #[cfg_attr(not(feature = "threads"), allow(dead_code, reason = "engines with a thread for each ask for it"))]
+    pub(crate) fn only_logs_in(&self) -> bool {
+        let last = self.last.name.as_ref();
+        self.user().is_none() || last.is_some_and(|name| matches!(name, Name::Own(Verb::User | Verb::Pass | Verb::Acct)))
+    }
+
     /// Octets that are held for the peer at present: its commands that wait, and replies to it.
     #[must_use]
     pub fn buffered(&self) -> usize {

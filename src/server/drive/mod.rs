@@ -166,10 +166,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         self.beginning = Beginning::alone(self.crowd(), self.control.ahead().is_near(), now);
     }
 
-    /// The calling thread, which serves nobody else, is about to wait.
+    /// The calling thread, which serves nobody else, is about to wait. The client may have been `silent` for a while.
     #[cfg(feature = "threads")]
-    pub(super) fn mind_crowd(&mut self, now: Instant) {
-        let begins = self.beginning.goes_on(self.session.user().is_some());
+    pub(super) fn mind_crowd(&mut self, silent: bool, now: Instant) {
+        let begins = self.beginning.lasts(!silent && self.session.only_logs_in());
         self.crowd().mind(begins, || now);
     }
 

@@ -86,15 +86,11 @@ pub(in super::super) fn serve(
     }
 }
 
-/// A transfer goes on without a look at the control connection for so long.
-const LOOK: Duration = Duration::from_millis(5);
-
 fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reason {
-    let (mut away, mut unwatched) = (None, Unwatched::default());
+    let (mut away, mut unwatched, mut looks) = (None, Unwatched::default(), Looks::default());
     // Nothing had happened when the last wait was over.
     let mut silent = false;
     let mut now = drive.now();
-    let mut looked = now;
     loop {
         match drive.advance(now) {
             // To ask the clock each time would be a hundredth of what a SIZE costs.
@@ -111,7 +107,7 @@ fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reaso
             Act::Pump => drive.pump(now),
             Act::Discard(discarded) => drop(discarded),
             Act::Wait => {
-                drive.mind_crowd(now);
+                drive.mind_crowd(silent, now);
                 // This notes how the session is, which is told then.
                 let wants = drive.wants(now);
                 if wants.awaited.is_none() {
@@ -124,15 +120,7 @@ fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reaso
                     silent = !heard;
                     continue;
                 }
-                // One call less for each megabyte: a download alone is a fiftieth faster.
-                if goes_on(&wants, now.since(looked)) {
-                    turns.give();
-                    now = drive.now();
-                    drive.saw(Seen { data: true, ..Seen::default() }, now);
-                    continue;
-                }
-                looked = now;
-                let Ok((seen, is_back)) = look(wants, turns, (away.as_ref(), beside), &mut unwatched, now) else {
+                let Ok((seen, is_back)) = look(wants, turns, (away.as_ref(), beside), &mut unwatched, &mut looks, now) else {
                     return Reason::Failed;
                 };
                 silent = seen == Seen::default() && !is_back;
@@ -150,9 +138,23 @@ fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reaso
     }
 }
 
-/// Whether a transfer goes on, once others had a turn, since the control connection was looked at so long ago.
-fn goes_on<E>(wants: &Wants<'_, E>, ago: Duration) -> bool {
-    wants.turn && wants.data.is_some() && ago < LOOK
+/// When a transfer that never waits looks at its control connection.
+#[derive(Default)]
+struct Looks {
+    next: Instant,
+}
+
+impl Looks {
+    /// So long may an ABOR stay unheard. To look after each megabyte costs a download alone a fiftieth of its speed.
+    const EVERY: Duration = Duration::from_millis(5);
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.next <= now;
+        if is_due {
+            self.next = now + Self::EVERY;
+        }
+        is_due
+    }
 }
 
 /// Work that may take long, in another thread: this one goes on watching its connection.
@@ -181,8 +183,18 @@ fn look(
     turns: &Turns,
     (away, beside): (Option<&Away>, &impl Beside),
     unwatched: &mut Unwatched,
+    looks: &mut Looks,
     now: Instant,
 ) -> io::Result<(Seen, bool)> {
+    // Where others need only have a turn, the transfer does not wait: a socket that takes a megabyte at once may seem full to
+    // poll(2), and to wait until half of that has gone costs a download a sixth of its speed.
+    let turn = wants.turn;
+    if turn && wants.data.is_some() {
+        turns.give();
+        if !looks.is_due(now) {
+            return Ok((Seen { data: true, ..Seen::default() }, false));
+        }
+    }
     let (other, tell) = (beside.socket(), beside.tell());
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::IN, wants.read);
@@ -213,12 +225,6 @@ fn look(
     };
     let awaited = wants.awaited.filter(|_| later.is_none());
     let awaited = awaited.map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
-    // Where others need only have a turn, the transfer does not wait: a socket that takes a megabyte at once may seem full to
-    // poll(2), and to wait until half of that has gone costs a download a sixth of its speed.
-    let turn = wants.turn;
-    if turn && wants.data.is_some() {
-        turns.give();
-    }
     let data = wants.data.filter(|_| !turn).map(|(socket, interest)| ((**socket).as_fd(), interest)).map(&mut add);
     let other = other.map(|socket| add((socket, Interest::Readable)));
     let until = if turn { Some(now) } else { [wants.until, later, tell].into_iter().flatten().min() };
@@ -357,15 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_goes_on_for_a_while_without_a_look_at_the_control_connection() {
-        let (mut drive, control, _client) = begin();
-        let (now, mut data) = (drive.now(), control.clone());
-        let wants = Wants { data: Some((&mut data, Interest::Writable)), turn: true, ..drive.wants(now) };
-        assert!(goes_on(&wants, Duration::ZERO));
-        assert!(!goes_on(&wants, LOOK), "its client may have said something");
-        assert!(!goes_on(&Wants { turn: false, ..wants }, Duration::ZERO), "it cannot");
-        let wants = Wants { turn: true, ..drive.wants(now) };
-        assert!(!goes_on(&wants, Duration::ZERO), "it is something else that needs a turn");
+    fn a_transfer_that_never_waits_looks_at_its_control_connection_by_and_by() {
+        let mut looks = Looks::default();
+        let moment = |number| Instant::ZERO + number * Looks::EVERY / 4;
+        let are_due = [0, 1, 3, 4, 7, 8].map(|number| looks.is_due(moment(number)));
+        assert_eq!(are_due, [true, false, false, true, false, true]);
     }
 
     #[cfg(target_os = "linux")]
