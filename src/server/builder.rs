@@ -283,10 +283,10 @@ impl Builder {
     /// turn of the scheduler. Clients of a tunnel that ends on this host count as on it.
     ///
     /// Where each session has a thread, clients on this host count for longer, under TLS or not: from their connection (with one
-    /// processor, from their handshake) until they do something else than to log in, or are silent for a second. And only their
-    /// threads stand back, and those that wait for the next clients: 16 such clients get 10 % more logins under TLS and 7 % in
-    /// clear, and others who are served meanwhile are answered sooner than if nobody stood back. Where each session has a process it
-    /// is never called.
+    /// processor, from their handshake) until they have logged in and done something else, or, on Linux, are silent for about a
+    /// second. And only their threads stand back, and those that wait for the next clients: 16 such clients get 10 % more logins
+    /// under TLS and 7 % in clear, and others who are logged in are answered sooner than if nobody stood back. Where each session has
+    /// a process it is never called.
     ///
     /// It is called before a thread waits for what comes next, so very often, and mostly with what it was called with before. A
     /// thread that waits stays as it is until it is woken, and one of a runtime that is given nothing more of this server to do

@@ -60,7 +60,7 @@ impl Crowd {
         Some(UnderWay(self.clone()))
     }
 
-    /// One of them has something to compute.
+    /// One of them has something to compute: if they are more than the processors, they are a crowd for a while from now on.
     pub(super) fn renew(&self, now: Instant) {
         if self.under_way.load(Ordering::Relaxed) > self.processors {
             self.until.fetch_max(nanoseconds(now + AFTERMATH), Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Crowd {
 
     /// Whether there are several processors.
     #[cfg(feature = "threads")]
-    pub(super) fn has_processors(&self) -> bool {
+    pub(super) fn has_several_processors(&self) -> bool {
         self.processors > 1
     }
 

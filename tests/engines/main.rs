@@ -5,7 +5,7 @@
 //! | `abort`, `control`, `crowd`, `data`, `digests`, `faults`, `limits`, `slow`, `stop`, `transfer` | all | all, but for what stands behind `[in clear]`, with its reason |
 //! | `transcripts` | all | all that a socket can play, but for those that are listed there, with their reasons |
 //! | `local`, `proxy` | all | all |
-//! | `standing_back` | threads | no: it counts how long a client takes to log in |
+//! | `standing_back` | threads | no: `under_tls` has its own |
 //! | `embed` | all, but for what a process of one session cannot see | all |
 //! | `processes` | processes, with a fork server and without | all that has a session |
 //! | `under_tls` | all, but for what a process of one session cannot see | its clients speak TLS themselves, and badly |

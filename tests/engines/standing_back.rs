@@ -15,7 +15,7 @@ use wharf::{proto::event::Event, server::SessionInfo};
 crate::with_engine! {
     ["threads"] threads (Threads)
     [in clear]
-    // How long a client takes to log in is no matter of TLS.
+    // Under TLS a client says something before its thread is asked for what it was told.
     only_threads_of_clients_that_log_in_stand_back
 }
 
@@ -53,6 +53,8 @@ fn only_threads_of_clients_that_log_in_stand_back(engine: Engine) {
                 TOLD.lock().unwrap().insert(thread, Vec::new());
             }
         });
+        // There may be many processors.
+        options.settings.max_cons = 0;
         options.build = Box::new(|builder| builder.stand_back_by(stand_back));
     });
     let mut served = Client::login(server.address());

@@ -358,7 +358,7 @@ impl Session {
         matches!(self.phase, Phase::Closing(_))
     }
 
-    /// The client has done nothing yet but to log in.
+    /// Nobody is logged in, or nothing was carried out since.
     #[cfg_attr(not(feature = "threads"), allow(dead_code, reason = "engines with a thread for each ask for it"))]
     pub(crate) fn only_logs_in(&self) -> bool {
         let last = self.last.name.as_ref();

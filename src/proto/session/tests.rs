@@ -408,3 +408,22 @@ fn an_added_verb_may_take_its_time_but_not_that_of_the_login() {
     let is_cancelled = |output: &Output| matches!(output, Output::Cancel(id) if *id == stranger.job().0);
     assert!(stranger.outputs.iter().any(is_cancelled));
 }
+
+#[test]
+fn who_has_logged_in_does_something_else_or_does_not() {
+    let mut talk = Talk::new(Config::default());
+    talk.say("FEAT\r\n");
+    assert!(talk.session.only_logs_in());
+    for mut talk in [talk, Talk::logged_in(Config::default())] {
+        if talk.session.user().is_none() {
+            talk.say("USER alice\r\nPASS secret\r\n");
+            talk.report(Report::Granted(Box::new(Grant::new("alice", Permissions::new(PermissionSet::ALL)))));
+        }
+        talk.say("NOSUCH\r\n");
+        assert!(talk.session.user().is_some() && talk.session.only_logs_in());
+        talk.say("NOOP\r\n");
+        assert!(!talk.session.only_logs_in());
+        talk.say("REIN\r\n");
+        assert!(talk.session.only_logs_in());
+    }
+}

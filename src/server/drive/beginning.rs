@@ -8,8 +8,8 @@ use alloc::sync::Arc;
 /// A client that begins, or does so no more.
 ///
 /// Where a thread serves many, all of them wait when it stands back, so it does that for handshakes of TLS alone, which gain most.
-/// Where it serves [one client alone](Beginning::alone), nobody else does, so that client counts from its connection until it does
-/// something else than to log in, or is silent for a while.
+/// Where it serves [one client alone](Beginning::alone), nobody else does, so that client counts from its connection until it is
+/// logged in and does something else, or is silent for a while.
 #[derive(Default)]
 pub(super) struct Beginning {
     under_way: Option<UnderWay>,
@@ -22,7 +22,7 @@ impl Beginning {
     pub(super) fn alone(crowd: &Arc<Crowd>, near: bool, now: Instant) -> Self {
         // With one processor, 16 clients whose threads stand back in clear get 3 % fewer logins: there is no other processor that
         // could interrupt them. So a client counts from its handshake on.
-        let counts = near && crowd.has_processors();
+        let counts = near && crowd.has_several_processors();
         Self { under_way: if counts { crowd.begin(now) } else { None }, alone: true }
     }
 
@@ -52,7 +52,7 @@ impl Beginning {
 
 #[cfg(all(test, feature = "threads"))]
 mod tests {
-    use super::*;
+    use super::{super::fixture, *};
 
     const NOW: Instant = Instant::ZERO;
 
@@ -89,6 +89,17 @@ mod tests {
         assert!(!client.lasts(true), "it was silent");
 
         drop(Beginning::alone(&crowd, true, NOW));
+        assert_eq!(crowd.len(), 0);
+    }
+
+    #[test]
+    fn who_is_silent_begins_no_more() {
+        let crowd = crowd(2);
+        let (mut drive, _control, _client) = fixture::begin();
+        drive.beginning = Beginning::alone(&crowd, true, NOW);
+        drive.mind_crowd(false, NOW);
+        assert_eq!(crowd.len(), 1);
+        drive.mind_crowd(true, NOW);
         assert_eq!(crowd.len(), 0);
     }
 

@@ -32,8 +32,8 @@ use rustix::io::Errno;
 use send::Sender;
 use std::os::fd::BorrowedFd;
 
-/// Octets after which a [`Pump::step`] ends, so that others have a turn, and commands are looked at by and by; also the most that is asked of one
-/// system call, and the largest buffer, whatever the settings say.
+/// Octets after which a [`Pump::step`] ends, so that others have a turn, and commands are looked at by and by; also the most that is
+/// asked of one system call, and the largest buffer, whatever the settings say.
 const STEP: usize = 1024 * 1024;
 /// Pieces of a file that are worked on in a row although nothing of them goes to the socket: then, too, others have a turn.
 const BARREN: usize = 16;

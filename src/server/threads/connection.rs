@@ -370,6 +370,25 @@ mod tests {
         assert_eq!(are_due, [true, false, false, true, false, true]);
     }
 
+    #[test]
+    fn what_is_said_during_such_a_transfer_is_heard_then() {
+        let (mut drive, control, mut client) = begin();
+        client.write_all(b"ABOR\r\n").unwrap();
+        assert!(sockets::is_ready_within(&control, Interest::Readable, Duration::from_secs(20)));
+        let (turns, mut looks, mut unwatched) = (Turns::new(Clock::start()), Looks::default(), Unwatched::default());
+        let mut data = control.clone();
+        let mut look = |now| {
+            let wants = Wants { data: Some((&mut data, Interest::Writable)), turn: true, ..drive.wants(now) };
+            look(wants, &turns, (None, &()), &mut unwatched, &mut looks, now).unwrap().0
+        };
+        let readable = [Instant::ZERO, Instant::ZERO, Instant::ZERO + Looks::EVERY].map(|now| {
+            let seen = look(now);
+            assert!(seen.data, "it goes on");
+            seen.readable
+        });
+        assert_eq!(readable, [true, false, true]);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn clients_on_this_host_are_acknowledged_with_replies() {
