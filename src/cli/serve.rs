@@ -357,7 +357,7 @@ impl Running {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
         if Fixed::of(&options) != self.fixed {
             warn!(
-                "listen, listen_ftps, engine, workers, stand_back, backlog, sandbox, run_as and [log] stay as they were until a restart"
+                "listen, listen_ftps, engine, workers, stand_back, backlog, sandbox, sandbox_paths, run_as and [log] stay as they were until a restart"
             );
         }
         self.fixed.keep(&mut options);

@@ -275,24 +275,27 @@ impl Builder {
     /// How a thread leaves the processor to whoever has it when it is woken, which the daemon `wharf` does by `SCHED_BATCH` of
     /// sched(7). By default none does: how your threads are scheduled is yours to say.
     ///
-    /// While more clients on this host are in the midst of a handshake of TLS than there are processors for this process, those
-    /// are taken by their computations, and whoever is woken to answer one of them interrupts another. `stand_back(true)` has the
-    /// thread that calls it interrupt nobody from now on, and is called until 20 ms after the last handshake that began so;
-    /// `stand_back(false)` has it do as usual. With two processors, 16 such clients get 6 to 8 % more logins. Others who are served
-    /// meanwhile wait longer for their replies: mostly less than a millisecond, but beside programs that compute for long a whole
-    /// turn of the scheduler. Clients of a tunnel that ends on this host count as on it.
+    /// It is called before each wait of a thread, so very often, and mostly with what it was called with before: with `true` to have
+    /// the thread that calls it interrupt nobody from now on, with `false` to have it do as usual.
     ///
-    /// Where each session has a thread, clients on this host count for longer, under TLS or not: from their connection (with one
-    /// processor, from their handshake) until they have logged in and done something else, or, on Linux, are silent for about a
-    /// second. And only their threads stand back, and those that wait for the next clients: 16 such clients get 10 % more logins
-    /// under TLS and 7 % in clear, and others who are logged in are answered sooner than if nobody stood back. Where each session has
-    /// a process it is never called.
+    /// It is `true` while more clients on this host are in the midst of a handshake of TLS than there are processors for this
+    /// process, and for 20 ms after the last handshake that began so. Then the processors are taken by their computations, and
+    /// whoever is woken to answer one of them interrupts another. With two processors, 16 such clients get 6 to 8 % more logins.
+    /// Others who are served meanwhile wait longer for their replies: mostly less than a millisecond, but beside programs that
+    /// compute for long a whole turn of the scheduler. Clients of a tunnel that ends on this host count as on it.
     ///
-    /// It is called before a thread waits for what comes next, so very often, and mostly with what it was called with before. A
-    /// thread that waits stays as it is until it is woken, and one of a runtime that is given nothing more of this server to do
-    /// stays so for good: so it is for runtimes that do nothing else. A thread or process that is started meanwhile may begin as
-    /// the thread that starts it. It is a function, since what it has to know is different in each thread. It must neither block
-    /// nor panic.
+    /// Where each session has a thread, it is `true` only for the threads of such clients, and for those that wait for the next ones.
+    /// And a client counts for longer there, without TLS as well: from its connection (with one processor, from its handshake) until
+    /// it has logged in and done something else, or, on Linux, is silent for about a second. 16 of them get 10 % more logins under
+    /// TLS and 7 % in clear, and others who are logged in are answered sooner than if nobody stood back. Where each session has a
+    /// process it is never called.
+    ///
+    /// A thread that waits stays as it is until it is woken. **A thread of a runtime that gets nothing more of this server to do stays
+    /// so for good**: this is for runtimes that do nothing else. A thread or process that is started meanwhile may begin as the thread
+    /// that starts it. The daemon leaves alone a policy that is neither of those two between which it changes, which somebody chose,
+    /// and does nothing in a process whose system calls are filtered, where a call may be the end of it.
+    ///
+    /// It is a function, since what it has to know is different in each thread. It must neither block nor panic.
     ///
     /// ```
     /// use std::cell::Cell;

@@ -169,7 +169,7 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
     folder.write(&fresh.replace("127.0.0.1:0", "127.0.0.2:0"));
     daemon.signal(Signal::HUP);
     daemon.wait_for_log(
-        "listen, listen_ftps, engine, workers, stand_back, backlog, sandbox, run_as and [log] stay as they were until a restart",
+        "listen, listen_ftps, engine, workers, stand_back, backlog, sandbox, sandbox_paths, run_as and [log] stay as they were until a restart",
     );
     assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
 }
