@@ -8,9 +8,9 @@ use core::{
 };
 use std::thread;
 
-/// So long after one began that found as many under way as there are processors it is a crowd: 16 handshakes are computed by two
-/// processors in a third of that. If each end counted, threads would change with each gap between two, which cost the engine of
-/// threads a fiftieth of the logins of 16 clients.
+/// So long after one began, or its handshake did, that found as many others under way as there are processors it is a crowd: 16
+/// handshakes are computed by two processors in a third of that. If each end counted, threads would change with each gap between two,
+/// which cost the engine of threads a fiftieth of the logins of 16 clients.
 const AFTERMATH: Duration = Duration::from_millis(20);
 
 /// The clients on this host that begin: their handshakes of TLS, or, where each has a thread of its own, all that they do as long as
