@@ -14,12 +14,16 @@ mod linux {
         static IS_BACK: Cell<Option<bool>> = const { Cell::new(None) };
     }
 
-    /// Whether threads can stand back, and may. Not if somebody chose how this process is scheduled, nor if somebody confined its
-    /// system calls: to ask could be its end.
-    pub(in crate::cli) fn can_stand_back() -> bool {
-        let confined = fs::read_to_string("/proc/self/status").map_or(true, |status| is_confined(&status));
-        // Some systems know no such policy.
-        !confined && change(SCHED_NORMAL, SCHED_BATCH) && change(SCHED_BATCH, SCHED_NORMAL)
+    /// Whether threads can stand back, and may; or why not. Not if somebody chose how this process is scheduled, nor if somebody
+    /// confined its system calls: to ask could be its end.
+    pub(in crate::cli) fn can_stand_back() -> Result<(), &'static str> {
+        if fs::read_to_string("/proc/self/status").map_or(true, |status| is_confined(&status)) {
+            Err("system calls were filtered when it was started")
+        } else if change(SCHED_NORMAL, SCHED_BATCH) && change(SCHED_BATCH, SCHED_NORMAL) {
+            Ok(())
+        } else {
+            Err("it was started with another policy than SCHED_OTHER, or the system has no SCHED_BATCH")
+        }
     }
 
     /// Whether the status of a process (proc_pid_status(5)) tells of a filter of system calls, or may do so.
@@ -58,10 +62,9 @@ mod linux {
         }
 
         fn aside_if_it_can_be(work: impl FnOnce() + Send + 'static) {
-            if can_stand_back() {
-                aside(work);
-            } else {
-                eprintln!("skipped: threads cannot stand back here, or may not");
+            match can_stand_back() {
+                Ok(()) => aside(work),
+                Err(why) => eprintln!("skipped: threads do not stand back here: {why}"),
             }
         }
 
@@ -93,7 +96,7 @@ mod linux {
             aside_if_it_can_be(|| {
                 stand_back(false);
                 assert!(change(SCHED_NORMAL, SCHED_IDLE));
-                assert!(!can_stand_back());
+                assert!(can_stand_back().is_err());
                 for back in [true, false] {
                     stand_back(back);
                     assert_eq!(policy(), SCHED_IDLE);
@@ -116,8 +119,8 @@ pub(super) use linux::{can_stand_back, stand_back};
 
 /// Other systems have no such policy, and musl knows none.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(super) fn can_stand_back() -> bool {
-    false
+pub(super) fn can_stand_back() -> Result<(), &'static str> {
+    Err("it can do so on Linux with glibc alone")
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

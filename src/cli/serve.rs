@@ -96,14 +96,16 @@ impl Start {
         let cannot_bind = |error: BindError| Failure::Running(error.to_string());
         let inherited = inherited::listeners().map_err(cannot_bind)?;
         inherited.check(tls.as_ref())?;
-        let (server, explicit) = bind(&options, inherited, &table, tls.as_ref(), transfers.as_ref()).map_err(cannot_bind)?;
+        let standing_back = may_stand_back(&options);
+        let (server, explicit) =
+            bind(&options, inherited, &table, tls.as_ref(), transfers.as_ref(), standing_back.is_ok()).map_err(cannot_bind)?;
 
         // All is bound and opened: less will do from here on. No thread was started before, since it would be left out.
         assume(account.as_ref(), &options)?;
         let confined = sandbox.enter()?;
         log.start().map_err(cannot_start)?;
         transfers.as_ref().map_or(Ok(()), TransferLog::start).map_err(cannot_start)?;
-        announce(&options, server.addresses().split_at(explicit), tls.as_ref());
+        announce(&options, server.addresses().split_at(explicit), tls.as_ref(), standing_back);
         inherited::tell_ready();
 
         let (fixed, handle, log) = (Fixed::of(&options), server.handle(), log.clone());
@@ -166,13 +168,13 @@ fn bind(
     table: &Arc<UserTable>,
     tls: Option<&Opened>,
     transfers: Option<&TransferLog>,
+    stands_back: bool,
 ) -> Result<(Server, usize), BindError> {
     let mut settings = options.settings.clone();
     if settings.workers == 0 {
         // Within the sandbox it could not be found out how much of the processor this process may have.
         settings.workers = thread::available_parallelism().map_or(1, NonZero::get);
     }
-    let stands_back = options.stand_back && scheduling::can_stand_back();
     let mut build = |without: Option<SocketAddr>| {
         let refusals = Refusals::default();
         let builder = describe(options.config.clone(), settings.clone(), table.clone(), transfers.cloned())
@@ -201,8 +203,24 @@ fn bind(
     }
 }
 
+/// Whether threads stand back in a crowd, or why they do not.
+fn may_stand_back(options: &Options) -> Result<(), &'static str> {
+    if !options.stand_back {
+        return Err("stand_back = false");
+    }
+    match options.engine {
+        Engine::Processes => Err("each session has a process of its own"),
+        Engine::Tokio | Engine::Smol | Engine::Threads => scheduling::can_stand_back(),
+    }
+}
+
 /// Says on standard output that the server listens, and in the log how it will behave.
-fn announce(options: &Options, (explicit, implicit): (&[SocketAddr], &[SocketAddr]), tls: Option<&Opened>) {
+fn announce(
+    options: &Options,
+    (explicit, implicit): (&[SocketAddr], &[SocketAddr]),
+    tls: Option<&Opened>,
+    standing_back: Result<(), &str>,
+) {
     let explicit = explicit.iter().map(SocketAddr::to_string);
     let addresses: Vec<_> = explicit.chain(implicit.iter().map(|address| format!("{address} (implicit TLS)"))).collect();
     let lines: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
@@ -211,6 +229,10 @@ fn announce(options: &Options, (explicit, implicit): (&[SocketAddr], &[SocketAdd
     let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
 
     info!("concurrency model: {}", options.engine);
+    match standing_back {
+        Ok(()) => info!("standing back for clients on this host: on"),
+        Err(why) => info!("standing back for clients on this host: off ({why})"),
+    }
     if let Some(address) = options.config.masquerade_address {
         info!("masquerade (NAT) address: {address}");
     }
@@ -268,7 +290,6 @@ struct Running {
 }
 
 /// What cannot be changed while serving.
-#[derive(PartialEq, Eq)]
 struct Fixed {
     listen: [Vec<SocketAddr>; 2],
     engine: Engine,
@@ -301,6 +322,33 @@ impl Fixed {
 }
 
 impl Fixed {
+    /// The keys that say something else in these.
+    fn changes(&self, new: &Self) -> impl Iterator<Item = &'static str> + use<> {
+        let Self {
+            listen: [listen, listen_ftps],
+            engine,
+            log,
+            backlog,
+            workers,
+            stand_back,
+            sandbox: (sandbox, paths),
+            run_as,
+        } = self;
+        let changes = [
+            ("listen", *listen != new.listen[0]),
+            ("listen_ftps", *listen_ftps != new.listen[1]),
+            ("engine", *engine != new.engine),
+            ("workers", *workers != new.workers),
+            ("stand_back", *stand_back != new.stand_back),
+            ("backlog", *backlog != new.backlog),
+            ("sandbox", *sandbox != new.sandbox.0),
+            ("sandbox_paths", *paths != new.sandbox.1),
+            ("run_as", *run_as != new.run_as),
+            ("[log]", *log != new.log),
+        ];
+        changes.into_iter().filter_map(|(key, changed)| changed.then_some(key))
+    }
+
     /// Puts them in the place of what was read.
     fn keep(&self, options: &mut Options) {
         options.engine = self.engine;
@@ -355,10 +403,9 @@ impl Running {
 
     fn apply(&mut self, mut options: Options, users: Vec<User>, tls: Option<Opened>) {
         options.warnings.iter().for_each(|warning| warn!("{warning}"));
-        if Fixed::of(&options) != self.fixed {
-            warn!(
-                "listen, listen_ftps, engine, workers, stand_back, backlog, sandbox, sandbox_paths, run_as and [log] stay as they were until a restart"
-            );
+        let fixed: Vec<_> = self.fixed.changes(&Fixed::of(&options)).collect();
+        if !fixed.is_empty() {
+            warn!("until a restart these stay as they were: {}", fixed.join(", "));
         }
         self.fixed.keep(&mut options);
         lack_of_descriptors(&options).iter().for_each(|warning| warn!("{warning}"));

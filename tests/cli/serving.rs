@@ -166,12 +166,23 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
     assert_eq!(old.command("NOOP").get(..3), Some("200"));
 
     // What cannot be changed is told, too.
-    folder.write(&fresh.replace("127.0.0.1:0", "127.0.0.2:0"));
+    folder.write(&format!("stand_back = false\n{}", fresh.replace("127.0.0.1:0", "127.0.0.2:0")));
     daemon.signal(Signal::HUP);
-    daemon.wait_for_log(
-        "listen, listen_ftps, engine, workers, stand_back, backlog, sandbox, sandbox_paths, run_as and [log] stay as they were until a restart",
-    );
+    let line = daemon.wait_for_log("until a restart these stay as they were: ");
+    assert!(line.ends_with(": listen, stand_back"), "{line}");
     assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+}
+
+#[test]
+fn the_log_says_whether_threads_stand_back() {
+    for (settings, why) in
+        [("stand_back = false", "(stand_back = false)"), ("engine = \"processes\"", "(each session has a process of its own)")]
+    {
+        let daemon = Daemon::start(&with_user(settings), &["--config", "wharf.toml"], 1);
+        let line = daemon.wait_for_log("standing back for clients on this host: off ");
+        assert!(line.ends_with(why), "{line}");
+        assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
+    }
 }
 
 #[test]
@@ -182,7 +193,7 @@ fn a_hangup_leaves_the_log_as_it_is() {
     let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
     folder.write(&config);
     daemon.signal(Signal::HUP);
-    daemon.wait_for_log("[log] stay as they were until a restart");
+    daemon.wait_for_log("until a restart these stay as they were: [log]");
     daemon.wait_for_log("the configuration was read again");
     Client::log_in(daemon.addresses[0], "user", "12345");
     daemon.wait_for_log("<- USER user");
