@@ -18,11 +18,11 @@ mod linux {
     /// confined its system calls: to ask could be its end.
     pub(in crate::cli) fn can_stand_back() -> Result<(), &'static str> {
         if fs::read_to_string("/proc/self/status").map_or(true, |status| is_confined(&status)) {
-            Err("system calls were filtered when it was started")
+            Err("the system calls of the daemon were filtered when it was started, or that cannot be found out")
         } else if change(SCHED_NORMAL, SCHED_BATCH) && change(SCHED_BATCH, SCHED_NORMAL) {
             Ok(())
         } else {
-            Err("it was started with another policy than SCHED_OTHER, or the system has no SCHED_BATCH")
+            Err("the policy of the daemon is not SCHED_OTHER, or may not become SCHED_BATCH")
         }
     }
 
@@ -120,7 +120,7 @@ pub(super) use linux::{can_stand_back, stand_back};
 /// Other systems have no such policy, and musl knows none.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(super) fn can_stand_back() -> Result<(), &'static str> {
-    Err("it can do so on Linux with glibc alone")
+    Err("only on Linux, with glibc")
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

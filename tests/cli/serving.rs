@@ -178,7 +178,8 @@ fn the_log_says_whether_threads_stand_back() {
     for (settings, why) in
         [("stand_back = false", "(stand_back = false)"), ("engine = \"processes\"", "(each session has a process of its own)")]
     {
-        let daemon = Daemon::start(&with_user(settings), &["--config", "wharf.toml"], 1);
+        let folder = with_user(settings);
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
         let line = daemon.wait_for_log("standing back for clients on this host: off ");
         assert!(line.ends_with(why), "{line}");
         assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
