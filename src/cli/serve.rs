@@ -319,9 +319,7 @@ impl Fixed {
             run_as: options.run_as.as_ref().map(|run_as| run_as.name.clone()),
         }
     }
-}
 
-impl Fixed {
     /// The keys that say something else in these.
     fn changes(&self, new: &Self) -> impl Iterator<Item = &'static str> + use<> {
         let Self {
