@@ -56,10 +56,13 @@ def debian_peers():
 def commands(arguments):
     """Names and commands of the servers to compare, by the common arguments of the scripts."""
     found = {}
-    for path in arguments.server or [str(WHARF)]:
+    paths = arguments.server or [str(WHARF)]
+    bare = [os.path.basename(path) for path in paths]
+    for path, name in zip(paths, bare):
         if not os.access(path, os.X_OK):
             sys.exit(f"{path} is not there: run `cargo build --release`, or name another with --server")
-        found[os.path.basename(path)] = [os.path.abspath(path)]
+        # Two builds of a program have the same name.
+        found[name if bare.count(name) == 1 else path] = [os.path.abspath(path)]
     if not arguments.no_peer:
         found["pyftpdlib"] = pyftpdlib()
     return found
@@ -113,7 +116,7 @@ class Server:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)[::-1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         self.name, self.home = name, folder.path / "home"
-        config = folder.path / f"{name}.toml"
+        config = folder.path / f"{name.replace('/', '-')}.toml"
         config.write_text(
             "\n".join([f'listen = ["{self.host}:0"]', "max_cons = 0", *settings])
             + f'\n[log]\nlevel = "error"\n[[user]]\nname = "{USER}"\npassword = "{PASSWORD}"\n'

@@ -224,12 +224,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="rounds of transfers, after one to warm up")
     arguments = parser.parse_args()
     peers = common.commands(arguments)
-    binary = next(iter(peers.values()))
-    servers = [(name, binary, [*settings, *arguments.set], most, share) for name, (settings, most, share) in ENGINES.items()]
-    if arguments.engine:
-        servers = [server for server in servers if server[0] in arguments.engine]
-    if not arguments.no_peer:
-        servers.append(("pyftpdlib", peers["pyftpdlib"], [], None, 1))
+    peer = peers.pop("pyftpdlib", None)
+    servers, tasks = [], set()
+    for program, command in peers.items():
+        for engine, (settings, most, share) in ENGINES.items():
+            if not arguments.engine or engine in arguments.engine:
+                name = engine if len(peers) == 1 else f"{program} {engine}"
+                servers.append((name, command, [*settings, *arguments.set], most, share))
+                if engine.startswith(TASKS):
+                    tasks.add(name)
+    if peer:
+        servers.append(("pyftpdlib", peer, [], None, 1))
     results = {}
     with common.Folder() as folder:
         with open(folder.path / "home/file", "wb") as file:
@@ -249,7 +254,7 @@ def main():
     kernel = subprocess.run(["uname", "-sr"], capture_output=True, text=True, check=True).stdout.strip()
     print(f"{kernel}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; in brackets: times better than {list(results)[-1]}")
     print(table(results))
-    heavy = [name for name in results if name.startswith(TASKS) and results[name]["anonymous"] > BOUND_KIB]
+    heavy = [name for name in results if name in tasks and results[name]["anonymous"] > BOUND_KIB]
     if heavy:
         sys.exit(f"an idle session takes more than {BOUND_KIB} KiB: {', '.join(heavy)}")
 
