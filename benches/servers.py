@@ -24,6 +24,7 @@ import time
 import common
 
 MIB = 1 << 20
+ENGINES = ("tokio", "smol", "threads", "processes")
 # What is shown, its unit, and for the load client: work, sessions at once.
 WORKLOADS = {
     "login": ("logins a second, one after the other", "login", 1),
@@ -136,6 +137,8 @@ def main():
     workloads = arguments.workloads.split(",")
     if unknown := set(workloads) - set(WORKLOADS):
         sys.exit(f"no such workload: {' '.join(unknown)}")
+    if unknown := set(arguments.engines.split(",")) - set(ENGINES):
+        sys.exit(f"no such engine: {' '.join(unknown)}")
     size = arguments.size * MIB
     bulk = {"retr", "stor"} & set(workloads)
     commands = {}

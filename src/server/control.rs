@@ -36,6 +36,8 @@ pub(super) struct Control<E> {
     urgent: bool,
     /// This half of the connection was shut down. A close_notify alone does not count.
     over: bool,
+    /// As much was read as is at a time.
+    flooded: bool,
     ahead: LookAhead,
 }
 
@@ -76,7 +78,7 @@ enum Stage {
 
 impl<E: Endpoint> Control<E> {
     pub(super) fn new(socket: E, ahead: LookAhead) -> Self {
-        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, over: false, ahead }
+        Self { socket, wrapping: None, ended: false, broken: false, urgent: false, over: false, flooded: false, ahead }
     }
 
     pub(super) fn ahead(&self) -> &LookAhead {
@@ -165,8 +167,15 @@ impl<E: Endpoint> Control<E> {
                 Ok(octets) => octets.len() < room && (octets.ends_with(b"\n") || (is_sealed && !octets.is_empty())),
                 Err(error) => error == Errno::AGAIN,
             };
+            self.flooded |= received.is_ok_and(|octets| octets.len() == room);
             (received, blocked)
         })
+    }
+
+    /// Whether as much was read as is at a time, since this was asked last: there is most likely more.
+    #[cfg(feature = "async")]
+    pub(super) fn take_flooded(&mut self) -> bool {
+        mem::take(&mut self.flooded)
     }
 
     /// Takes what was received, and says how much it was; `None`: nothing, but more may come, or the connection broke.

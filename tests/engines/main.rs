@@ -2,7 +2,7 @@
 //!
 //! | module | engines | under TLS |
 //! | --- | --- | --- |
-//! | `abort`, `control`, `crowd`, `data`, `digests`, `faults`, `limits`, `slow`, `stop`, `transfer` | all | all, but for what stands behind `[in clear]`, with its reason |
+//! | `abort`, `control`, `crowd`, `data`, `digests`, `fairness`, `faults`, `limits`, `slow`, `stop`, `transfer` | all | all, but for what stands behind `[in clear]`, with its reason |
 //! | `transcripts` | all | all that a socket can play, but for those that are listed there, with their reasons |
 //! | `local`, `proxy` | all | all |
 //! | `standing_back` | threads | no: `under_tls` has its own |
@@ -45,6 +45,7 @@ mod data;
 #[cfg(feature = "hashes")]
 mod digests;
 mod embed;
+mod fairness;
 mod faults;
 mod held;
 mod limits;

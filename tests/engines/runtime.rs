@@ -4,12 +4,16 @@ use crate::{
     server::{eventually, tree, users},
 };
 use std::{
-    io,
+    future::poll_fn,
+    io::{self, Write},
+    net::TcpListener,
     os::fd::OwnedFd,
+    pin::pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 use tokio::{
     runtime::{self, Handle},
@@ -85,6 +89,39 @@ fn a_connection_that_cannot_be_watched_ends_its_session_alone() {
         runtime.block_on(task).expect("no task panics");
     }
     assert_eq!(*ends.lock().unwrap(), [Reason::Failed, Reason::Quit]);
+}
+
+/// Else whoever says much without a pause has the others wait. Turns are counted, since time tells nothing on a busy machine.
+#[test]
+fn a_flood_is_answered_in_many_small_turns() {
+    const COMMANDS: usize = 20_000;
+    let server = Server::builder().authorizer(users(Arc::new(Memory::new(tree())), (0, 0))).build_without_listener().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let flooding = thread::spawn(move || {
+        let mut client = Client::login(address);
+        let mut stream = client.stream.try_clone().unwrap();
+        let saying = thread::spawn(move || {
+            stream.write_all(&b"NOOP\r\n".repeat(COMMANDS)).unwrap();
+            stream.write_all(b"QUIT\r\n").unwrap();
+        });
+        (0..COMMANDS).for_each(|_| drop(client.expect(200)));
+        client.expect(221);
+        saying.join().unwrap();
+    });
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connection = listener.accept().unwrap().0;
+    let mut session = pin!(server.serve_connection_on(&Tokio::new(runtime.handle().clone()), connection));
+    let mut turns = 0;
+    runtime
+        .block_on(poll_fn(|context| {
+            turns += 1;
+            session.as_mut().poll(context)
+        }))
+        .unwrap();
+    flooding.join().unwrap();
+    // Of 120 000 octets one has been read at most 2048 at a time.
+    assert!(turns >= 6 * COMMANDS / 2048, "{turns} turns");
 }
 
 #[test]

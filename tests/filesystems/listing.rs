@@ -282,6 +282,18 @@ fn each_operation_reports_what_came_of_it() {
 }
 
 #[test]
+fn what_may_have_to_be_passed_over_is_not_at_hand() {
+    let files = files();
+    let is_at_hand = |pattern: Option<&str>| {
+        let name = pattern.map_or("/pub".to_owned(), |pattern| format!("/pub/{pattern}"));
+        let (_, opened) = perform::open(&files, Open::List(listing(&name, pattern, ListFormat::Long { gmt: true })));
+        opened.expect("open").is_at_hand()
+    };
+    assert!(is_at_hand(None));
+    assert!(!is_at_hand(Some("*.txt")), "of a million names one may fit");
+}
+
+#[test]
 fn opening_reports_what_the_session_must_know() {
     let files = files();
     let open = |open| match perform::open(&files, open) {

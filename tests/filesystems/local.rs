@@ -116,6 +116,35 @@ fn attack(files: &dyn FileSystem, name: &str) {
     }
 }
 
+/// To free a large file takes long, so that whoever has others to serve asks for it where blocking is fine.
+#[test]
+fn a_large_file_is_not_taken_away_in_passing() {
+    let world = World::new();
+    let atomic = Local::open(world.home("")).expect("it is there").with_atomic_uploads(true);
+    for (size, large) in [((16 << 20) - 1, false), (16 << 20, true)] {
+        let old = || {
+            let file = fs::File::create(world.home("old")).expect("made");
+            file.set_len(size).expect("sparse");
+        };
+        let length = || fs::metadata(world.home("old")).expect("there").len();
+        for (files, is_atomic) in [(&world.local, false), (&atomic, true)] {
+            old();
+            for mode in [StoreMode::Append, StoreMode::At(5)] {
+                assert!(files.begin_write(&path("/old"), &mode, 0o022).expect("begun").is_quick(), "nothing goes");
+            }
+            assert!(files.begin_write(&path("/new"), &StoreMode::Replace, 0o022).expect("begun").is_quick());
+            let opened = files.open_write(&path("/old"), &StoreMode::Replace, 0o022).expect("open");
+            assert_eq!(opened.is_quick(), !large);
+            let mut begun = files.begin_write(&path("/old"), &StoreMode::Replace, 0o022).expect("begun");
+            assert_eq!((begun.is_quick(), length()), (!large, if large || is_atomic { size } else { 0 }));
+            begun.begin().expect("begun");
+            assert_eq!(length(), if is_atomic { size } else { 0 });
+            begun.commit().expect("committed");
+            assert_eq!(length(), 0);
+        }
+    }
+}
+
 #[test]
 fn nothing_leads_out() {
     let world = World::new();

@@ -30,7 +30,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             if let Some(progress) = &transfer.progress {
                 progress.stop();
             }
-            discarded.extend(transfer.pump.take_if(|_| !transfer.quick).map(|pump| Discarded::Pump(Box::new(pump))));
+            let takes_long = transfer.takes_long_to_give_up();
+            discarded.extend(transfer.pump.take_if(|_| takes_long).map(|pump| Discarded::Pump(Box::new(pump))));
         }
         if let Some(paid) = control.ahead().paid() {
             member.shared().courtesy.learn(paid);

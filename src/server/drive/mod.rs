@@ -318,7 +318,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 // Whoever has borrowed the connection keeps it open until then: the client need not wait for that.
                 sockets::break_off(&transfer.connection);
             }
-            if let (Some(pump), false) = (transfer.pump, transfer.quick) {
+            let takes_long = transfer.takes_long_to_give_up();
+            if let Some(pump) = transfer.pump.filter(|_| takes_long) {
                 return Some(Act::Discard(Discarded::Pump(Box::new(pump))));
             }
         }
@@ -406,6 +407,12 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             self.beginning.end_handshake();
             self.tell(&Event::TlsStarted { how });
         }
+    }
+
+    /// Whether the client has said as much as is read at a time, since this was asked last: there is most likely more.
+    #[cfg(feature = "async")]
+    pub(super) fn take_flooded(&mut self) -> bool {
+        self.control.take_flooded()
     }
 
     /// A socket could not be watched, most likely the control connection's: none is touched again.

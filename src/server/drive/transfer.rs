@@ -23,6 +23,8 @@ use std::os::fd::OwnedFd;
 
 /// A running transfer is looked at so often at least: the session learns how far it is, and whether to end.
 pub(super) const TICK: Duration = Duration::from_millis(250);
+/// An upload of so many octets that is given up may take a while to go, if it has no name yet that would stay.
+const LARGE: u64 = 16 * 1024 * 1024;
 /// The session learns of so many octets at the latest.
 const PROGRESS: u64 = 8 * 1024 * 1024;
 
@@ -220,6 +222,11 @@ impl<E: Endpoint> Running<E> {
             (None, Some(progress)) => progress.is_secured(),
             (None, None) => self.secured,
         }
+    }
+
+    /// Whether it is to be given up where blocking is fine.
+    pub(super) fn takes_long_to_give_up(&self) -> bool {
+        !self.quick || self.direction == Direction::Upload && self.bytes() >= LARGE
     }
 
     /// Octets that have gone over the data connection.

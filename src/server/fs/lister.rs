@@ -128,7 +128,9 @@ impl Lister {
 impl Entries {
     fn is_at_hand(&self) -> bool {
         match self {
-            Self::Directory(directory) | Self::Matched(_, directory) => directory.is_at_hand(),
+            Self::Directory(directory) => directory.is_at_hand(),
+            // Any number of names may come before one that fits.
+            Self::Matched(..) => false,
             Self::Single(_) => true,
         }
     }

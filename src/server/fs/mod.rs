@@ -293,6 +293,12 @@ pub trait WriteFile: Send {
     /// As [`WriteFile::write`].
     fn commit(self: Box<Self>) -> Result<()>;
 
+    /// Whether to begin and to commit it takes no longer than is usual: not if much has to be freed for it, as an old file that is
+    /// large. Of a file system that is not [quick](FileSystem::is_quick) nobody asks. Default: yes.
+    fn is_quick(&self) -> bool {
+        true
+    }
+
     /// The descriptor behind it, positioned where the next write would go: for splice. `None` if there is none, or if every
     /// octet must pass through [`WriteFile::write`] (a quota).
     #[cfg(unix)]

@@ -241,6 +241,10 @@ impl WriteFile for RecodedWriter {
         self.file.write(buffer)
     }
 
+    fn is_quick(&self) -> bool {
+        self.file.is_quick()
+    }
+
     fn commit(self: Box<Self>) -> Result<()> {
         self.file.commit()
     }

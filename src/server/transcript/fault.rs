@@ -259,6 +259,10 @@ impl WriteFile for FaultyStream<Box<dyn WriteFile>> {
         Ok(written)
     }
 
+    fn is_quick(&self) -> bool {
+        self.inner.is_quick()
+    }
+
     fn commit(self: Box<Self>) -> Result<()> {
         self.faults.check(Place::Commit)?;
         self.inner.commit()

@@ -1,8 +1,11 @@
-//! What is held back of a download.
-use super::{super::fixture::begin, *};
+//! What is held back of a download, and where an upload is given up.
+use super::{
+    super::{Act, fixture::begin},
+    *,
+};
 use crate::server::{
     Settings,
-    fs::{ReadFile, Result, perform::Opened},
+    fs::{ReadFile, Result, WriteFile, perform::Opened},
     limits::Rate,
     pump::Options,
     threads::Socket,
@@ -11,6 +14,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::net::sockopt::tcp_cork;
 use std::{
     fs::File,
+    io::Write,
     net::{TcpListener, TcpStream},
     os::fd::{AsFd, BorrowedFd},
 };
@@ -145,4 +149,46 @@ fn what_the_system_copies_at_full_speed_is_held_back_for_whole_segments() {
     let mut limited = Download::direct(LARGE, |options, now| options.rate = Rate::new(1_000_000, None, now));
     limited.pump();
     assert!(!limited.is_over() && !limited.is_held_back());
+}
+
+/// An upload that takes all.
+struct Sink;
+
+impl WriteFile for Sink {
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn write(&mut self, buffer: &[u8]) -> Result<usize> {
+        Ok(buffer.len())
+    }
+    fn commit(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What has come may have to go with it.
+#[test]
+fn a_large_upload_is_given_up_where_blocking_is_fine() {
+    let (mut drive, ..) = begin();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let connection = Socket::new(sockets::accept(&listener).unwrap().0);
+    let options = Options { ascii: false, deflate: None, skip: 0, protection: None, size: None, rate: Rate::default() };
+    let pump = Pump::new(Opened::Write(Box::new(Sink)), options, &Settings::default());
+    drive.transfer = Some(Box::new(Running::new(JobId(1), pump, connection, Direction::Upload, true, drive.now())));
+    let mut receive = |octets: u64| {
+        let sent = std::thread::spawn({
+            let mut client = client.try_clone().unwrap();
+            move || client.write_all(&std::vec![0; usize::try_from(octets).unwrap()]).unwrap()
+        });
+        let all = drive.transfer.as_ref().unwrap().bytes() + octets;
+        while drive.transfer.as_ref().unwrap().bytes() < all {
+            drive.pump(drive.now());
+        }
+        sent.join().unwrap();
+        drive.transfer.as_ref().unwrap().takes_long_to_give_up()
+    };
+    assert!(!receive(LARGE - 1));
+    assert!(receive(1));
+    assert!(matches!(drive.cancel(JobId(1)), Some(Act::Discard(Discarded::Pump(_)))));
 }

@@ -35,6 +35,9 @@ use std::{
 /// What opens a file that was not there, and nothing else.
 const NEW: OFlags = OFlags::CREATE.union(OFlags::EXCL);
 
+/// So many octets of an old file are taken away in passing. To free many gigabytes takes a disk a second, and longer.
+const LARGE: u64 = 16 << 20;
+
 /// Names that are tried at most before the directory is given up: two are the same once in 2^40.
 const TRIES: usize = 16;
 
@@ -46,6 +49,8 @@ pub(super) struct Writer {
     /// What the mode of a new file is to be.
     permissions: Mode,
     state: State,
+    /// Octets of an old file that go when this one begins, or takes its place.
+    replaced: u64,
     /// Where the next octet goes, as far as it matters for the largest size.
     position: u64,
 }
@@ -90,11 +95,15 @@ impl Writer {
         begin: bool,
     ) -> Result<Self> {
         let permissions = mode_bits(0o666 & !umask);
-        let mut chosen = None;
+        let (mut chosen, mut replaced) = (None, 0);
         let made = if begin { Self::make_at_once(root, settings, path, mode, permissions)? } else { None };
         let state = match (made, mode) {
             (Some(made), _) => made,
-            (None, StoreMode::Replace | StoreMode::Append | StoreMode::At(_)) => prepare(root, settings, path, mode)?,
+            (None, StoreMode::Replace | StoreMode::Append | StoreMode::At(_)) => {
+                let (state, size) = prepare(root, settings, path, mode)?;
+                replaced = size;
+                state
+            }
             (None, StoreMode::Unique { prefix }) => {
                 let directory = root.directory(path).map_err(no_parent)?;
                 let place = unused(directory, if prefix.is_empty() { b"wharf" } else { prefix })?;
@@ -104,8 +113,9 @@ impl Writer {
             }
         };
         let (settings, mode) = (Arc::clone(settings), mode.clone());
-        let mut writer = Self { settings, mode, path: chosen, permissions, state, position: 0 };
-        if begin {
+        let mut writer = Self { settings, mode, path: chosen, permissions, state, replaced, position: 0 };
+        // What takes long is left to whoever asks for it then.
+        if begin && writer.is_quick() {
             writer.begin()?;
         }
         Ok(writer)
@@ -257,6 +267,10 @@ impl WriteFile for Writer {
         }
     }
 
+    fn is_quick(&self) -> bool {
+        self.replaced < LARGE
+    }
+
     fn commit(mut self: Box<Self>) -> Result<()> {
         self.begin()?;
         match core::mem::replace(&mut self.state, State::Failed) {
@@ -281,8 +295,8 @@ impl WriteFile for Writer {
     }
 }
 
-/// Finds out, changing nothing, how `path` will be written.
-fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMode) -> Result<State> {
+/// Finds out, changing nothing, how `path` will be written, and how many octets of an old file that costs.
+fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMode) -> Result<(State, u64)> {
     let is_new = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::NOENT) && !matches!(mode, StoreMode::At(_));
     let flags = write_flags(mode);
     // Links are not followed at first: where there is nothing then, there is no link either that leads nowhere.
@@ -292,7 +306,7 @@ fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMod
             let place = root.place(path).map_err(no_parent)?;
             can_make_files(&place.directory)?;
             let atomic = *mode == StoreMode::Replace && settings.atomic_uploads;
-            return Ok(if atomic { State::Atomic(place, None) } else { State::New(place) });
+            return Ok((if atomic { State::Atomic(place, None) } else { State::New(place) }, 0));
         }
         Err(_) => match root.open_file(path, flags, Mode::empty()) {
             Ok(file) => file,
@@ -307,12 +321,13 @@ fn prepare(root: &Root, settings: &Settings, path: &VirtualPath, mode: &StoreMod
     if matches!(mode, StoreMode::At(offset) if *offset > found.size) {
         return Err(FailureKind::OffsetBeyondEnd.into());
     }
+    let size = if *mode == StoreMode::Replace { found.size } else { 0 };
     if *mode == StoreMode::Replace && settings.atomic_uploads {
         let place = root.place_of_end(path).map_err(failure)?;
         can_make_files(&place.directory)?;
-        return Ok(State::Atomic(place, Some(found)));
+        return Ok((State::Atomic(place, Some(found)), size));
     }
-    Ok(State::Existing(file))
+    Ok((State::Existing(file), size))
 }
 
 fn write_flags(mode: &StoreMode) -> OFlags {
