@@ -233,8 +233,8 @@ pub enum Open {
         mode: StoreMode,
         /// Bits to take from the mode of a new file, 0o666.
         umask: u32,
-        /// The data connection stands, and the transfer begins at once: the file is to be made or emptied now, and stays so if
-        /// this job is cancelled.
+        /// The data connection stands, and the transfer begins at once: the file may be made or emptied now, and stays so if this
+        /// job is cancelled.
         begin: bool,
     },
     /// A directory, or a single file, to list.

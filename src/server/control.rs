@@ -36,7 +36,7 @@ pub(super) struct Control<E> {
     urgent: bool,
     /// This half of the connection was shut down. A close_notify alone does not count.
     over: bool,
-    /// As much was read as is at a time.
+    /// As much came at once as is taken at a time.
     flooded: bool,
     ahead: LookAhead,
 }
@@ -172,7 +172,7 @@ impl<E: Endpoint> Control<E> {
         })
     }
 
-    /// Whether as much was read as is at a time, since this was asked last: there is most likely more.
+    /// Whether as much came at once as is taken at a time, since this was asked last: there is most likely more.
     #[cfg(feature = "async")]
     pub(super) fn take_flooded(&mut self) -> bool {
         mem::take(&mut self.flooded)
@@ -378,7 +378,10 @@ impl<E: Endpoint> Control<E> {
             if octets > 0 {
                 session.handle(now, Input::Bytes(&buffer[..octets]));
             }
-            return octets > 0;
+            // A record may have thousands of commands.
+            let more = octets == BUFFER && tls.codec.has_plain();
+            self.flooded |= more;
+            return octets > 0 && !more;
         }
         // Some clients, curl for one, wait for the server's close_notify and say nothing in return.
         let is_clear = tls.stage == Stage::Unwrapping && tls.codec.is_clear(&rest[*used..]);

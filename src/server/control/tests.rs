@@ -1,4 +1,4 @@
-//! How a control connection ends under TLS.
+//! How a control connection ends under TLS, and how much is heard at a time.
 use super::*;
 use crate::{
     proto::{
@@ -158,4 +158,29 @@ fn where_a_close_notify_has_no_room_the_end_of_the_connection_is_said_instead() 
     assert!(pair.control.say_end(true));
     let mut rest = Vec::new();
     pair.client.sock.read_to_end(&mut rest).expect("what was sent before, and the end");
+}
+
+/// One record may have thousands of commands, and whoever serves others as well is to do so in between.
+#[test]
+fn what_comes_in_one_record_is_heard_piece_by_piece() {
+    const COMMANDS: usize = 2000;
+    let Pair { mut control, mut session, mut client } = Pair::new();
+    client.conn.writer().write_all(&b"NOOP\r\n".repeat(COMMANDS)).unwrap();
+    client.flush().unwrap();
+    control.take_flooded();
+    let (mut heard, mut floods) = (0, 0);
+    while heard < COMMANDS {
+        if control.can_digest(&session) {
+            control.digest(&mut session, NOW);
+        } else {
+            assert!(control.read(&mut session, NOW));
+        }
+        let replies = session.unsent().iter().filter(|octet| **octet == b'\n').count();
+        assert!(replies <= BUFFER / 6 + 1, "{replies} at a time");
+        heard += replies;
+        session.handle(NOW, Input::Sent(session.unsent().len()));
+        floods += usize::from(control.take_flooded());
+    }
+    assert!(heard == COMMANDS && floods >= 6 * COMMANDS / BUFFER, "{heard} heard, {floods} floods");
+    assert!(!control.can_digest(&session), "that was all");
 }

@@ -409,7 +409,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         }
     }
 
-    /// Whether the client has said as much as is read at a time, since this was asked last: there is most likely more.
+    /// Whether the client has said as much at once as is heard at a time, since this was asked last: there is most likely more.
     #[cfg(feature = "async")]
     pub(super) fn take_flooded(&mut self) -> bool {
         self.control.take_flooded()

@@ -23,8 +23,6 @@ use std::os::fd::OwnedFd;
 
 /// A running transfer is looked at so often at least: the session learns how far it is, and whether to end.
 pub(super) const TICK: Duration = Duration::from_millis(250);
-/// An upload of so many octets that is given up may take a while to go, if it has no name yet that would stay.
-const LARGE: u64 = 16 * 1024 * 1024;
 /// The session learns of so many octets at the latest.
 const PROGRESS: u64 = 8 * 1024 * 1024;
 
@@ -224,9 +222,9 @@ impl<E: Endpoint> Running<E> {
         }
     }
 
-    /// Whether it is to be given up where blocking is fine.
+    /// Whether it is to be given up where blocking is fine: what has come of an upload is removed if it has a temporary name.
     pub(super) fn takes_long_to_give_up(&self) -> bool {
-        !self.quick || self.direction == Direction::Upload && self.bytes() >= LARGE
+        !self.quick || self.direction == Direction::Upload && self.bytes() >= fs::LARGE
     }
 
     /// Octets that have gone over the data connection.

@@ -55,10 +55,9 @@ impl Mailbox {
         }
     }
 
-    /// The task is over: it is woken no more, and what still comes for it is of no use.
-    pub(super) fn close(&self) {
-        let inner = mem::take(&mut *lock(&self.0));
-        drop(inner);
+    /// The task is over: it is woken no more. What has come, and what still comes, is of no use.
+    pub(super) fn close(&self) -> Vec<Mail> {
+        mem::take(&mut *lock(&self.0)).mail
     }
 }
 

@@ -6,7 +6,7 @@
 //! - logins, unless their authorizer calls itself [quick](Authorizer::is_quick): hashing a password takes its time;
 //! - whatever changes or lists directories, but for their names alone and unless the rest of a listing is
 //!   [at hand](super::fs::Directory::is_at_hand), and all that concerns a file system that does not call itself
-//!   [quick](FileSystem::is_quick), or a [file](super::fs::WriteFile::is_quick) that does not;
+//!   [quick](FileSystem::is_quick), and uploads that [are not](super::fs::WriteFile::is_quick) although it is;
 //! - transfers that have grown to [`BULK`], in turns of bounded length: one thread that moves octets as fast as they come is the
 //!   fastest there is, and does not let others wait for the disk.
 //!

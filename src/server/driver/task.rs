@@ -15,7 +15,7 @@ use super::{
     mailbox::{Mail, Mailbox},
 };
 use crate::proto::{session::Reason, time::Instant};
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 use core::{
     mem,
     panic::AssertUnwindSafe,
@@ -27,7 +27,7 @@ use std::{io, panic::catch_unwind};
 
 /// So much is done for one session before others have a turn.
 const TURNS: usize = 128;
-/// So often is one heard that says more than is read at a time. Beside four clients who ask without a pause, on two processors, a
+/// So often is one heard that says more at once than is taken at a time. Beside four clients who ask without a pause, on two processors, a
 /// NOOP of another takes 1 to 2 ms; without this limit it took 20 to 44. Clients who wait for replies rarely say so much.
 const FLOODS: usize = 2;
 /// How long after a command the control connection is looked at once more, in case that something was behind it.
@@ -129,7 +129,7 @@ impl<R: Runtime> Task<R> {
                     Poll::Ready(()) => *phase = Phase::Over,
                 },
                 Phase::Over => {
-                    tools.mailbox.close();
+                    tools.throw_away(tools.mailbox.close());
                     return Poll::Ready(());
                 }
             }
@@ -144,11 +144,15 @@ impl<R: Runtime> Tools<R> {
         if moved {
             self.set = None;
         }
-        for mail in mail {
-            let discarded = match mail {
+        let mut mail = mail.into_iter();
+        while let Some(next) = mail.next() {
+            let discarded = match next {
                 Mail::Finished(finished) => drive.settle(finished),
                 Mail::Returned(returned) => drive.take_back(returned),
-                Mail::Panicked => return Poll::Ready(Reason::Failed),
+                Mail::Panicked => {
+                    self.throw_away(mail.collect());
+                    return Poll::Ready(Reason::Failed);
+                }
             };
             discarded.into_iter().for_each(|discarded| self.discard(discarded));
         }
@@ -158,13 +162,12 @@ impl<R: Runtime> Tools<R> {
         for _ in 0..TURNS {
             match drive.advance(now) {
                 // Nor is it asked once the embedder was told: whoever hears it must not block.
-                Act::Again | Act::Told if drive.take_flooded() => {
-                    floods += 1;
+                Act::Again | Act::Told => {
+                    floods += usize::from(drive.take_flooded());
                     if floods == FLOODS {
                         break;
                     }
                 }
-                Act::Again | Act::Told => {}
                 Act::Block(work) if work.is_quick() => {
                     drive.settle(work.run()).into_iter().for_each(|discarded| self.discard(discarded));
                     now = drive.now();
@@ -209,6 +212,13 @@ impl<R: Runtime> Tools<R> {
         self.aside(move || {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(discarded)));
         });
+    }
+
+    /// Mail that comes too late may have a large upload in it, which takes long to drop.
+    fn throw_away(&self, mail: Vec<Mail>) {
+        if !mail.is_empty() {
+            self.discard(mail);
+        }
     }
 
     fn lend(&self, lent: Lent<Link<R::Socket>>) {
@@ -313,9 +323,11 @@ impl<R: Runtime> Tools<R> {
 
     /// Waits until the peer has heard the last reply, or long enough.
     fn linger(&mut self, linger: &mut Linger<Link<R::Socket>>, context: &mut Context<'_>) -> Poll<()> {
-        if self.mailbox.take(context).1 {
+        let (mail, moved) = self.mailbox.take(context);
+        if moved {
             self.set = None;
         }
+        self.throw_away(mail);
         // Whoever goes on sending is not listened to for longer than others can wait.
         for _ in 0..TURNS {
             let (Some(until), now) = (linger.until(), self.shared.clock.now()) else { return Poll::Ready(()) };

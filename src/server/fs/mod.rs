@@ -112,7 +112,8 @@ pub trait FileSystem: Send + Sync {
 
     /// [`FileSystem::open_write`] and [`WriteFile::begin`] in one: the data connection stands already. Unless it is overridden,
     /// one follows the other; a file system that has less to do for both overrides it. One that stands before another then
-    /// checks here what it checks in `open_write`. [`WriteFile::begin`] of what is returned is called once more all the same.
+    /// checks here what it checks in `open_write`. [`WriteFile::begin`] of what is returned is called once more all the same: what
+    /// is [not quick](WriteFile::is_quick) may be left to that.
     ///
     /// # Errors
     /// As [`FileSystem::open_write`].
@@ -188,6 +189,9 @@ pub trait FileSystem: Send + Sync {
         false
     }
 }
+
+/// Octets of a file that may be freed in place. To free many gigabytes takes a disk a second, and longer.
+pub(super) const LARGE: u64 = 16 * 1024 * 1024;
 
 /// How much of an entry is wanted: what is not, need not be found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +298,8 @@ pub trait WriteFile: Send {
     fn commit(self: Box<Self>) -> Result<()>;
 
     /// Whether to begin and to commit it takes no longer than is usual: not if much has to be freed for it, as an old file that is
-    /// large. Of a file system that is not [quick](FileSystem::is_quick) nobody asks. Default: yes.
+    /// large. An engine with few threads for many sessions leaves all of such an upload to a pool of threads. One that stands before
+    /// another asks that. Of a file system that is not [quick](FileSystem::is_quick) nobody asks. Default: yes.
     fn is_quick(&self) -> bool {
         true
     }

@@ -188,7 +188,7 @@ fn a_large_upload_is_given_up_where_blocking_is_fine() {
         sent.join().unwrap();
         drive.transfer.as_ref().unwrap().takes_long_to_give_up()
     };
-    assert!(!receive(LARGE - 1));
+    assert!(!receive(fs::LARGE - 1));
     assert!(receive(1));
     assert!(matches!(drive.cancel(JobId(1)), Some(Act::Discard(Discarded::Pump(_)))));
 }

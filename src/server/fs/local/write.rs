@@ -15,7 +15,7 @@ use crate::{
         job::StoreMode,
         path::VirtualPath,
     },
-    server::fs::{Result, WriteFile},
+    server::fs::{LARGE, Result, WriteFile},
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use rustix::{
@@ -35,9 +35,6 @@ use std::{
 /// What opens a file that was not there, and nothing else.
 const NEW: OFlags = OFlags::CREATE.union(OFlags::EXCL);
 
-/// So many octets of an old file are taken away in passing. To free many gigabytes takes a disk a second, and longer.
-const LARGE: u64 = 16 << 20;
-
 /// Names that are tried at most before the directory is given up: two are the same once in 2^40.
 const TRIES: usize = 16;
 
@@ -49,7 +46,7 @@ pub(super) struct Writer {
     /// What the mode of a new file is to be.
     permissions: Mode,
     state: State,
-    /// Octets of an old file that go when this one begins, or takes its place.
+    /// Octets of an old file, as it was opened, that go when this one begins or takes its place.
     replaced: u64,
     /// Where the next octet goes, as far as it matters for the largest size.
     position: u64,
@@ -114,8 +111,8 @@ impl Writer {
         };
         let (settings, mode) = (Arc::clone(settings), mode.clone());
         let mut writer = Self { settings, mode, path: chosen, permissions, state, replaced, position: 0 };
-        // What takes long is left to whoever asks for it then.
-        if begin && writer.is_quick() {
+        // To empty a large file is left to whoever asks for it where that may take long.
+        if begin && (writer.is_quick() || !matches!(writer.state, State::Existing(_))) {
             writer.begin()?;
         }
         Ok(writer)
