@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -86,7 +87,7 @@ def versions(names):
 def add_arguments(parser):
     parser.add_argument("--server", action="append", metavar="PATH", help="a server to measure; may be repeated (default: target/release/wharf)")
     parser.add_argument("--no-peer", action="store_true", help="leave out the peers")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help='more configuration, such as engine="threads"')
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more configuration, such as 'engine=\"threads\"'")
 
 
 class Folder:
@@ -227,4 +228,4 @@ class Client:
 
 
 def command_line():
-    return "$ " + " ".join(["python3", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
+    return "$ " + shlex.join(["python3", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
