@@ -191,6 +191,7 @@ pub trait FileSystem: Send + Sync {
 }
 
 /// Octets of a file that may be freed in place. To free many gigabytes takes a disk a second, and longer.
+#[cfg(all(unix, any(feature = "files", feature = "_engine")))]
 pub(super) const LARGE: u64 = 16 * 1024 * 1024;
 
 /// How much of an entry is wanted: what is not, need not be found out.
