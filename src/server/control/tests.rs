@@ -161,6 +161,7 @@ fn where_a_close_notify_has_no_room_the_end_of_the_connection_is_said_instead() 
 }
 
 /// One record may have thousands of commands, and whoever serves others as well is to do so in between.
+#[cfg(feature = "async")]
 #[test]
 fn what_comes_in_one_record_is_heard_piece_by_piece() {
     const COMMANDS: usize = 2000;
