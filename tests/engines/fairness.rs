@@ -3,6 +3,7 @@
 use crate::{
     client::{Client, Via},
     server::{Engine, TestServer},
+    slow::assert_served,
     with_each_engine,
 };
 use std::{
@@ -49,7 +50,7 @@ impl Greedy {
     /// Whoever comes is served, and these go on meanwhile, and after it.
     fn assert_beside(self, server: &TestServer) {
         let moved = || self.moved.load(Ordering::Relaxed);
-        for _ in 0..3 {
+        for _ in 0..5 {
             let before = moved();
             server.until("they go on", |_| moved() > before);
             assert_served(server);
@@ -67,18 +68,6 @@ impl Drop for Greedy {
             assert!(ended.is_ok() || thread::panicking(), "a greedy client fails");
         });
     }
-}
-
-fn assert_served(server: &TestServer) {
-    let mut client = Client::login(server.address());
-    for _ in 0..20 {
-        client.say("NOOP", 200);
-    }
-    client.say("TYPE I", 200);
-    assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
-    assert_eq!(client.store(Via::Epsv, "STOR new", b"some").code, 226);
-    client.receive(Via::Epsv, "NLST");
-    client.say("QUIT", 221);
 }
 
 /// Reads what comes, and tells how much.

@@ -178,7 +178,7 @@ fn waits_itself(engine: Engine) -> bool {
 }
 
 /// All that a session does goes on.
-fn assert_served(server: &TestServer) {
+pub fn assert_served(server: &TestServer) {
     let mut client = Client::login(server.address());
     client.say("NOOP", 200);
     client.say("MDTM data", 213);

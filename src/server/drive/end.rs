@@ -11,7 +11,7 @@ use crate::{
         std,
     },
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use core::{panic::AssertUnwindSafe, time::Duration};
 use std::{os::fd::OwnedFd, panic::catch_unwind};
 
@@ -30,8 +30,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             if let Some(progress) = &transfer.progress {
                 progress.stop();
             }
-            let takes_long = transfer.takes_long_to_give_up();
-            discarded.extend(transfer.pump.take_if(|_| takes_long).map(|pump| Discarded::Pump(Box::new(pump))));
+            discarded.extend(transfer.give_up());
         }
         if let Some(paid) = control.ahead().paid() {
             member.shared().courtesy.learn(paid);

@@ -311,16 +311,15 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     fn cancel(&mut self, id: JobId) -> Option<Act> {
         let piece = self.piece.take_if(|piece| piece.id() == id).map(Discarded::Work);
         let discarded = self.jobs.cancel(id).or(piece);
-        if let Some(transfer) = self.transfer.take_if(|transfer| transfer.id == id) {
+        if let Some(mut transfer) = self.transfer.take_if(|transfer| transfer.id == id) {
             self.member.transfer_ended();
             if let Some(progress) = &transfer.progress {
                 progress.stop();
                 // Whoever has borrowed the connection keeps it open until then: the client need not wait for that.
                 sockets::break_off(&transfer.connection);
             }
-            let takes_long = transfer.takes_long_to_give_up();
-            if let Some(pump) = transfer.pump.filter(|_| takes_long) {
-                return Some(Act::Discard(Discarded::Pump(Box::new(pump))));
+            if let Some(discarded) = transfer.give_up() {
+                return Some(Act::Discard(discarded));
             }
         }
         discarded.map(Act::Discard)

@@ -222,8 +222,14 @@ impl<E: Endpoint> Running<E> {
         }
     }
 
-    /// Whether it is to be given up where blocking is fine: what has come of an upload is removed if it has a temporary name.
-    pub(super) fn takes_long_to_give_up(&self) -> bool {
+    /// Gives back what is to be dropped where blocking is fine, since nobody wants it any more.
+    pub(super) fn give_up(&mut self) -> Option<Discarded> {
+        let takes_long = self.takes_long_to_give_up();
+        self.pump.take_if(|_| takes_long).map(|pump| Discarded::Pump(Box::new(pump)))
+    }
+
+    /// What has come of an upload is removed if it has a temporary name.
+    fn takes_long_to_give_up(&self) -> bool {
         !self.quick || self.direction == Direction::Upload && self.bytes() >= fs::LARGE
     }
 

@@ -27,8 +27,9 @@ use std::{io, panic::catch_unwind};
 
 /// So much is done for one session before others have a turn.
 const TURNS: usize = 128;
-/// So often is one heard that says more at once than is taken at a time. Beside four clients who ask without a pause, on two processors, a
-/// NOOP of another takes 1 to 2 ms; without this limit it took 20 to 44. Clients who wait for replies rarely say so much.
+/// So often is one heard that says more at once than is taken at a time. Beside four clients who ask without a pause, on two
+/// processors, a NOOP of another takes 1 to 2 ms; without this limit it took 20 to 44. Clients who wait for replies rarely say so
+/// much.
 const FLOODS: usize = 2;
 /// How long after a command the control connection is looked at once more, in case that something was behind it.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
