@@ -126,6 +126,10 @@ impl<F: FileSystem> FileSystem for WithoutDots<F> {
     fn is_quick(&self) -> bool {
         self.0.is_quick()
     }
+
+    fn is_at_hand(&self, path: &VirtualPath) -> bool {
+        self.0.is_at_hand(path)
+    }
 }
 
 pub(crate) fn server(address: SocketAddr, files: impl FileSystem + 'static) -> std::result::Result<Server, Box<dyn Error>> {

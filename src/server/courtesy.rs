@@ -70,7 +70,12 @@ impl Respite {
     }
 
     pub(super) fn begin(&self, now: Instant) {
-        self.until.store(nanoseconds(now + RESPITE), Ordering::Relaxed);
+        self.last_until(now + RESPITE);
+    }
+
+    /// At least until then.
+    pub(super) fn last_until(&self, end: Instant) {
+        self.until.fetch_max(nanoseconds(end), Ordering::Relaxed);
     }
 }
 

@@ -45,6 +45,8 @@ mod driver;
 mod engines;
 #[cfg(all(unix, feature = "_engine"))]
 mod handle;
+#[cfg(all(unix, feature = "async"))]
+mod in_place;
 #[cfg(all(unix, feature = "_engine"))]
 #[cfg_attr(not(all(feature = "threads", feature = "async")), allow(dead_code, reason = "not every engine needs all of it"))]
 mod jobs;

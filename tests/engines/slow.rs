@@ -11,6 +11,8 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::Duration,
 };
 use wharf::{
     proto::{event::Event, job::StoreMode, path::VirtualPath, time::UnixTime},
@@ -29,18 +31,35 @@ with_each_engine! {
     a_file_that_is_slow_to_close_holds_up_nobody_else
 }
 
-/// A file system in which whatever is called `slow` waits at the gate; all it does may be slow, as far as it says.
+/// A file system in which whatever is called `slow` waits at the gate.
 struct Slow {
     files: Arc<dyn FileSystem>,
+    says: Says,
     gate: Gate,
     /// What is called `late` is being closed.
     closing: Arc<AtomicBool>,
 }
 
+/// What a file system says of itself.
+#[derive(Clone, Copy, PartialEq)]
+enum Says {
+    /// All may be slow.
+    Slow,
+    /// It is quick, but for what is called `slow` or `late`.
+    SlowThere,
+    /// All is quick, though it is not: `nap` takes long as well.
+    Quick,
+}
+
+/// So long that an engine that was deceived by it remembers that for a minute.
+const NAP: Duration = Duration::from_millis(600);
+
 impl Slow {
     fn wait_for(&self, path: &VirtualPath) {
-        if path.name() == b"slow" {
-            self.gate.pass();
+        match path.name() {
+            b"slow" => self.gate.pass(),
+            b"nap" => thread::sleep(NAP),
+            _ => {}
         }
     }
 }
@@ -61,15 +80,16 @@ impl FileSystem for Slow {
     fn open_read(&self, path: &VirtualPath, offset: u64) -> Result<Box<dyn ReadFile>> {
         let file = self.files.open_read(path, offset)?;
         if path.name() == b"late" {
-            return Ok(Box::new(Late { file, gate: self.gate.clone(), closing: self.closing.clone() }));
+            let (says, gate, closing) = (self.says, self.gate.clone(), self.closing.clone());
+            return Ok(Box::new(Late { file, says, gate, closing }));
         }
         let gate = (path.name() == b"slow").then(|| self.gate.clone());
-        Ok(Box::new(SlowFile { file, gate, read: 0 }))
+        Ok(Box::new(SlowFile { file, says: self.says, gate, read: 0 }))
     }
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
         let file = self.files.open_write(path, mode, umask)?;
         let gate = (path.name() == b"slow").then(|| self.gate.clone());
-        Ok(Box::new(SlowWrite { file, gate }))
+        Ok(Box::new(SlowWrite { file, says: self.says, gate }))
     }
     fn make_directory(&self, path: &VirtualPath, umask: u32) -> Result<()> {
         self.files.make_directory(path, umask)
@@ -89,11 +109,19 @@ impl FileSystem for Slow {
     fn set_mode(&self, path: &VirtualPath, mode: u32) -> Result<()> {
         self.files.set_mode(path, mode)
     }
+    fn is_quick(&self) -> bool {
+        self.says != Says::Slow
+    }
+    fn is_at_hand(&self, path: &VirtualPath) -> bool {
+        assert!(self.is_quick(), "nobody asks");
+        self.says == Says::Quick || path.name() != b"slow"
+    }
 }
 
 /// A file that waits once some of it was read.
 struct SlowFile {
     file: Box<dyn ReadFile>,
+    says: Says,
     gate: Option<Gate>,
     read: usize,
 }
@@ -110,11 +138,15 @@ impl ReadFile for SlowFile {
         self.read += octets;
         Ok(octets)
     }
+    fn is_at_hand(&self) -> bool {
+        self.says == Says::Quick || self.gate.is_none()
+    }
 }
 
 /// A file that waits when it is given up.
 struct Late {
     file: Box<dyn ReadFile>,
+    says: Says,
     gate: Gate,
     closing: Arc<AtomicBool>,
 }
@@ -125,6 +157,9 @@ impl ReadFile for Late {
     }
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         self.file.read(buffer)
+    }
+    fn is_at_hand(&self) -> bool {
+        self.says == Says::Quick
     }
 }
 
@@ -141,6 +176,7 @@ impl Drop for Late {
 /// A file that waits before it is closed.
 struct SlowWrite {
     file: Box<dyn WriteFile>,
+    says: Says,
     gate: Option<Gate>,
 }
 
@@ -157,19 +193,34 @@ impl WriteFile for SlowWrite {
         }
         self.file.commit()
     }
+    fn is_quick(&self) -> bool {
+        self.says == Says::Quick || self.gate.is_none()
+    }
 }
 
 /// A server whose `/slow` is a file of 8 MiB, and the gate before it.
-fn slow(engine: Engine) -> (TestServer, Gate, Opener) {
+fn slow(engine: Engine, says: Says) -> (TestServer, Gate, Opener) {
     let gate = Gate::new();
     let mine = gate.clone();
     let server = TestServer::with(engine, |options| {
         options.tag = gate.tag();
-        options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine, closing: Arc::default() }));
+        options.wrap = Box::new(move |files| Arc::new(Slow { files, says, gate: mine, closing: Arc::default() }));
         options.tree.add_file("/slow", wharf::proto::memory::Content::Zeros(8 << 20)).unwrap();
+        options.tree.add_file("/nap", "content").unwrap();
     });
     let opener = Opener(gate.clone());
     (server, gate, opener)
+}
+
+/// The same, whatever it says of itself; what nobody was told of was met by one client before.
+fn with_each_slow(engine: Engine, test: impl Fn(&TestServer, &Gate)) {
+    for says in [Says::Slow, Says::SlowThere, Says::Quick] {
+        let (server, gate, _opener) = slow(engine, says);
+        if says == Says::Quick {
+            Client::login(server.address()).say("MDTM nap", 213);
+        }
+        test(&server, &gate);
+    }
 }
 
 /// Whether a session waits for its files itself, and does nothing else meanwhile.
@@ -190,78 +241,82 @@ pub fn assert_served(server: &TestServer) {
 }
 
 fn a_slow_command_holds_up_nobody_else(engine: Engine) {
-    let (server, gate, _opener) = slow(engine);
-    let mut clients: Vec<_> = (0..10).map(|_| Client::login(server.address())).collect();
-    clients.iter_mut().for_each(|client| client.send("MDTM slow"));
-    gate.expect_waiting(10);
-    assert_served(&server);
-    gate.open();
-    clients.iter_mut().for_each(|client| drop(client.expect(213)));
+    with_each_slow(engine, |server, gate| {
+        let mut clients: Vec<_> = (0..10).map(|_| Client::login(server.address())).collect();
+        clients.iter_mut().for_each(|client| client.send("MDTM slow"));
+        gate.expect_waiting(10);
+        assert_served(server);
+        gate.open();
+        clients.iter_mut().for_each(|client| drop(client.expect(213)));
+    });
 }
 
 fn a_slow_file_holds_up_nobody_else(engine: Engine) {
-    let (server, gate, _opener) = slow(engine);
-    let mut client = Client::login(server.address());
-    client.say("TYPE I", 200);
-    let data = client.prepare(Via::Epsv);
-    client.send("RETR slow");
-    let mut data = client.take(data);
-    data.read_exact(&mut [0; 1000]).unwrap();
-    gate.expect_waiting(1);
-    assert_served(&server);
-    if !engine.waits_for_files() {
-        // Even its own session is there.
-        client.expect(150);
-        client.say("STAT", 211);
-    }
-    gate.open();
-    let mut rest = Vec::new();
-    data.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest.len(), (8 << 20) - 1000);
-    if engine.waits_for_files() {
-        client.expect(150);
-    }
-    client.expect(226);
+    with_each_slow(engine, |server, gate| {
+        let mut client = Client::login(server.address());
+        client.say("TYPE I", 200);
+        let data = client.prepare(Via::Epsv);
+        client.send("RETR slow");
+        let mut data = client.take(data);
+        data.read_exact(&mut [0; 1000]).unwrap();
+        gate.expect_waiting(1);
+        assert_served(server);
+        if !engine.waits_for_files() {
+            // Even its own session is there.
+            client.expect(150);
+            client.say("STAT", 211);
+        }
+        gate.open();
+        let mut rest = Vec::new();
+        data.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest.len(), (8 << 20) - 1000);
+        if engine.waits_for_files() {
+            client.expect(150);
+        }
+        client.expect(226);
+    });
 }
 
 fn a_slow_upload_holds_up_nobody_else(engine: Engine) {
-    let (server, gate, _opener) = slow(engine);
-    let mut client = Client::login(server.address());
-    client.say("TYPE I", 200);
-    let mut data = client.begin(Via::Epsv, "STOR slow");
-    data.write_all(b"some").unwrap();
-    drop(data);
-    gate.expect_waiting(1);
-    assert_served(&server);
-    gate.open();
-    client.expect(226);
-    assert_eq!(server.stored("slow").unwrap(), b"some");
+    with_each_slow(engine, |server, gate| {
+        let mut client = Client::login(server.address());
+        client.say("TYPE I", 200);
+        let mut data = client.begin(Via::Epsv, "STOR slow");
+        data.write_all(b"some").unwrap();
+        drop(data);
+        gate.expect_waiting(1);
+        assert_served(server);
+        gate.open();
+        client.expect(226);
+        assert_eq!(server.stored("slow").unwrap(), b"some");
+    });
 }
 
 fn a_slow_transfer_is_aborted_at_once(engine: Engine) {
     if engine.waits_for_files() {
         return;
     }
-    let (server, gate, _opener) = slow(engine);
-    let mut client = Client::login(server.address());
-    client.say("TYPE I", 200);
-    let mut data = client.begin(Via::Epsv, "RETR slow");
-    data.read_exact(&mut [0; 1000]).unwrap();
-    gate.expect_waiting(1);
-    client.say("ABOR", 426);
-    client.expect(226);
-    // The connection ends though the file is still waited for.
-    let mut rest = Vec::new();
-    let _ = data.read_to_end(&mut rest);
-    assert!(rest.len() < 8 << 20);
-    assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
+    with_each_slow(engine, |server, gate| {
+        let mut client = Client::login(server.address());
+        client.say("TYPE I", 200);
+        let mut data = client.begin(Via::Epsv, "RETR slow");
+        data.read_exact(&mut [0; 1000]).unwrap();
+        gate.expect_waiting(1);
+        client.say("ABOR", 426);
+        client.expect(226);
+        // The connection ends though the file is still waited for.
+        let mut rest = Vec::new();
+        let _ = data.read_to_end(&mut rest);
+        assert!(rest.len() < 8 << 20);
+        assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
+    });
 }
 
 fn slow_commands_are_cut_off_by_the_end(engine: Engine) {
     if waits_itself(engine) {
         return;
     }
-    let (server, gate, opener) = slow(engine);
+    let (server, gate, opener) = slow(engine, Says::Slow);
     let mut client = Client::login(server.address());
     client.send("MDTM slow");
     gate.expect_waiting(1);
@@ -279,13 +334,19 @@ fn slow_commands_are_cut_off_by_the_end(engine: Engine) {
 }
 
 fn a_file_that_is_slow_to_close_holds_up_nobody_else(engine: Engine) {
+    for says in [Says::Slow, Says::SlowThere] {
+        file_that_is_slow_to_close_holds_up_nobody_else(engine, says);
+    }
+}
+
+fn file_that_is_slow_to_close_holds_up_nobody_else(engine: Engine, says: Says) {
     let gate = Gate::new();
     let (mine, opener, closing) = (gate.clone(), Opener(gate.clone()), Arc::<AtomicBool>::default());
     let is_closing = closing.clone();
     let server = TestServer::with(engine, |options| {
         options.tag = gate.tag();
         options.config.report_dialogue = true;
-        options.wrap = Box::new(|files| Arc::new(Slow { files, gate: mine, closing }));
+        options.wrap = Box::new(move |files| Arc::new(Slow { files, says, gate: mine, closing }));
         options.tree.add_file("/late", "content").unwrap();
         // While the session waits for a data connection, and has opened the file.
         let first = AtomicBool::new(true);

@@ -1,10 +1,12 @@
 //! What only a real folder has: a world around it, which must not be reached.
 use crate::ground::{Folder, failed, path, time, write_all};
+#[cfg(target_os = "linux")]
+use rustix::fs::{Advice, fadvise};
 use rustix::fs::{CWD, Mode, RenameFlags};
 use std::{
     fs,
     os::unix::{
-        fs::{MetadataExt, PermissionsExt, symlink},
+        fs::{FileExt, MetadataExt, PermissionsExt, symlink},
         net::UnixListener,
     },
     path::PathBuf,
@@ -143,6 +145,63 @@ fn a_large_file_is_not_taken_away_in_passing() {
             assert_eq!(length(), 0);
         }
     }
+}
+
+/// What the system would have to read from a disk is left to whoever may wait.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_on_a_disk_alone_is_not_at_hand() {
+    let world = World::new();
+    let is_at_hand = |name, offset| world.local.open_read(&path(name), offset).expect("open").is_at_hand();
+    let forget = |file: &fs::File| {
+        file.sync_all().expect("on the disk");
+        fadvise(file, 0, None, Advice::DontNeed).expect("heard");
+    };
+    let make = |name, size| {
+        fs::write(world.home(name), vec![b'x'; size]).expect("written");
+        let file = fs::File::open(world.home(name)).expect("open");
+        // Nothing is to be read ahead.
+        fadvise(&file, 0, None, Advice::Random).expect("heard");
+        file
+    };
+    forget(&make("first", 1));
+    if is_at_hand("/first", 0) {
+        println!("skipped: the folder for temporary files is in memory, or on a file system that does not tell");
+        return;
+    }
+    for size in [1, 4096, 1 << 20, 5 << 20] {
+        let file = make("cold", size);
+        let end = size as u64;
+        assert!([0, end - 1, end].into_iter().all(|offset| is_at_hand("/cold", offset)), "{size} octets, just written");
+        // Of what is moved in place, the end has to be there as well.
+        for (octet, expected) in [(0, size <= 4096), (end.min(1 << 20) - 1, true)] {
+            if octet == 0 {
+                forget(&file);
+                assert!(is_at_hand("/cold", end), "nothing is to be read");
+            }
+            file.read_at(&mut [0], octet).expect("read");
+            assert_eq!(is_at_hand("/cold", 0), expected, "{size} octets, once that at {octet} was read");
+        }
+    }
+}
+
+/// Whether there is a name, the system knows of those that were looked up.
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_were_never_looked_up_are_not_at_hand() {
+    let world = World::new();
+    fs::create_dir(world.home("d")).expect("made");
+    fs::write(world.home("d/file"), "content").expect("written");
+    for name in ["/", "/d", "/d/file"] {
+        assert!(world.local.is_at_hand(&path(name)), "{name}");
+    }
+    let unknown = path("/d/unknown");
+    if world.local.is_at_hand(&unknown) {
+        println!("skipped: this system does not tell, or the folder for temporary files is in memory");
+        return;
+    }
+    assert_eq!(failed(world.local.metadata(&unknown, true)), FailureKind::NotFound);
+    assert!(world.local.is_at_hand(&unknown), "it is not there, as the system knows now");
 }
 
 #[test]

@@ -7,8 +7,10 @@
 //! - whatever changes or lists directories, but for their names alone and unless the rest of a listing is
 //!   [at hand](super::fs::Directory::is_at_hand), and all that concerns a file system that does not call itself
 //!   [quick](FileSystem::is_quick), and uploads that [are not](super::fs::WriteFile::is_quick) although it is;
-//! - transfers that have grown to [`BULK`], in turns of bounded length: one thread that moves octets as fast as they come is the
-//!   fastest there is, and does not let others wait for the disk.
+//! - [names](FileSystem::is_at_hand), and the first octets of [files](super::fs::ReadFile::is_at_hand), that are not at hand;
+//! - for a while all that was to be quick, once some of it was not ([`InPlace`]);
+//! - transfers that have grown to [`BULK`](super::fs::BULK), in turns of bounded length: one thread that moves octets as fast as
+//!   they come is the fastest there is, and does not let others wait for the disk.
 //!
 //! In place is done what the system most likely does from memory, since the way through the pool costs several times as much:
 //! to look up attributes, to open a file or a directory whose names are wanted, to move the first octets of one.
@@ -16,13 +18,12 @@
 //! **Invariant:** there is no command and no reply in here, and nothing that blocks for longer than a call to a quick file system.
 //!
 //! [`Authorizer::is_quick`]: super::auth::Authorizer::is_quick
+//! [`FileSystem::is_at_hand`]: super::fs::FileSystem::is_at_hand
 //! [`FileSystem::is_quick`]: super::fs::FileSystem::is_quick
+//! [`InPlace`]: super::in_place::InPlace
 mod accept;
 mod link;
 mod mailbox;
 mod task;
 
 pub(super) use accept::{serve, serve_one};
-
-/// Octets of a quick file that are moved in place, before the rest is moved by a thread of the pool.
-const BULK: u64 = 1024 * 1024;

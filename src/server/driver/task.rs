@@ -2,6 +2,7 @@
 use super::{
     super::{
         drive::{Act, Drive, Linger, Seen},
+        fs::BULK,
         jobs::Blocking,
         lent::Lent,
         limits::Slot,
@@ -10,7 +11,6 @@ use super::{
         sockets, std,
         unwatched::Unwatched,
     },
-    BULK,
     link::Link,
     mailbox::{Mail, Mailbox},
 };
@@ -169,19 +169,19 @@ impl<R: Runtime> Tools<R> {
                         break;
                     }
                 }
-                Act::Block(work) if work.is_quick() => {
+                Act::Block(work) if self.shared.in_place.is_quick(now) && work.is_quick() => {
                     drive.settle(work.run()).into_iter().for_each(|discarded| self.discard(discarded));
-                    now = drive.now();
+                    now = self.took(now);
                 }
                 Act::Block(work) => self.block(work),
-                Act::Pump if drive.is_better_lent(BULK) => {
+                Act::Pump if drive.is_better_lent(BULK) || !self.shared.in_place.is_quick(now) => {
                     if let Some(lent) = drive.lend() {
                         self.lend(lent);
                     }
                 }
                 Act::Pump => {
                     drive.pump(now);
-                    now = drive.now();
+                    now = self.took(now);
                 }
                 Act::Discard(discarded) => self.discard(discarded),
                 Act::End(reason) => return Poll::Ready(reason),
@@ -199,6 +199,13 @@ impl<R: Runtime> Tools<R> {
         self.yielded = true;
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Something was done in place since `start`; what time it is now.
+    fn took(&self, start: Instant) -> Instant {
+        let now = self.shared.clock.now();
+        self.shared.in_place.took(start, now);
+        now
     }
 
     fn block(&self, work: Blocking) {

@@ -183,13 +183,25 @@ pub trait FileSystem: Send + Sync {
     ///
     /// An engine with few threads for many sessions then asks for attributes, opens files, and directories whose names alone are
     /// wanted, and moves small amounts in place, where it saves the way through a pool of threads and back, several times what the
-    /// call itself costs. If a call takes long after all, other sessions wait for it. Default: no, which is right for whatever goes
-    /// over a network.
+    /// call itself costs. What is known to take longer is told by [`FileSystem::is_at_hand`], [`ReadFile::is_at_hand`] and
+    /// [`WriteFile::is_quick`]. If a call takes long after all (25 ms), other sessions wait for it, and then a hundred times as long,
+    /// though no longer than a minute, all goes through the pool. Default: no, which is right for whatever goes over a network.
     fn is_quick(&self) -> bool {
         false
     }
+
+    /// Whether `path` can be looked up without waiting for a disk: asked of a [quick](FileSystem::is_quick) file system, before
+    /// anything else is asked of `path` in place; if not, a pool of threads does that. Of a file that is to be written it is the
+    /// directory. To answer must not wait either. One that stands before another asks that. Default: yes.
+    fn is_at_hand(&self, path: &VirtualPath) -> bool {
+        let _ = path;
+        true
+    }
 }
 
+/// Octets of a [quick](FileSystem::is_quick) file that are moved in place, before the rest is moved by a thread of a pool.
+#[cfg(all(unix, any(feature = "files", feature = "async")))]
+pub(super) const BULK: u64 = 1024 * 1024;
 /// Octets of a file that may be freed in place. To free many gigabytes takes a disk a second, and longer.
 #[cfg(all(unix, any(feature = "files", feature = "_engine")))]
 pub(super) const LARGE: u64 = 16 * 1024 * 1024;
@@ -258,6 +270,13 @@ pub trait ReadFile: Send {
     /// # Errors
     /// `Local`, or whatever the storage says.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Whether the first octets that will be read are in memory, as far as the system tells without waiting: asked of a
+    /// [quick](FileSystem::is_quick) file system once a file is open; if not, a pool of threads reads it. One that stands before
+    /// another asks that. Default: yes.
+    fn is_at_hand(&self) -> bool {
+        true
+    }
 
     /// The descriptor behind it, positioned where the next read would begin: for sendfile. `None` if there is none.
     #[cfg(unix)]

@@ -100,14 +100,15 @@ impl Opened {
         }
     }
 
-    /// Whether to read or write what comes next needs no more than a quick file system: of a listing, that it is in memory; of a
-    /// file that is written, that it [is quick](WriteFile::is_quick) as well.
+    /// Whether to read or write what comes next needs no more than a quick file system: of a listing and of a file that is read,
+    /// that it is in memory; of a file that is written, that it [is quick](WriteFile::is_quick) as well.
     #[must_use]
     pub fn is_at_hand(&self) -> bool {
         match self {
             Self::List(lister) => lister.is_at_hand(),
             Self::Write(file) => file.is_quick(),
-            Self::Read(_) | Self::Digest(_) => true,
+            Self::Read(file) => file.is_at_hand(),
+            Self::Digest(_) => true,
         }
     }
 

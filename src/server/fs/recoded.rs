@@ -194,6 +194,10 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
     fn is_quick(&self) -> bool {
         self.files.is_quick()
     }
+
+    fn is_at_hand(&self, path: &VirtualPath) -> bool {
+        self.below(path).is_ok_and(|path| self.files.is_at_hand(&path))
+    }
 }
 
 struct RecodedDirectory {

@@ -71,4 +71,8 @@ impl<F: FileSystem + ?Sized> FileSystem for Arc<F> {
     fn is_quick(&self) -> bool {
         (**self).is_quick()
     }
+
+    fn is_at_hand(&self, path: &VirtualPath) -> bool {
+        (**self).is_at_hand(path)
+    }
 }

@@ -3,7 +3,8 @@ use super::{OpenFile, User};
 use crate::{
     proto::{
         failure::{Failure, FailureKind},
-        job::{FsOp, JobId, ListFormat, Login, Open, Report},
+        job::{FsOp, JobId, ListFormat, Login, Open, Report, StoreMode},
+        path::VirtualPath,
         user::Grant,
     },
     server::{
@@ -96,8 +97,8 @@ impl Blocking {
             Work::Identify { .. } | Work::Read { .. } | Work::Digest { .. } => false,
             Work::Custom { place, .. } => place.is_none(),
             Work::Fs { files, op } => match op {
-                FsOp::ChangeDirectory(_) | FsOp::Exists(_) => files.is_quick(),
-                FsOp::Metadata(_) | FsOp::Facts(_) | FsOp::Size { ascii: None, .. } => files.is_quick(),
+                FsOp::ChangeDirectory(path) | FsOp::Exists(path) => is_at_hand(&**files, path),
+                FsOp::Metadata(path) | FsOp::Facts(path) | FsOp::Size { path, ascii: None } => is_at_hand(&**files, path),
                 FsOp::Size { ascii: Some(_), .. } | FsOp::Available(_) | FsOp::SetModified { .. } | FsOp::SetMode { .. } => {
                     false
                 }
@@ -105,13 +106,14 @@ impl Blocking {
                 FsOp::Rename { .. } => false,
             },
             Work::Open { files, open } => match open {
-                Open::Retrieve { .. } | Open::Store { .. } => files.is_quick(),
-                Open::Digest { .. } => files.is_quick(),
+                Open::Retrieve { path, .. } | Open::Digest { path, .. } => is_at_hand(&**files, path),
+                Open::Store { path, mode: StoreMode::Unique { .. }, .. } => is_at_hand(&**files, path),
+                Open::Store { path, .. } => is_at_hand(&**files, &path.parent()),
                 // Through the pool NLST of ten thousand names takes some tenth longer: now one processor has what the system knows
                 // of them in its cache, now another.
                 Open::List(listing) => {
                     let names_alone = matches!(listing.format, ListFormat::Names { .. }) && listing.pattern.is_none();
-                    names_alone && files.is_quick()
+                    names_alone && is_at_hand(&**files, &listing.path)
                 }
             },
         }
@@ -163,6 +165,11 @@ impl Blocking {
         };
         Finished { id, report, kept }
     }
+}
+
+/// Whether what is asked of `path` is answered at once.
+fn is_at_hand(files: &dyn FileSystem, path: &VirtualPath) -> bool {
+    files.is_quick() && files.is_at_hand(path)
 }
 
 fn let_in(shared: &Shared, session: SessionId, Account { grant, files }: Account) -> (Report, Kept) {

@@ -45,6 +45,8 @@ pub(super) struct Shared {
     /// One clock for all sessions, since they share token buckets.
     pub(super) clock: Clock,
     pub(super) courtesy: Courtesy,
+    #[cfg(feature = "async")]
+    pub(super) in_place: super::in_place::InPlace,
     pub(super) crowd: Arc<Crowd>,
     /// By itself: a thread with a transfer may outlive its session, and is not to keep the hooks.
     pub(super) turns: Arc<Turns>,
@@ -102,6 +104,8 @@ impl Shared {
         Self {
             clock,
             courtesy: Courtesy::default(),
+            #[cfg(feature = "async")]
+            in_place: super::in_place::InPlace::default(),
             crowd: Arc::new(Crowd::new(hooks.stand_back)),
             turns: Arc::new(Turns::new(clock)),
             addresses,

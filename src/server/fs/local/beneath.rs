@@ -43,6 +43,14 @@ pub(super) fn open_directory(directory: &Dir, path: &[u8]) -> io::Result<Dir> {
     directory.open_dir(OsStr::from_bytes(path))
 }
 
+/// Whether the kernel has in memory what it needs to look up `path`. It also says so where it cannot tell.
+pub(super) fn is_at_hand(directory: &Dir, path: &[u8]) -> bool {
+    #[cfg(target_os = "linux")]
+    return kernel::is_at_hand(directory, path);
+    #[cfg(not(target_os = "linux"))]
+    return true;
+}
+
 #[cfg(target_os = "linux")]
 mod kernel {
     use super::{io, std};
@@ -52,15 +60,15 @@ mod kernel {
     };
     use std::os::fd::{AsFd, OwnedFd};
 
+    // `..` and links lead nowhere else, nor do those of /proc.
+    const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
     /// Somewhere on this host something is being renamed: how often that may be so.
     const TRIES: usize = 4;
 
     /// `None`: this kernel, or whatever confines this process, does not allow to ask so.
     pub(super) fn open(directory: impl AsFd, path: &[u8], flags: OFlags, mode: Mode) -> Option<io::Result<OwnedFd>> {
-        // `..` and links lead nowhere else, nor do those of /proc.
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..TRIES {
-            match openat2(&directory, path, flags | OFlags::CLOEXEC, mode, resolve) {
+            match openat2(&directory, path, flags | OFlags::CLOEXEC, mode, RESOLVE) {
                 Ok(opened) => return Some(Ok(opened)),
                 Err(Errno::AGAIN) => {}
                 // The last may also be said of the file: then it is said again.
@@ -71,6 +79,12 @@ mod kernel {
             }
         }
         None
+    }
+
+    pub(super) fn is_at_hand(directory: impl AsFd, path: &[u8]) -> bool {
+        // Kernels before 5.12 do not know the last, and refuse it.
+        let found = openat2(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), RESOLVE | ResolveFlags::CACHED);
+        found.map_or_else(|error| error != Errno::AGAIN, |_| true)
     }
 }
 

@@ -5,12 +5,13 @@
 //! directory has a handle of that directory and the bare last component, which is never followed.
 mod beneath;
 mod error;
+mod lately;
 mod list;
 mod names;
-mod quick;
 mod read;
 mod root;
 mod stat;
+mod storage;
 mod write;
 
 pub use names::OwnerNames;
@@ -20,6 +21,7 @@ use self::{
     error::failure,
     names::{Names, Recent},
     root::{Place, Root},
+    storage::Storage,
 };
 use super::{Detail, Directory, FileSystem, ReadFile, Result, WriteFile, size_of_regular, std};
 use crate::proto::{
@@ -68,6 +70,7 @@ struct Settings {
     max_file_size: Option<u64>,
     names: Names,
     quick: bool,
+    storage: Storage,
 }
 
 impl Local {
@@ -88,7 +91,8 @@ impl Local {
     }
 
     fn new(root: Root) -> Self {
-        let settings = Settings { quick: quick::is_on_this_host(&root), ..Settings::default() };
+        let storage = Storage::of(&root);
+        let settings = Settings { quick: storage != Storage::Unknown, storage, ..Settings::default() };
         Self { root: Arc::new(root), settings: Arc::new(settings) }
     }
 
@@ -138,7 +142,8 @@ impl Local {
     }
 
     /// What [`FileSystem::is_quick`] says. Default: on Linux, whether the folder is on a usual file system of a disk or of memory;
-    /// elsewhere no. Say no if file systems that go over a network are mounted beneath it.
+    /// elsewhere no. On a disk, what the system does not have in memory is [not at hand](FileSystem::is_at_hand). Say no if file
+    /// systems that go over a network, or beneath a folder in memory those of disks, are mounted beneath it.
     #[must_use]
     pub fn with_quick(mut self, quick: bool) -> Self {
         self.settings_mut().quick = quick;
@@ -181,7 +186,8 @@ impl FileSystem for Local {
     }
 
     fn open_read(&self, path: &VirtualPath, offset: u64) -> Result<Box<dyn ReadFile>> {
-        read::Reader::open(&self.root, path, offset).map(|file| Box::new(file) as Box<dyn ReadFile>)
+        let file = read::Reader::open(&self.root, self.settings.storage, path, offset);
+        file.map(|file| Box::new(file) as Box<dyn ReadFile>)
     }
 
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
@@ -302,6 +308,10 @@ impl FileSystem for Local {
     fn is_quick(&self) -> bool {
         // To wait for the disk takes milliseconds to seconds.
         self.settings.quick && !self.settings.fsync
+    }
+
+    fn is_at_hand(&self, path: &VirtualPath) -> bool {
+        self.settings.storage == Storage::Memory || self.root.is_at_hand(path)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Files that are read.
-use super::{error::failure, root::Root, stat, std};
+use super::{error::failure, root::Root, stat, std, storage::Storage};
 use crate::{
     proto::{
         failure::FailureKind,
         file::{FileKind, Metadata},
         path::VirtualPath,
     },
-    server::fs::{ReadFile, Result, readable},
+    server::fs::{BULK, ReadFile, Result, readable},
 };
 use rustix::fs::{Mode, OFlags};
 use std::{
@@ -15,20 +15,42 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+/// Octets that are in memory or not together: at least so many.
+const PAGE: u64 = 4096;
+
 pub(super) struct Reader {
     file: File,
+    storage: Storage,
+    /// Of the whole file, when it was opened.
     size: u64,
+    /// Where it is read from.
+    offset: u64,
 }
 
 impl Reader {
-    pub(super) fn open(root: &Root, path: &VirtualPath, offset: u64) -> Result<Self> {
+    pub(super) fn open(root: &Root, storage: Storage, path: &VirtualPath, offset: u64) -> Result<Self> {
         let mut file = root.open_file(path, OFlags::RDONLY, Mode::empty()).map_err(failure)?;
         let size = readable(regular(&file)?.size, offset)?;
         if offset > 0 {
             file.seek(SeekFrom::Start(offset)).map_err(failure)?;
         }
-        Ok(Self { file, size })
+        Ok(Self { file, storage, size, offset })
     }
+}
+
+/// Whether the octet at `offset` is in memory; where the system cannot tell, it is taken to be. If it is not, the system begins to
+/// read it.
+#[cfg(target_os = "linux")]
+fn is_in_memory(file: &File, offset: u64) -> bool {
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+    use std::io::IoSliceMut;
+    let mut octet = [0];
+    preadv2(file, &mut [IoSliceMut::new(&mut octet)], offset, ReadWriteFlags::NOWAIT) != Err(Errno::AGAIN)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_: &File, _: u64) -> bool {
+    true
 }
 
 /// Attributes of an open file, if it is a regular one: asked of the handle, so that nobody can swap it in between.
@@ -53,6 +75,16 @@ impl ReadFile for Reader {
                 done => return done.map_err(failure),
             }
         }
+    }
+
+    /// Looks at the first and the last of what is moved in place: the system forgets pages from one end of a file, and reads them
+    /// from the other.
+    fn is_at_hand(&self) -> bool {
+        let end = self.size.min(self.offset.saturating_add(BULK));
+        if self.storage == Storage::Memory || end == self.offset {
+            return true;
+        }
+        is_in_memory(&self.file, self.offset) && (end - self.offset <= PAGE || is_in_memory(&self.file, end - 1))
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -1,5 +1,5 @@
 //! The directory handle that confines, and how names beneath it are resolved.
-use super::{beneath, stat, std};
+use super::{beneath, lately::Lately, stat, std};
 use crate::proto::{
     file::{FileKind, Metadata},
     path::{self, VirtualPath},
@@ -49,6 +49,7 @@ pub struct RootError {
 pub(super) struct Root {
     dir: Arc<Dir>,
     symlinks: Symlinks,
+    lately: Lately,
 }
 
 /// A directory beneath the root, or the root itself.
@@ -73,17 +74,17 @@ impl Root {
         let fail = |source| RootError { path: PathBuf::from(path), source };
         let dir = Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(fail)?;
         stat::entry(&dir, c".").map_err(fail)?;
-        Ok(Self { dir: Arc::new(dir), symlinks: Symlinks::default() })
+        Ok(Self { dir: Arc::new(dir), symlinks: Symlinks::default(), lately: Lately::default() })
     }
 
     pub(super) fn from_directory(directory: OwnedFd) -> Result<Self, RootError> {
         let dir = Dir::from_std_file(File::from(directory));
         stat::entry(&dir, c".").map_err(|source| RootError { path: PathBuf::new(), source })?;
-        Ok(Self { dir: Arc::new(dir), symlinks: Symlinks::default() })
+        Ok(Self { dir: Arc::new(dir), symlinks: Symlinks::default(), lately: Lately::default() })
     }
 
     pub(super) fn with_symlinks(&self, symlinks: Symlinks) -> Self {
-        Self { dir: Arc::clone(&self.dir), symlinks }
+        Self { dir: Arc::clone(&self.dir), symlinks, lately: Lately::default() }
     }
 
     pub(super) fn follows_links(&self) -> bool {
@@ -103,6 +104,11 @@ impl Root {
                 opened.map_err(|error| link_error(&directory, OsStr::from_bytes(name), error))
             }
         }
+    }
+
+    /// Whether the system has in memory what it needs to look up `path`.
+    pub(super) fn is_at_hand(&self, path: &VirtualPath) -> bool {
+        path.is_root() || self.lately.was_at_hand(path, || beneath::is_at_hand(&self.dir, path.relative()))
     }
 
     /// Opens a directory to read its entries. It is found first, and only then opened for reading: to open a device has effects.
