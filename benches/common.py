@@ -3,6 +3,7 @@
 A server is any program that takes `--config FILE`, a TOML file with the keys of the daemon `wharf`, and prints
 `listening on HOST:PORT`. `pyftpdlib_server.py` makes pyftpdlib such a program.
 """
+import ctypes
 import os
 import pathlib
 import re
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import threading
 
+# unshare(2): the network.
+CLONE_NEWNET = 0x40000000
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 USER, PASSWORD = "user", "12345"
 TIMEOUT = 60
@@ -43,25 +46,54 @@ def debian_peers():
     packages = {"vsftpd": ["vsftpd"], "proftpd": ["proftpd-core"], "pure-ftpd": ["pure-ftpd", "pure-ftpd-common"]}
     for name, packages in packages.items():
         try:
-            if not (unpacked / "usr/sbin" / name).exists():
+            version = unpacked / f"{name}.version"
+            if not version.exists():
+                libraries = [library for package in packages for library in missing_libraries(package)]
                 with tempfile.TemporaryDirectory() as folder:
-                    subprocess.run(["apt-get", "download", "-qq", *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+                    subprocess.run(["apt-get", "download", "-qq", *packages, *libraries], cwd=folder, check=True, stdout=subprocess.DEVNULL)
                     for package in pathlib.Path(folder).glob("*.deb"):
                         subprocess.run(["dpkg-deb", "-x", package, unpacked], check=True)
+                        if package.name.startswith(packages[0] + "_"):
+                            version.write_text(output("dpkg-deb", "-f", package, "Version"))
             found[name] = [sys.executable, str(ROOT / "benches/peer.py"), name, str(unpacked)]
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
     return found
 
 
+def output(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def missing_libraries(package):
+    """The libraries that a package of Debian depends on, and this host has not installed."""
+    depends = re.findall(r"Depends: (lib\S+)", output("apt-cache", "depends", "--important", package))
+    installed = lambda name: subprocess.run(["dpkg", "-s", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    return [name for name in depends if not installed(name)]
+
+
+def own_network():
+    """Goes on in a network of its own, if this is root: what one server leaves in TIME_WAIT takes no ports from the next. Nothing can
+    be fetched any more."""
+    try:
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "no network of its own, which takes root")
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("5000")
+    except (OSError, AttributeError, subprocess.CalledProcessError) as error:
+        print(f"{error}: long runs may be short of ports", file=sys.stderr)
+
+
 def commands(arguments):
     """Names and commands of the servers to compare, by the common arguments of the scripts."""
     found = {}
+    if not arguments.server:
+        subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
     paths = arguments.server or [str(WHARF)]
     bare = [os.path.basename(path) for path in paths]
     for path, name in zip(paths, bare):
         if not os.access(path, os.X_OK):
-            sys.exit(f"{path} is not there: run `cargo build --release`, or name another with --server")
+            sys.exit(f"{path} is no program: name another with --server")
         # Two builds of a program have the same name.
         found[name if bare.count(name) == 1 else path] = [os.path.abspath(path)]
     if not arguments.no_peer:
@@ -71,21 +103,21 @@ def commands(arguments):
 
 def versions(names):
     """What is known of the versions of the servers."""
-    wharf = subprocess.run([WHARF, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip() if WHARF.exists() else "wharf"
-    found = [wharf]
+    found = []
+    if WHARF.exists():
+        build = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        found.append(f"{output(WHARF, '--version')} ({build.stdout.strip() or 'of no repository'})")
     if "pyftpdlib" in names:
         command = [pyftpdlib()[0], "-c", "import pyftpdlib; print(pyftpdlib.__ver__)"]
         found.append("pyftpdlib " + subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip())
-    for name, package in {"vsftpd": "vsftpd", "proftpd": "proftpd-core", "pure-ftpd": "pure-ftpd"}.items():
+    for name in ("vsftpd", "proftpd", "pure-ftpd"):
         if name in names:
-            shown = subprocess.run(["apt-cache", "policy", package], stdout=subprocess.PIPE, text=True).stdout
-            candidate = re.search(r"Candidate: (.*)", shown)
-            found.append(f"{name} {candidate[1]}" if candidate else name)
+            found.append(f"{name} {(ROOT / 'target/bench-peers' / f'{name}.version').read_text().strip()}")
     return found
 
 
 def add_arguments(parser):
-    parser.add_argument("--server", action="append", metavar="PATH", help="a server to measure; may be repeated (default: target/release/wharf)")
+    parser.add_argument("--server", action="append", metavar="PATH", help="a server to measure; may be repeated (default: target/release/wharf, which is built)")
     parser.add_argument("--no-peer", action="store_true", help="leave out the peers")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="more configuration, such as 'engine=\"threads\"'")
 

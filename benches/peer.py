@@ -33,7 +33,10 @@ def main():
         port = probe.getsockname()[1]
         probe.close()
         command = COMMANDS[name](unpacked, pathlib.Path(folder), (host, port), user, crypt)
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # Libraries that the host lacks were unpacked as well.
+        libraries = ":".join(str(path) for path in [*unpacked.glob("usr/lib/*-linux-*"), *unpacked.glob("lib/*-linux-*")])
+        environment = os.environ | {"LD_LIBRARY_PATH": libraries}
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
             wait_for((host, port), server)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Compares servers over the loopback: logins, commands, small files, listings, and one large file.
 
-    cargo build --release && python3 benches/servers.py
+    python3 benches/servers.py
 
 prints a table with a column for each engine of Wharf and for each peer that can be had: pyftpdlib from PyPI, and where this is
 root on Debian vsftpd, ProFTPD and Pure-FTPd, which are unpacked into target/ and not installed. `--workloads` and `--engines` take
-less. Each server runs on the same folder in memory. After one round to warm up (where the octets of the large file are compared on
+less. Wharf is built first. Each server runs on the same folder in memory, where this is root in a network of its own. After one round to warm up (where the octets of the large file are compared on
 both sides) come rounds in turn, A B, B A, A B, ..., and the medians are shown. The clients cost little: `load.rs`, and for the large
 file one that lets the kernel throw away what it receives (MSG_TRUNC), and sends by sendfile.
 """
@@ -151,6 +151,8 @@ def main():
     if not arguments.no_peer:
         commands |= {name: (command, ()) for name, command in common.debian_peers().items()}
     program = load_client()
+    versions = common.versions(commands)
+    common.own_network()
 
     with common.Folder() as folder:
         home = folder.path / "home"
@@ -199,7 +201,7 @@ def main():
                 server.stop()
 
     print(common.command_line())
-    print(f"{datetime.date.today()}, {machine()}; {', '.join(common.versions(commands))}")
+    print(f"{datetime.date.today()}, {machine()}; {', '.join(versions)}")
     print(f"medians of {arguments.rounds} rounds; the large file has {arguments.size} MiB\n")
     print("|", " | ".join(["", *(server.name for server in servers)]), "|")
     print("|---" * (len(servers) + 1) + "|")

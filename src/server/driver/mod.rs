@@ -15,7 +15,8 @@
 //! In place is done what the system most likely does from memory, since the way through the pool costs several times as much:
 //! to look up attributes, to open a file or a directory whose names are wanted, to move the first octets of one.
 //!
-//! **Invariant:** there is no command and no reply in here, and nothing that blocks for longer than a call to a quick file system.
+//! **Invariant:** there is no command and no reply in here, and nothing that blocks for longer than a quick call: to a file system,
+//! an authorizer or a verb of the embedder's, or to give way to a client on this host.
 //!
 //! [`Authorizer::is_quick`]: super::auth::Authorizer::is_quick
 //! [`FileSystem::is_at_hand`]: super::fs::FileSystem::is_at_hand

@@ -162,16 +162,20 @@ impl<R: Runtime> Tools<R> {
         let mut floods = 0;
         for _ in 0..TURNS {
             match drive.advance(now) {
-                // Nor is it asked once the embedder was told: whoever hears it must not block.
-                Act::Again | Act::Told => {
+                act @ (Act::Again | Act::Told) => {
+                    // What the embedder took is not to count as what a file system takes.
+                    if matches!(act, Act::Told) {
+                        now = drive.now();
+                    }
                     floods += usize::from(drive.take_flooded());
                     if floods == FLOODS {
                         break;
                     }
                 }
-                Act::Block(work) if self.shared.in_place.is_quick(now) && work.is_quick() => {
+                Act::Block(work) if (!work.is_of_files() || self.shared.in_place.is_quick(now)) && work.is_quick() => {
+                    let is_of_files = work.is_of_files();
                     drive.settle(work.run()).into_iter().for_each(|discarded| self.discard(discarded));
-                    now = self.took(now);
+                    now = if is_of_files { self.took(now) } else { drive.now() };
                 }
                 Act::Block(work) => self.block(work),
                 Act::Pump if drive.is_better_lent(BULK) || !self.shared.in_place.is_quick(now) => {
@@ -201,7 +205,7 @@ impl<R: Runtime> Tools<R> {
         Poll::Pending
     }
 
-    /// Something was done in place since `start`; what time it is now.
+    /// A file system did something in place since `start`; what time it is now.
     fn took(&self, start: Instant) -> Instant {
         let now = self.shared.clock.now();
         self.shared.in_place.took(start, now);

@@ -184,15 +184,15 @@ pub trait FileSystem: Send + Sync {
     /// An engine with few threads for many sessions then asks for attributes, opens files, and directories whose names alone are
     /// wanted, and moves small amounts in place, where it saves the way through a pool of threads and back, several times what the
     /// call itself costs. What is known to take longer is told by [`FileSystem::is_at_hand`], [`ReadFile::is_at_hand`] and
-    /// [`WriteFile::is_quick`]. If a call takes long after all (25 ms), other sessions wait for it, and then a hundred times as long,
-    /// though no longer than a minute, all goes through the pool. Default: no, which is right for whatever goes over a network.
+    /// [`WriteFile::is_quick`]. If a call takes long after all (100 ms), other sessions wait for it, and then all goes through the
+    /// pool, a hundred times as long, though no longer than ten minutes. Default: no, which is right for whatever goes over a network.
     fn is_quick(&self) -> bool {
         false
     }
 
     /// Whether `path` can be looked up without waiting for a disk: asked of a [quick](FileSystem::is_quick) file system, before
-    /// anything else is asked of `path` in place; if not, a pool of threads does that. Of a file that is to be written it is the
-    /// directory. To answer must not wait either. One that stands before another asks that. Default: yes.
+    /// anything else is asked of `path` in place; if not, a pool of threads does that. Of a file that may be new it is the
+    /// directory. To answer must not wait either. One that asks another whether it is quick asks it this as well. Default: yes.
     fn is_at_hand(&self, path: &VirtualPath) -> bool {
         let _ = path;
         true

@@ -196,7 +196,7 @@ impl<F: FileSystem> FileSystem for Recoded<F> {
     }
 
     fn is_at_hand(&self, path: &VirtualPath) -> bool {
-        self.below(path).is_ok_and(|path| self.files.is_at_hand(&path))
+        self.below(path).ok().is_none_or(|path| self.files.is_at_hand(&path))
     }
 }
 

@@ -3,7 +3,7 @@ use super::{OpenFile, User};
 use crate::{
     proto::{
         failure::{Failure, FailureKind},
-        job::{FsOp, JobId, ListFormat, Login, Open, Report, StoreMode},
+        job::{FsOp, JobId, ListFormat, Listing, Login, Open, Report, StoreMode},
         path::VirtualPath,
         user::Grant,
     },
@@ -15,7 +15,7 @@ use crate::{
         verb::{Handler, Request},
     },
 };
-use alloc::{boxed::Box, string::ToString, sync::Arc};
+use alloc::{borrow::Cow, boxed::Box, string::ToString, sync::Arc};
 
 /// The part of a job that blocks. It stands for itself: it may run in any thread.
 pub(in crate::server) struct Blocking {
@@ -88,35 +88,22 @@ impl Finished {
 
 impl Blocking {
     /// Whether it may be done in place by an engine that must not block: if files are asked for a bounded amount of what the
-    /// system most likely knows, and their file system is quick; and logins whose authorizer is quick. Hashing passwords, and
-    /// changing directories or listing more than names, is not of that kind.
+    /// system has in memory, as far as their file system says, or a file is made; and logins whose authorizer is quick. Hashing
+    /// passwords, and making, removing and renaming what is there, or listing more than names, is not of that kind.
     pub(in crate::server) fn is_quick(&self) -> bool {
         match &self.work {
             // What decides after it may take its time.
             Work::Login { shared, setup, .. } => setup.authorizer.is_quick() && shared.hooks.permit_login.is_none(),
             Work::Identify { .. } | Work::Read { .. } | Work::Digest { .. } => false,
             Work::Custom { place, .. } => place.is_none(),
-            Work::Fs { files, op } => match op {
-                FsOp::ChangeDirectory(path) | FsOp::Exists(path) => is_at_hand(&**files, path),
-                FsOp::Metadata(path) | FsOp::Facts(path) | FsOp::Size { path, ascii: None } => is_at_hand(&**files, path),
-                FsOp::Size { ascii: Some(_), .. } | FsOp::Available(_) | FsOp::SetModified { .. } | FsOp::SetMode { .. } => {
-                    false
-                }
-                FsOp::MakeDirectory { .. } | FsOp::MakeSymlink { .. } | FsOp::RemoveDirectory(_) | FsOp::RemoveFile(_) => false,
-                FsOp::Rename { .. } => false,
-            },
-            Work::Open { files, open } => match open {
-                Open::Retrieve { path, .. } | Open::Digest { path, .. } => is_at_hand(&**files, path),
-                Open::Store { path, mode: StoreMode::Unique { .. }, .. } => is_at_hand(&**files, path),
-                Open::Store { path, .. } => is_at_hand(&**files, &path.parent()),
-                // Through the pool NLST of ten thousand names takes some tenth longer: now one processor has what the system knows
-                // of them in its cache, now another.
-                Open::List(listing) => {
-                    let names_alone = matches!(listing.format, ListFormat::Names { .. }) && listing.pattern.is_none();
-                    names_alone && is_at_hand(&**files, &listing.path)
-                }
-            },
+            Work::Fs { files, op } => files.is_quick() && looked_up_by(op).is_some_and(|path| files.is_at_hand(path)),
+            Work::Open { files, open } => files.is_quick() && looked_up_to(open).is_some_and(|path| files.is_at_hand(&path)),
         }
+    }
+
+    /// Whether it is a file system that does it.
+    pub(in crate::server) fn is_of_files(&self) -> bool {
+        matches!(self.work, Work::Fs { .. } | Work::Open { .. })
     }
 
     pub(super) fn is_custom(&self) -> bool {
@@ -167,9 +154,31 @@ impl Blocking {
     }
 }
 
-/// Whether what is asked of `path` is answered at once.
-fn is_at_hand(files: &dyn FileSystem, path: &VirtualPath) -> bool {
-    files.is_quick() && files.is_at_hand(path)
+/// What is looked up by something that takes no longer then; `None` of anything else.
+fn looked_up_by(op: &FsOp) -> Option<&VirtualPath> {
+    match op {
+        FsOp::ChangeDirectory(path) | FsOp::Exists(path) | FsOp::Metadata(path) | FsOp::Facts(path) => Some(path),
+        FsOp::Size { path, ascii: None } => Some(path),
+        FsOp::Size { ascii: Some(_), .. } | FsOp::Available(_) | FsOp::SetModified { .. } | FsOp::SetMode { .. } => None,
+        FsOp::MakeDirectory { .. } | FsOp::MakeSymlink { .. } | FsOp::RemoveDirectory(_) | FsOp::RemoveFile(_) => None,
+        FsOp::Rename { .. } => None,
+    }
+}
+
+/// The same of what is opened.
+fn looked_up_to(open: &Open) -> Option<Cow<'_, VirtualPath>> {
+    match open {
+        Open::Retrieve { path, .. } | Open::Digest { path, .. } => Some(Cow::Borrowed(path)),
+        Open::Store { path, mode, .. } => Some(match mode {
+            StoreMode::Unique { .. } | StoreMode::Append | StoreMode::At(_) => Cow::Borrowed(path),
+            // Of most names that are new the system does not know that they are.
+            StoreMode::Replace => Cow::Owned(path.parent()),
+        }),
+        // Through the pool NLST of ten thousand names takes some tenth longer: now one processor has what the system knows of them in
+        // its cache, now another.
+        Open::List(Listing { path, format: ListFormat::Names { .. }, pattern: None, .. }) => Some(Cow::Borrowed(path)),
+        Open::List(_) => None,
+    }
 }
 
 fn let_in(shared: &Shared, session: SessionId, Account { grant, files }: Account) -> (Report, Kept) {
@@ -220,4 +229,51 @@ fn open_file(files: &dyn FileSystem, id: JobId, open: Open) -> (Report, Kept) {
     };
     let quick = files.is_quick() && opened.is_at_hand();
     (report, Kept::File(id, Box::new(OpenFile { opened, path, size, quick })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::codec::glob::Pattern;
+
+    fn path(name: &str) -> VirtualPath {
+        VirtualPath::root().join(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_to_be_at_hand_is_what_is_looked_up() {
+        let file = path("d/file");
+        let store = |mode| Open::Store { path: file.clone(), mode, umask: 0, begin: true };
+        let list = |format, pattern: Option<&[u8]>| {
+            let pattern = pattern.and_then(Pattern::new);
+            Open::List(Listing { path: path("d"), pattern, format, show_symlinks: true, permissions: Arc::default() })
+        };
+        let names = || ListFormat::Names { prefix: alloc::vec::Vec::new() };
+        for (open, expected) in [
+            (Open::Retrieve { path: file.clone(), offset: 5 }, Some("d/file")),
+            // It may be new.
+            (store(StoreMode::Replace), Some("d")),
+            (store(StoreMode::Append), Some("d/file")),
+            (store(StoreMode::At(5)), Some("d/file")),
+            (
+                Open::Store { path: path("d"), mode: StoreMode::Unique { prefix: b"x".to_vec() }, umask: 0, begin: true },
+                Some("d"),
+            ),
+            (list(names(), None), Some("d")),
+            (list(names(), Some(b"*")), None),
+            (list(ListFormat::Long { gmt: true }, None), None),
+        ] {
+            assert_eq!(looked_up_to(&open).as_deref(), expected.map(path).as_ref(), "{open:?}");
+        }
+        for (op, expected) in [
+            (FsOp::ChangeDirectory(file.clone()), true),
+            (FsOp::Metadata(file.clone()), true),
+            (FsOp::Size { path: file.clone(), ascii: None }, true),
+            (FsOp::Size { path: file.clone(), ascii: Some(9) }, false),
+            (FsOp::RemoveFile(file.clone()), false),
+            (FsOp::Rename { from: file.clone(), to: path("d"), replace: true }, false),
+        ] {
+            assert_eq!(looked_up_by(&op), expected.then_some(&file), "{op:?}");
+        }
+    }
 }

@@ -236,8 +236,8 @@ impl<E> Jobs<E> {
             rate: Rate::new(transfer.rate, shared, now),
         };
         let pump = Pump::new(file.opened, options, &self.setup.settings);
-        // To compress takes longer than to read or write what is in memory.
-        let quick = file.quick && transfer.deflate.is_none();
+        // To compress takes longer than to read or write what is in memory, and what is skipped is read as well.
+        let quick = file.quick && transfer.deflate.is_none() && transfer.skip == 0;
         Task::Transfer(Box::new(Transferring { pump, quick, connection, path: file.path, direction }))
     }
 

@@ -231,6 +231,23 @@ fn a_transfer_takes_what_two_jobs_hold() {
     assert_eq!(jobs.table.len(), 1);
 }
 
+/// Nothing of it is sent, so that nobody sees how much it is.
+#[test]
+fn what_is_skipped_is_not_read_in_place() {
+    for (skip, quick) in [(0, true), (5, false)] {
+        let mut jobs = logged_in();
+        done(&mut jobs, JobId(2), retrieve(0));
+        let job = Job::Connect(Connect { from: "192.0.2.1".parse().unwrap(), to: "192.0.2.1:2000".parse().unwrap() });
+        jobs.start(JobId(3), job, NOW);
+        jobs.connecting(JobId(3), 9);
+        jobs.connected(JobId(3));
+        let Job::Transfer(transfer) = transfer(JobId(2), JobId(3)) else { unreachable!() };
+        let job = Job::Transfer(Transfer { ascii: true, skip, ..transfer });
+        let Task::Transfer(begun) = jobs.start(JobId(4), job, NOW) else { panic!("no transfer") };
+        assert_eq!(begun.quick, quick);
+    }
+}
+
 #[test]
 fn a_transfer_without_a_connection_fails() {
     let mut jobs = logged_in();

@@ -3,8 +3,9 @@
 //! A thread that waits for clients takes one and serves it, rather than a thread that accepts handing it over: 16 clients at once
 //! get a fifth more logins.
 //!
-//! **Invariant:** a session, its jobs and its transfer live in one thread, which waits for all of them in one call, and for its
-//! client alone by reading; nothing of a session is shared but its entry in the registry.
+//! **Invariant:** a session, its jobs and its transfer live in one thread, but for verbs that may take long; it waits for all of
+//! them in one call, and for its client alone by reading. Nothing of a session is shared but its entry in the registry; all else that
+//! sessions share is the server's.
 pub(super) mod connection;
 mod crew;
 mod gate;

@@ -6,6 +6,7 @@ use super::{
     names::{Names, Recent},
     root::Root,
     stat, std,
+    storage::Storage,
 };
 use crate::{
     proto::{
@@ -28,8 +29,7 @@ use stream::Stream;
 
 /// Octets of names, and of what is kept of each, that are sorted. A buffer that grows may have twice that.
 const SORTED: usize = 512 * 1024;
-/// How long names are read before the first is asked for. The system mostly has them in memory: that is enough for twenty
-/// thousand. If it has to ask a disk, whoever opens the directory does not wait for it.
+/// How long names are read before the first is asked for: that is enough for twenty thousand that the system has in memory.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// A directory that is being listed: up to [`SORTED`] octets of it (and what the system tells along with the last of them) in
@@ -53,17 +53,28 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn open(root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
-        Self::open_until(Instant::now() + PATIENCE, root, path, detail, names)
+    pub(super) fn open(
+        root: Arc<Root>,
+        storage: Storage,
+        path: &VirtualPath,
+        detail: Detail,
+        names: Names,
+    ) -> io::Result<Self> {
+        // Whoever opens a directory whose names alone are wanted may be one who must not wait for a disk.
+        let at_once = storage == Storage::Memory || detail != Detail::Name;
+        Self::open_until(at_once.then(|| Instant::now() + PATIENCE), root, path, detail, names)
     }
 
-    fn open_until(end: Instant, root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
+    /// `end`: names are read until then; `None`: not yet.
+    fn open_until(end: Option<Instant>, root: Arc<Root>, path: &VirtualPath, detail: Detail, names: Names) -> io::Result<Self> {
         let stream = Stream::new(root.open_directory(path)?)?;
         let (depth, path, recent) = (path.components().count(), path.clone(), Recent::default());
         let (waiting, ahead) = (NameList::default(), Ahead::default());
         let mut listing =
             Self { root, path, depth, detail, names, recent, stream, more: true, waiting, gathering: true, ahead };
-        listing.gather(Some(end))?;
+        if end.is_some() {
+            listing.gather(end)?;
+        }
         if !listing.gathering && detail != Detail::Name {
             listing.ahead.look(&listing.stream, &listing.waiting);
         }
@@ -361,7 +372,8 @@ mod tests {
         }
         let root = Arc::new(Root::open(&folder).unwrap());
         for detail in [Detail::Name, Detail::Long] {
-            let open = |end| Listing::open_until(end, root.clone(), &VirtualPath::root(), detail, Names::default()).unwrap();
+            let open =
+                |end| Listing::open_until(Some(end), root.clone(), &VirtualPath::root(), detail, Names::default()).unwrap();
             let later = Instant::now() + Duration::from_secs(3600);
             assert!(detail != Detail::Name || open(later).is_at_hand());
             let mut listing = open(Instant::now());

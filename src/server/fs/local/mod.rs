@@ -181,7 +181,8 @@ impl FileSystem for Local {
     }
 
     fn list(&self, path: &VirtualPath, detail: Detail) -> Result<Box<dyn Directory>> {
-        let listing = list::Listing::open(Arc::clone(&self.root), path, detail, self.settings.names.clone());
+        let listing =
+            list::Listing::open(Arc::clone(&self.root), self.settings.storage, path, detail, self.settings.names.clone());
         listing.map(|listing| Box::new(listing) as Box<dyn Directory>).map_err(failure)
     }
 

@@ -15,8 +15,9 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-/// Octets that are in memory or not together: at least so many.
-const PAGE: u64 = 4096;
+/// Octets that the system mostly reads from a disk, and forgets, together. To look at each page would cost as much as to send them;
+/// this costs a 1 KiB file two hundredths of its time, and one of a MiB not as much.
+const READ_AHEAD: u64 = 128 * 1024;
 
 pub(super) struct Reader {
     file: File,
@@ -38,8 +39,7 @@ impl Reader {
     }
 }
 
-/// Whether the octet at `offset` is in memory; where the system cannot tell, it is taken to be. If it is not, the system begins to
-/// read it.
+/// Whether the octet at `offset` is in memory; where the system cannot tell, it is taken to be.
 #[cfg(target_os = "linux")]
 fn is_in_memory(file: &File, offset: u64) -> bool {
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -77,14 +77,20 @@ impl ReadFile for Reader {
         }
     }
 
-    /// Looks at the first and the last of what is moved in place: the system forgets pages from one end of a file, and reads them
-    /// from the other.
+    /// Looks here and there at what is moved in place.
     fn is_at_hand(&self) -> bool {
-        let end = self.size.min(self.offset.saturating_add(BULK));
-        if self.storage == Storage::Memory || end == self.offset {
+        if self.storage == Storage::Memory {
             return true;
         }
-        is_in_memory(&self.file, self.offset) && (end - self.offset <= PAGE || is_in_memory(&self.file, end - 1))
+        let (mut next, end) = (self.offset, self.size.min(self.offset.saturating_add(BULK)));
+        while next < end {
+            if !is_in_memory(&self.file, next) {
+                return false;
+            }
+            // The last octet as well.
+            next = if next + 1 == end { end } else { (next + READ_AHEAD).min(end - 1) };
+        }
+        true
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -6,11 +6,12 @@ use super::std;
 /// What a folder lies on, as far as is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Storage {
-    /// The memory of this host.
+    /// The memory of this host. What was moved to swap is not told from what was not.
     Memory,
     /// A disk of this host.
     Disk,
-    /// What may lie behind a network, or a process of somebody else (FUSE).
+    /// What may lie behind a network, or a process of somebody else (FUSE); or where to open a file for writing may copy it
+    /// (overlayfs).
     #[default]
     Unknown,
 }
@@ -24,7 +25,7 @@ const MEMORY: [u32; 2] = [
 
 /// File systems of disks.
 #[cfg(target_os = "linux")]
-const DISKS: [u32; 16] = [
+const DISKS: [u32; 15] = [
     0x0000_EF53, // ext2, ext3, ext4
     0x5846_5342, // XFS
     0x9123_683E, // Btrfs
@@ -33,7 +34,6 @@ const DISKS: [u32; 16] = [
     0xF2F5_2010, // F2FS
     0x3153_464A, // JFS
     0x5265_4973, // ReiserFS
-    0x794C_7630, // overlayfs: in a container, with layers on a disk
     0x7371_7368, // SquashFS
     0xE0F5_E1E2, // EROFS
     0x0000_9660, // ISO 9660
