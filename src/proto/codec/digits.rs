@@ -21,24 +21,6 @@ pub(super) fn mode(bits: u32, output: &mut Vec<u8>) {
 
 /// The base is known to the compiler: it divides by multiplying then.
 fn in_base<const BASE: u64>(mut value: u64, width: usize, fill: u8, output: &mut Vec<u8>) {
-    // Most numbers of a listing are short. These are made in a register and appended as eight octets, of which those too many are
-    // taken back: to append as many as there are would be a call.
-    if value < BASE.pow(8) && width <= 8 {
-        let (mut packed, mut len) = (0_u64, 0);
-        while len == 0 || value > 0 {
-            packed = packed << 8 | u64::from(b"0123456789abcdef"[(value % BASE) as usize]);
-            value /= BASE;
-            len += 1;
-        }
-        while len < width {
-            packed = packed << 8 | u64::from(fill);
-            len += 1;
-        }
-        let end = output.len() + len;
-        output.extend_from_slice(&packed.to_le_bytes());
-        output.truncate(end);
-        return;
-    }
     let mut digits = [fill; MOST];
     let mut start = MOST;
     loop {

@@ -53,8 +53,7 @@ struct Tools<R: Runtime> {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
     alarm: R::Alarm,
-    /// What the alarm is set to. It may go off too early, but never too late: to set it back costs more than to wake up in vain
-    /// now and then, since timeouts move with every command.
+    /// What the alarm is set to, if it is.
     set: Option<Instant>,
     /// Others had a turn since the transfer last went on.
     yielded: bool,
@@ -323,7 +322,7 @@ impl<R: Runtime> Tools<R> {
         if until <= now {
             return (rang, true);
         }
-        if self.set.is_none_or(|set| until < set) {
+        if self.set != Some(until) {
             self.set = Some(until);
             if self.alarm.poll(context, self.shared.clock.at(until)).is_ready() {
                 self.set = None;

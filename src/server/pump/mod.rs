@@ -317,7 +317,7 @@ impl Pump {
                 Err(Blocked::Socket) => return Step::Socket(interest),
                 Err(Blocked::Until(moment)) => return Step::Until(moment),
             }
-            // To ask whether the socket is ready costs less than to be told that it is not.
+            // Where the network is slower than the file, every other call would only be told that the socket is not ready.
             ready = match (&self.body, &self.protection) {
                 (Body::Send(_) | Body::Receive(_), Some(protection)) if !protection.is_open() => {
                     protection.interest() == Interest::Writable
