@@ -84,12 +84,16 @@ def own_network():
         print(f"{error}: long runs may be short of ports", file=sys.stderr)
 
 
+def built():
+    """The path of Wharf, as the sources are now."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+    return str(WHARF)
+
+
 def commands(arguments):
     """Names and commands of the servers to compare, by the common arguments of the scripts."""
     found = {}
-    if not arguments.server:
-        subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
-    paths = arguments.server or [str(WHARF)]
+    paths = arguments.server or [built()]
     bare = [os.path.basename(path) for path in paths]
     for path, name in zip(paths, bare):
         if not os.access(path, os.X_OK):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures each engine of Wharf, and pyftpdlib beside them: sessions, memory of an idle one, latency, logins and octets a second.
 
-    cargo build --release && python3 benches/engines.py
+    python3 benches/engines.py
 
 For each engine a server of its own is started, on the same folder in memory, and asked in turn for
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how long a NOOP takes: on an idle server, beside downloads at full speed, and beside idle sessions.
 
-    cargo build --release && python3 benches/latency.py
+    python3 benches/latency.py
 
 prints the median and the 99th percentile for each engine of Wharf and for each peer that can be had (as servers.py). On a machine
 whose processors are all taken anything is late, the client of this measurement as well: so NOOP is also measured, beside the same

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the memory of servers in user space: per idle session that is logged in, and while a large directory is listed.
 
-    cargo build --release && python3 benches/memory.py
+    python3 benches/memory.py
 
 Idle sessions: the difference between one session and many, divided by their number; PSS and anonymous pages of the server and
 its children, from /proc/PID/smaps_rollup. Listings: the most that the anonymous pages (RssAnon) grow over what they were

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how exactly read_limit and write_limit are kept.
 
-    cargo build --release && python3 benches/throttle.py
+    python3 benches/throttle.py
 
 For each engine: a download and an upload in clear text and under TLS, limited for the connection by [server], and two at once that
 are limited for their user by [[user]]. Every 5 ms the octets that came through are counted: at the client for downloads, in the
@@ -119,7 +119,7 @@ def main():
     parser.add_argument("--engines", default="tokio,smol,threads,processes")
     parser.add_argument("--seconds", type=float, default=5)
     arguments = parser.parse_args()
-    inexact = False
+    inexact, program = False, common.built()
     print(f"{common.command_line()}\n{'engine':10} {'what':56} {'rate':>8} {'ahead':>8}")
     for engine in arguments.engines.split(","):
         for limited, sessions in [("its connection", 1), ("its user, in two connections", 2)]:
@@ -129,7 +129,7 @@ def main():
                 limits = [f"read_limit = {RATE}", f"write_limit = {RATE}"]
                 server = common.Server(
                     engine,
-                    [str(common.WHARF), "--tls"],
+                    [program, "--tls"],
                     folder,
                     [f'engine = "{engine}"', *(limits if sessions == 1 else [])],
                     [] if sessions == 1 else limits,

@@ -380,6 +380,8 @@ mod tests {
             assert!(!listing.is_at_hand(), "there is more than what was read at once");
             let names: Vec<_> = core::iter::from_fn(|| listing.next_entry()).map(|entry| entry.unwrap().name).collect();
             assert!(names.iter().eq(&(0..3000).map(|n| std::format!("{n:04}").into_bytes()).collect::<Vec<_>>()));
+            let on_disk = Listing::open(root.clone(), Storage::Disk, &VirtualPath::root(), detail, Names::default()).unwrap();
+            assert!(detail != Detail::Name || on_disk.waiting.get().is_none(), "a disk may have been waited for");
             let mut shown = Vec::new();
             let ended = open(Instant::now()).read_names(&mut |name| {
                 shown.push(name.to_vec());
