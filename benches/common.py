@@ -48,13 +48,14 @@ def debian_peers():
         try:
             version = unpacked / f"{name}.version"
             if not version.exists():
-                libraries = [library for package in packages for library in missing_libraries(package)]
                 with tempfile.TemporaryDirectory() as folder:
-                    subprocess.run(["apt-get", "download", "-qq", *packages, *libraries], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-                    for package in pathlib.Path(folder).glob("*.deb"):
-                        subprocess.run(["dpkg-deb", "-x", package, unpacked], check=True)
-                        if package.name.startswith(packages[0] + "_"):
-                            version.write_text(output("dpkg-deb", "-f", package, "Version"))
+                    needed = packages + missing_libraries(packages)
+                    subprocess.run(["apt-get", "download", "-qq", *needed], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+                    files = list(pathlib.Path(folder).glob("*.deb"))
+                    for file in files:
+                        subprocess.run(["dpkg-deb", "-x", file, unpacked], check=True)
+                    (own,) = (file for file in files if file.name.startswith(packages[0] + "_"))
+                    version.write_text(output("dpkg-deb", "-f", own, "Version"))
             found[name] = [sys.executable, str(ROOT / "benches/peer.py"), name, str(unpacked)]
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
@@ -65,28 +66,31 @@ def output(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def missing_libraries(package):
-    """The libraries that a package of Debian depends on, and this host has not installed."""
-    depends = re.findall(r"Depends: (lib\S+)", output("apt-cache", "depends", "--important", package))
-    installed = lambda name: subprocess.run(["dpkg", "-s", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-    return [name for name in depends if not installed(name)]
+def missing_libraries(packages):
+    """The libraries that packages of Debian depend on, and those depend on in turn, that this host has not installed."""
+    missing = []
+    for package in packages:
+        for name in re.findall(r"Depends: (lib\S+)", output("apt-cache", "depends", "--important", package)):
+            asked = ["dpkg-query", "-W", "-f", "${db:Status-Status}", name]
+            state = subprocess.run(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+            if state != "installed" and name not in missing:
+                missing += [name, *(other for other in missing_libraries([name]) if other not in missing)]
+    return missing
 
 
 def own_network():
     """Goes on in a network of its own, if this is root: what one server leaves in TIME_WAIT takes no ports from the next. Nothing can
     be fetched any more."""
-    try:
-        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "no network of its own, which takes root")
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("5000")
-    except (OSError, AttributeError, subprocess.CalledProcessError) as error:
-        print(f"{error}: long runs may be short of ports", file=sys.stderr)
+    if os.geteuid() != 0 or not shutil.which("ip") or ctypes.CDLL(None).unshare(CLONE_NEWNET):
+        print("no network of its own, which takes root and iproute2: long runs may be short of ports", file=sys.stderr)
+        return
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    pathlib.Path("/proc/sys/net/ipv4/tcp_max_tw_buckets").write_text("5000")
 
 
 def built():
     """The path of Wharf, as the sources are now."""
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", ROOT / "target"], cwd=ROOT, check=True)
     return str(WHARF)
 
 
@@ -105,12 +109,20 @@ def commands(arguments):
     return found
 
 
-def versions(names):
+def commit():
+    """Of the sources that are built, as far as it is known."""
+    try:
+        return output("git", "-C", ROOT, "describe", "--always", "--dirty")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def versions(arguments, names):
     """What is known of the versions of the servers."""
     found = []
-    if WHARF.exists():
-        build = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        found.append(f"{output(WHARF, '--version')} ({build.stdout.strip() or 'of no repository'})")
+    for program in arguments.server or [WHARF]:
+        build = "" if arguments.server else " " + commit()
+        found.append(output(program, "--version") + build)
     if "pyftpdlib" in names:
         command = [pyftpdlib()[0], "-c", "import pyftpdlib; print(pyftpdlib.__ver__)"]
         found.append("pyftpdlib " + subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip())

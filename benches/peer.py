@@ -22,6 +22,8 @@ def main():
     name, unpacked = sys.argv[1], pathlib.Path(sys.argv[2])
     with open(sys.argv[sys.argv.index("--config") + 1], "rb") as file:
         config = tomllib.load(file)
+    # Libraries that the host lacks were unpacked as well.
+    os.environ["LD_LIBRARY_PATH"] = ":".join(map(str, [*unpacked.glob("usr/lib/*-linux-*"), *unpacked.glob("lib/*-linux-*")]))
     user, host = config["user"][0], config["listen"][0].rpartition(":")[0]
     os.chmod(user["home"], 0o755)
     os.chown(user["home"], UID, GID)
@@ -33,10 +35,7 @@ def main():
         port = probe.getsockname()[1]
         probe.close()
         command = COMMANDS[name](unpacked, pathlib.Path(folder), (host, port), user, crypt)
-        # Libraries that the host lacks were unpacked as well.
-        libraries = ":".join(str(path) for path in [*unpacked.glob("usr/lib/*-linux-*"), *unpacked.glob("lib/*-linux-*")])
-        environment = os.environ | {"LD_LIBRARY_PATH": libraries}
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         try:
             wait_for((host, port), server)

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 /// So long nothing takes that is quick, but while a disk is waited for. Others who want the processor have it for a shorter time, also
 /// where there are many (beside 16 programs that compute, on two processors, one in 100 000 pieces of work took 10 ms), and where a
-/// container has used up its share, Linux stops it for less than that.
+/// container has used up its share of the processor, Linux mostly stops it for less than that.
 const LONG: Duration = Duration::from_millis(100);
 /// So many times as long nothing is done in place then: of the time, a hundredth is waited for what takes up to [`MOST`] / 100 each
 /// time. (Meanwhile small files and questions take twice as much of the processor.)

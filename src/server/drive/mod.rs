@@ -187,6 +187,10 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             if let Some(act) = self.obey(output, now) {
                 return act;
             }
+            // What comes next is done at another moment.
+            if self.spoke {
+                return Act::Again;
+            }
         }
         if self.ending.is_some_and(|end| end <= now) {
             return Act::End(Reason::Shutdown);

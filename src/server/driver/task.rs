@@ -53,7 +53,8 @@ struct Tools<R: Runtime> {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
     alarm: R::Alarm,
-    /// What the alarm is set to, if it is.
+    /// What the alarm is set to, if it is. It may go off too early, but never too late: where a transfer goes on, the session is to
+    /// be looked at a while from now, whenever that is asked, and an alarm that is put off each time never goes off.
     set: Option<Instant>,
     /// Others had a turn since the transfer last went on.
     yielded: bool,
@@ -162,7 +163,7 @@ impl<R: Runtime> Tools<R> {
         for _ in 0..TURNS {
             match drive.advance(now) {
                 act @ (Act::Again | Act::Told) => {
-                    // What the embedder took is not to count as what a file system takes.
+                    // What the embedder took is not what a file system takes.
                     if matches!(act, Act::Told) {
                         now = drive.now();
                     }
@@ -322,7 +323,7 @@ impl<R: Runtime> Tools<R> {
         if until <= now {
             return (rang, true);
         }
-        if self.set != Some(until) {
+        if self.set.is_none_or(|set| until < set) {
             self.set = Some(until);
             if self.alarm.poll(context, self.shared.clock.at(until)).is_ready() {
                 self.set = None;

@@ -5,6 +5,7 @@ use super::std;
 
 /// What a folder lies on, as far as is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there nothing is known"))]
 pub(super) enum Storage {
     /// The memory of this host. What was moved to swap is not told from what was not.
     Memory,
