@@ -184,8 +184,9 @@ pub trait FileSystem: Send + Sync {
     /// An engine with few threads for many sessions then asks for attributes, opens files, and directories whose names alone are
     /// wanted, and moves small amounts in place, where it saves the way through a pool of threads and back, several times what the
     /// call itself costs. What is known to take longer is told by [`FileSystem::is_at_hand`], [`ReadFile::is_at_hand`] and
-    /// [`WriteFile::is_quick`]. If a call takes long after all (100 ms), other sessions wait for it, and then all but closing
-    /// files goes through the pool, a hundred times as long, though no longer than ten minutes. Default: no, which is right for whatever goes over a network.
+    /// [`WriteFile::is_quick`]. If a call takes long after all (100 ms), other sessions wait for it, and then all but closing files
+    /// goes through the pool, a hundred times as long, though no longer than ten minutes. Default: no, which is right for whatever
+    /// goes over a network.
     fn is_quick(&self) -> bool {
         false
     }
