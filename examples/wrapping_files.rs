@@ -123,6 +123,8 @@ impl<F: FileSystem> FileSystem for WithoutDots<F> {
         self.0.available(path)
     }
 
+    // As quick as what it wraps. Who forwards the first of these must forward the second, or waits in place for what is slow.
+
     fn is_quick(&self) -> bool {
         self.0.is_quick()
     }

@@ -181,19 +181,19 @@ pub trait FileSystem: Send + Sync {
     /// Whether calls, also those to the files that it opens, as a rule return at once: files in memory do, and those on a disk
     /// of this host, most of which the system has in memory.
     ///
-    /// An engine with few threads for many sessions then asks for attributes, opens files, and directories whose names alone are
+    /// An engine with few threads for many sessions (tokio, smol, a runtime of your own) then asks for attributes, opens files, and directories whose names alone are
     /// wanted, and moves small amounts in place, where it saves the way through a pool of threads and back, several times what the
     /// call itself costs. What is known to take longer is told by [`FileSystem::is_at_hand`], [`ReadFile::is_at_hand`] and
-    /// [`WriteFile::is_quick`]. If a call takes long after all (100 ms), other sessions wait for it, and then all but closing files
-    /// goes through the pool, a hundred times as long, though no longer than ten minutes. Default: no, which is right for whatever
-    /// goes over a network.
+    /// [`WriteFile::is_quick`]: a wrapper that forwards this forwards those as well. If a call takes 100 ms or more after all, other
+    /// sessions wait for it; then whatever is asked of any file system, but to close files, goes through the pool for a hundred times
+    /// as long as the call took, ten minutes at most. Default: no, which is right for whatever goes over a network.
     fn is_quick(&self) -> bool {
         false
     }
 
     /// Whether `path` can be looked up without waiting for a disk: asked of a [quick](FileSystem::is_quick) file system, before
-    /// anything else is asked of `path` in place; if not, a pool of threads does that. Of a file that may be new it is the
-    /// directory. To answer must not wait either. One that asks another whether it is quick asks it this as well. Default: yes.
+    /// anything else is asked of `path` in place; if not, a pool of threads does that. Of a file that is stored, and may
+    /// be new, it is the directory. To answer must not wait either. A wrapper that forwards `is_quick` forwards this. Default: yes.
     fn is_at_hand(&self, path: &VirtualPath) -> bool {
         let _ = path;
         true
@@ -274,13 +274,14 @@ pub trait ReadFile: Send {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
 
     /// Whether the first octets that will be read are in memory, as far as the system tells without waiting: asked of a
-    /// [quick](FileSystem::is_quick) file system once a file is open; if not, a pool of threads reads it. One that stands before
-    /// another asks that. Default: yes.
+    /// [quick](FileSystem::is_quick) file system once a file is open; if not, a pool of threads reads it. A wrapper
+    /// forwards this. Default: yes.
     fn is_at_hand(&self) -> bool {
         true
     }
 
-    /// The descriptor behind it, positioned where the next read would begin: for sendfile. `None` if there is none.
+    /// The descriptor behind it, positioned where the next read would begin: for sendfile. `None` if there is none, or if every
+    /// octet must pass through [`ReadFile::read`].
     #[cfg(unix)]
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
