@@ -181,19 +181,21 @@ pub trait FileSystem: Send + Sync {
     /// Whether calls, also those to the files that it opens, as a rule return at once: files in memory do, and those on a disk
     /// of this host, most of which the system has in memory.
     ///
-    /// An engine with few threads for many sessions (tokio, smol, a runtime of your own) then asks for attributes, opens files, and directories whose names alone are
-    /// wanted, and moves small amounts in place, where it saves the way through a pool of threads and back, several times what the
-    /// call itself costs. What is known to take longer is told by [`FileSystem::is_at_hand`], [`ReadFile::is_at_hand`] and
-    /// [`WriteFile::is_quick`]: a wrapper that forwards this forwards those as well. If a call takes 100 ms or more after all, other
-    /// sessions wait for it; then whatever is asked of any file system, but to close files, goes through the pool for a hundred times
-    /// as long as the call took, ten minutes at most. Default: no, which is right for whatever goes over a network.
+    /// An engine with few threads for many sessions (tokio, smol, a runtime of your own) then asks for attributes, opens files, and
+    /// directories whose names alone are wanted, and moves small amounts in place, where it saves the way through a pool of threads
+    /// and back, several times what the call itself costs. What is known to take longer is told by [`FileSystem::is_at_hand`],
+    /// [`ReadFile::is_at_hand`] and [`WriteFile::is_quick`]: a wrapper that forwards this forwards those as well. If a call takes 100
+    /// ms or more after all, other sessions wait for it; then whatever is asked of any file system, but to close files, goes through
+    /// the pool for a hundred times as long as the call took, ten minutes at most. Default: no, which is right for whatever goes over
+    /// a network.
     fn is_quick(&self) -> bool {
         false
     }
 
     /// Whether `path` can be looked up without waiting for a disk: asked of a [quick](FileSystem::is_quick) file system, before
-    /// anything else is asked of `path` in place; if not, a pool of threads does that. Of a file that is stored, and may
-    /// be new, it is the directory. To answer must not wait either. A wrapper that forwards `is_quick` forwards this. Default: yes.
+    /// anything else is asked of `path` in place; if not, a pool of threads does that. Whether there is a file of this name may have
+    /// to be found out as well: of most that are new nobody knows. To answer must not wait either. A wrapper that forwards `is_quick`
+    /// forwards this. Default: yes.
     fn is_at_hand(&self, path: &VirtualPath) -> bool {
         let _ = path;
         true

@@ -15,7 +15,7 @@ use crate::{
         verb::{Handler, Request},
     },
 };
-use alloc::{borrow::Cow, boxed::Box, string::ToString, sync::Arc};
+use alloc::{boxed::Box, string::ToString, sync::Arc};
 
 /// The part of a job that blocks. It stands for itself: it may run in any thread.
 pub(in crate::server) struct Blocking {
@@ -88,8 +88,8 @@ impl Finished {
 
 impl Blocking {
     /// Whether it may be done in place by an engine that must not block: if files are asked for a bounded amount of what the
-    /// system has in memory, as far as their file system says, or a file is made; and logins whose authorizer is quick. Hashing
-    /// passwords, and making, removing and renaming what is there, or listing more than names, is not of that kind.
+    /// system has in memory, as far as their file system says; and logins whose authorizer is quick. Hashing passwords, and making
+    /// directories, removing and renaming, or listing more than names, is not of that kind.
     pub(in crate::server) fn is_quick(&self) -> bool {
         match &self.work {
             // What decides after it may take its time.
@@ -97,7 +97,7 @@ impl Blocking {
             Work::Identify { .. } | Work::Read { .. } | Work::Digest { .. } => false,
             Work::Custom { place, .. } => place.is_none(),
             Work::Fs { files, op } => files.is_quick() && looked_up_by(op).is_some_and(|path| files.is_at_hand(path)),
-            Work::Open { files, open } => files.is_quick() && looked_up_to(open).is_some_and(|path| files.is_at_hand(&path)),
+            Work::Open { files, open } => files.is_quick() && looked_up_to(open).is_some_and(|path| files.is_at_hand(path)),
         }
     }
 
@@ -166,17 +166,15 @@ fn looked_up_by(op: &FsOp) -> Option<&VirtualPath> {
 }
 
 /// The same of what is opened.
-fn looked_up_to(open: &Open) -> Option<Cow<'_, VirtualPath>> {
+fn looked_up_to(open: &Open) -> Option<&VirtualPath> {
     match open {
-        Open::Retrieve { path, .. } | Open::Digest { path, .. } => Some(Cow::Borrowed(path)),
-        Open::Store { path, mode, .. } => Some(match mode {
-            StoreMode::Unique { .. } | StoreMode::Append | StoreMode::At(_) => Cow::Borrowed(path),
-            // Of most names that are new the system does not know that they are.
-            StoreMode::Replace => Cow::Owned(path.parent()),
-        }),
+        Open::Retrieve { path, .. } | Open::Digest { path, .. } => Some(path),
+        // Only the directory is known.
+        Open::Store { mode: StoreMode::Unique { .. }, .. } => None,
+        Open::Store { path, .. } => Some(path),
         // Through the pool NLST of ten thousand names takes some tenth longer: now one processor has what the system knows of them in
         // its cache, now another.
-        Open::List(Listing { path, format: ListFormat::Names { .. }, pattern: None, .. }) => Some(Cow::Borrowed(path)),
+        Open::List(Listing { path, format: ListFormat::Names { .. }, pattern: None, .. }) => Some(path),
         Open::List(_) => None,
     }
 }
@@ -251,19 +249,15 @@ mod tests {
         let names = || ListFormat::Names { prefix: alloc::vec::Vec::new() };
         for (open, expected) in [
             (Open::Retrieve { path: file.clone(), offset: 5 }, Some("d/file")),
-            // It may be new.
-            (store(StoreMode::Replace), Some("d")),
+            (store(StoreMode::Replace), Some("d/file")),
             (store(StoreMode::Append), Some("d/file")),
             (store(StoreMode::At(5)), Some("d/file")),
-            (
-                Open::Store { path: path("d"), mode: StoreMode::Unique { prefix: b"x".to_vec() }, umask: 0, begin: true },
-                Some("d"),
-            ),
+            (Open::Store { path: path("d"), mode: StoreMode::Unique { prefix: b"x".to_vec() }, umask: 0, begin: true }, None),
             (list(names(), None), Some("d")),
             (list(names(), Some(b"*")), None),
             (list(ListFormat::Long { gmt: true }, None), None),
         ] {
-            assert_eq!(looked_up_to(&open).as_deref(), expected.map(path).as_ref(), "{open:?}");
+            assert_eq!(looked_up_to(&open), expected.map(path).as_ref(), "{open:?}");
         }
         for (op, expected) in [
             (FsOp::ChangeDirectory(file.clone()), true),
