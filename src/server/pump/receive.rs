@@ -34,10 +34,6 @@ pub(super) struct Receiver {
     /// Where large files go, if they may.
     conduit: Option<Conduit>,
     may_splice: bool,
-    /// The last call brought as much as it could.
-    more: bool,
-    /// One has brought some.
-    begun: bool,
 }
 
 enum Stage {
@@ -67,8 +63,6 @@ impl Receiver {
             text: ascii.then(Text::default),
             conduit: None,
             may_splice: direct && !ascii,
-            more: false,
-            begun: false,
         }
     }
 
@@ -81,10 +75,6 @@ impl Receiver {
 
     pub(super) fn want(&self) -> usize {
         if self.conduit.is_some() { STEP } else { self.buffer.capacity() }
-    }
-
-    pub(super) fn is_likely_readable(&self) -> bool {
-        self.more
     }
 
     /// Writes what was received; breaks off once all is stored.
@@ -166,12 +156,7 @@ impl Receiver {
                 self.end();
                 Ok(0)
             }
-            Ok(received) => {
-                // The end of a small file comes along with it.
-                self.more = received == allowed || !self.begun;
-                self.begun = true;
-                Ok(received)
-            }
+            Ok(received) => Ok(received),
             Err(Errno::INTR) => Ok(0),
             Err(Errno::INVAL) if self.conduit.is_some() => {
                 (self.conduit, self.may_splice) = (None, false);
@@ -192,7 +177,6 @@ impl Receiver {
     ) -> Result<Moved, Trouble> {
         match protection.receive(socket, allowed, &mut self.buffer) {
             Ok(received) => {
-                self.more = received.more;
                 if received.ended && self.buffer.is_empty() {
                     self.end();
                 }
