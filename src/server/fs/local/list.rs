@@ -214,7 +214,7 @@ mod stream {
     use rustix::{fs::RawDir, io::Errno};
     use std::os::fd::{BorrowedFd, OwnedFd};
 
-    /// Octets that the system tells at a time.
+    /// Octets that the system tells at a time. Half as many or twice as many are no faster.
     const BLOCK: usize = 32 * 1024;
 
     pub(super) struct Stream(OwnedFd);

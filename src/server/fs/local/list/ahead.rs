@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-/// Names whose attributes are asked for at a time.
+/// Names whose attributes are asked for at a time. Half as many or twice as many are no faster, nor are they of [`STRIDE`].
 const BATCH: usize = 4096;
 /// Fewer are not worth a thread that helps.
 const MANY: usize = 512;
