@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tomllib
 
 # unshare(2): the network.
 CLONE_NEWNET = 0x40000000
@@ -23,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 USER, PASSWORD = "user", "12345"
 TIMEOUT = 60
 WHARF = ROOT / "target/release/wharf"
+LIBUNFTP = ROOT / "target/bench-libunftp"
 
 
 def pyftpdlib():
@@ -60,6 +62,23 @@ def debian_peers():
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
     return found
+
+
+def libunftp():
+    """Name and command of libunftp's server, which is built into target/ if it is not there yet."""
+    manifest = ROOT / "benches/libunftp/Cargo.toml"
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", LIBUNFTP]
+    try:
+        subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"libunftp is left out: {error}", file=sys.stderr)
+        return {}
+    return {"libunftp": [str(LIBUNFTP / "release/wharf-bench-libunftp")]}
+
+
+def peers():
+    """Names and commands of all servers to compare but pyftpdlib's."""
+    return libunftp() | debian_peers()
 
 
 def output(*command):
@@ -126,6 +145,9 @@ def versions(arguments, names):
     if "pyftpdlib" in names:
         command = [pyftpdlib()[0], "-c", "import pyftpdlib; print(pyftpdlib.__ver__)"]
         found.append("pyftpdlib " + subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout.strip())
+    if "libunftp" in names:
+        lock = tomllib.loads((ROOT / "benches/libunftp/Cargo.lock").read_text())
+        found += [f"libunftp {package['version']}" for package in lock["package"] if package["name"] == "libunftp"]
     for name in ("vsftpd", "proftpd", "pure-ftpd"):
         if name in names:
             found.append(f"{name} {(ROOT / 'target/bench-peers' / f'{name}.version').read_text().strip()}")

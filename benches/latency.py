@@ -108,7 +108,7 @@ def main():
         else:
             servers += [(f"{name} {engine}", command, [f'engine="{engine}"', *arguments.set]) for engine in arguments.engines.split(",")]
     if not arguments.no_peer:
-        servers += [(name, command, ()) for name, command in common.debian_peers().items()]
+        servers += [(name, command, ()) for name, command in common.peers().items()]
     print(common.command_line())
     print(f"{os.cpu_count()} cores; microseconds that a NOOP takes: median, 99th percentile, most")
     print("| server | case | p50 | p99 | most |\n|---|---|---:|---:|---:|")

@@ -3,8 +3,8 @@
 
     python3 benches/servers.py
 
-prints a table with a column for each engine of Wharf and for each peer that can be had: pyftpdlib from PyPI, and where this is
-root on Debian vsftpd, ProFTPD and Pure-FTPd, which are unpacked into target/ and not installed. `--workloads` and `--engines` take
+prints a table with a column for each engine of Wharf and for each peer that can be had: pyftpdlib from PyPI, libunftp from
+crates.io, and where this is root on Debian vsftpd, ProFTPD and Pure-FTPd, which are unpacked into target/ and not installed. `--workloads` and `--engines` take
 less. Wharf is built first. Each server runs on the same folder in memory, where this is root in a network of its own. After one round
 to warm up (where the octets of the large file are compared on both sides) come rounds in turn, A B, B A, A B, ..., and the medians are
 shown. The clients cost little: `load.rs`, and for the large file one that lets the kernel throw away what it receives (MSG_TRUNC), and
@@ -150,7 +150,7 @@ def main():
             for engine in arguments.engines.split(","):
                 commands[f"{name} {engine}"] = (command, [f'engine="{engine}"', *arguments.set])
     if not arguments.no_peer:
-        commands |= {name: (command, ()) for name, command in common.debian_peers().items()}
+        commands |= {name: (command, ()) for name, command in common.peers().items()}
     program = load_client()
     versions = common.versions(arguments, commands)
     common.own_network()
