@@ -97,7 +97,7 @@ pub(super) enum Blocked {
 /// What a pump waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The socket, which is not ready.
+    /// The socket, which is not ready, or most likely not.
     Socket(Interest),
     /// Nothing but that others have had a turn: the socket may be ready as it is.
     Turn(Interest),
@@ -146,6 +146,12 @@ impl Pump {
     /// Whether the connection is as protected as it is to be: octets may move.
     pub(super) fn is_secured(&self) -> bool {
         self.protection.as_ref().is_none_or(|protection| protection.is_open())
+    }
+
+    /// Whether octets were received that the socket does not tell of any more: those that came along with the handshake, too.
+    fn has_received(&self) -> bool {
+        let received = |protection: &Protection| protection.is_open() && protection.has_received();
+        matches!(self.body, Body::Receive(_)) && self.protection.as_deref().is_some_and(received)
     }
 
     /// Whether the connection is under TLS, or is to be.
@@ -280,6 +286,7 @@ impl Pump {
     /// Goes on in place until it must wait, or has done so much that others should have a turn.
     pub(super) fn step(&mut self, socket: &impl Endpoint, now: Instant) -> Step {
         let start = self.bytes;
+        let mut ready = true;
         let mut barren = 0;
         loop {
             let interest = match self.next() {
@@ -294,6 +301,9 @@ impl Pump {
                 Next::Read => Interest::Readable,
                 Next::Write => Interest::Writable,
             };
+            if !ready && !self.has_received() {
+                return Step::Socket(interest);
+            }
             if self.bytes - start >= STEP as u64 {
                 return Step::Turn(interest);
             }
@@ -307,6 +317,16 @@ impl Pump {
                 Err(Blocked::Socket) => return Step::Socket(interest),
                 Err(Blocked::Until(moment)) => return Step::Until(moment),
             }
+            // Where the network is slower than the file, every other call would only be told that the socket is not ready.
+            ready = match (&self.body, &self.protection) {
+                (Body::Send(_) | Body::Receive(_), Some(protection)) if !protection.is_open() => {
+                    protection.interest() == Interest::Writable
+                }
+                (Body::Send(_), Some(protection)) => !protection.wants_write(),
+                (Body::Send(sender), None) => sender.is_likely_writable(),
+                (Body::Receive(receiver), _) => receiver.is_likely_readable(),
+                (Body::Closing { .. } | Body::Ended(_), _) => true,
+            };
         }
     }
 

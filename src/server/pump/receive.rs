@@ -34,6 +34,10 @@ pub(super) struct Receiver {
     /// Where large files go, if they may.
     conduit: Option<Conduit>,
     may_splice: bool,
+    /// The last call brought as much as it could.
+    more: bool,
+    /// One has brought some.
+    begun: bool,
 }
 
 enum Stage {
@@ -63,6 +67,8 @@ impl Receiver {
             text: ascii.then(Text::default),
             conduit: None,
             may_splice: direct && !ascii,
+            more: false,
+            begun: false,
         }
     }
 
@@ -75,6 +81,10 @@ impl Receiver {
 
     pub(super) fn want(&self) -> usize {
         if self.conduit.is_some() { STEP } else { self.buffer.capacity() }
+    }
+
+    pub(super) fn is_likely_readable(&self) -> bool {
+        self.more
     }
 
     /// Writes what was received; breaks off once all is stored.
@@ -156,7 +166,12 @@ impl Receiver {
                 self.end();
                 Ok(0)
             }
-            Ok(received) => Ok(received),
+            Ok(received) => {
+                // The end of a small file comes along with it.
+                self.more = received == allowed || !self.begun;
+                self.begun = true;
+                Ok(received)
+            }
             Err(Errno::INTR) => Ok(0),
             Err(Errno::INVAL) if self.conduit.is_some() => {
                 (self.conduit, self.may_splice) = (None, false);
@@ -177,6 +192,7 @@ impl Receiver {
     ) -> Result<Moved, Trouble> {
         match protection.receive(socket, allowed, &mut self.buffer) {
             Ok(received) => {
+                self.more = received.more;
                 if received.ended && self.buffer.is_empty() {
                     self.end();
                 }

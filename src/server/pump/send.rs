@@ -32,6 +32,8 @@ pub(super) struct Sender {
     /// Octets to send, of which so many are sent.
     chunk: Vec<u8>,
     sent: usize,
+    /// The last call took all that it was offered.
+    writable: bool,
 }
 
 enum Source {
@@ -82,14 +84,14 @@ impl Sender {
             Source::Copy { file, skip, buffer }
         };
         let packer = deflate.map(|level| Box::new(Packer::new(level)));
-        Self { source, packer, chunk: Vec::new(), sent: 0 }
+        Self { source, packer, chunk: Vec::new(), sent: 0, writable: true }
     }
 
     /// A listing is text with its CR LF already, whatever TYPE says.
     pub(super) fn listing(lister: Lister, deflate: Option<u8>, skip: u64) -> Self {
         let source = Source::Listing { lister: Box::new(lister), skip };
         let packer = deflate.map(|level| Box::new(Packer::new(level)));
-        Self { source, packer, chunk: Vec::new(), sent: 0 }
+        Self { source, packer, chunk: Vec::new(), sent: 0, writable: true }
     }
 
     pub(super) fn next(&self) -> Next {
@@ -112,6 +114,10 @@ impl Sender {
     /// The system copies from the file to the socket.
     pub(super) fn is_direct(&self) -> bool {
         matches!(self.source, Source::Direct { .. })
+    }
+
+    pub(super) fn is_likely_writable(&self) -> bool {
+        self.writable
     }
 
     /// Reads the next chunk; breaks off at the end.
@@ -163,9 +169,10 @@ impl Sender {
         }
         let offered = &self.chunk[self.sent..];
         let offered = &offered[..offered.len().min(allowed)];
-        let sent = sockets::send(socket, offered).map_err(socket_trouble)?;
-        self.sent += sent;
-        Ok(sent)
+        let sent = sockets::send(socket, offered).map_err(socket_trouble);
+        self.writable = matches!(sent, Ok(sent) if sent == offered.len());
+        self.sent += *sent.as_ref().unwrap_or(&0);
+        sent
     }
 
     /// Seals up to `allowed` octets, if nothing is sealed yet, and sends up to so many of what is.
@@ -202,6 +209,7 @@ impl Sender {
             }
             Ok(octets) => {
                 *sent += octets as u64;
+                self.writable = octets == allowed || size.is_some_and(|size| *sent >= size);
                 // The first call went as far as the end, or it would have sent more: a new connection takes so little.
                 // Another one, only to hear that, is a hundredth of what such a download takes.
                 if octets < allowed.min(SMALL) && *sent == octets as u64 && *size == Some(*sent) {
@@ -212,7 +220,10 @@ impl Sender {
             Err(Errno::INTR) => Ok(0),
             // The file could not be read: anything else is about the connection.
             Err(Errno::IO | Errno::NOMEM | Errno::STALE | Errno::OVERFLOW) => Err(Trouble::Failed(FailureKind::Local.into())),
-            Err(error) => Err(socket_trouble(error)),
+            Err(error) => {
+                self.writable = false;
+                Err(socket_trouble(error))
+            }
         }
     }
 

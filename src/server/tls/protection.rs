@@ -50,6 +50,8 @@ pub(in crate::server) struct Received {
     pub(in crate::server) octets: usize,
     /// The client has sent all.
     pub(in crate::server) ended: bool,
+    /// The last call got all that it asked for.
+    pub(in crate::server) more: bool,
 }
 
 impl Protection {
@@ -114,7 +116,7 @@ impl Protection {
     }
 
     /// Whether something that was received waits to be taken.
-    fn has_received(&self) -> bool {
+    pub(in crate::server) fn has_received(&self) -> bool {
         self.codec.has_plain() || self.codec.peer_has_closed()
     }
 
@@ -131,7 +133,7 @@ impl Protection {
         let lost = |text| Some(Failure::new(FailureKind::ConnectionLost).with_text(text));
         if self.has_received() {
             let octets = self.codec.take_into(buffer);
-            return Ok(Received { wire: octets, octets, ended: self.codec.peer_has_closed() });
+            return Ok(Received { wire: octets, octets, ended: self.codec.peer_has_closed(), more: true });
         }
         if self.wire.capacity() == 0 {
             self.wire.reserve_exact(FIRST);
@@ -155,7 +157,7 @@ impl Protection {
             Ok(0) if !self.codec.is_between_records() => {
                 return Err(lost("The data connection ended in the midst of a TLS record."));
             }
-            Ok(0) => return Ok(Received { wire: 0, octets: 0, ended: true }),
+            Ok(0) => return Ok(Received { wire: 0, octets: 0, ended: true, more: false }),
             Ok(wire) => wire,
             Err(Errno::AGAIN) => {
                 self.hurry(socket);
@@ -179,10 +181,15 @@ impl Protection {
             // An answer to a change of keys: if it does not go now, it goes with the end.
             self.tell_alert(socket);
         }
-        if wire == room && room == self.wire.capacity() && room < FULL {
+        let more = wire == room;
+        if more && room == self.wire.capacity() && room < FULL {
             self.wire = Vec::with_capacity(FULL);
         }
-        Ok(Received { wire, octets, ended: self.codec.peer_has_closed() })
+        let ended = self.codec.peer_has_closed();
+        if !more && !ended {
+            self.hurry(socket);
+        }
+        Ok(Received { wire, octets, ended, more })
     }
 
     /// Asks for what is still to come of a small file. Most clients leave Nagle's algorithm on, and send the end of the
