@@ -65,11 +65,13 @@ def debian_peers():
 
 
 def libunftp():
-    """Name and command of libunftp's server, which is built into target/ if it is not there yet."""
+    """Name and command of libunftp's server, which is built into target/."""
+    if not LIBUNFTP.exists():
+        print("building libunftp into", LIBUNFTP.relative_to(ROOT), file=sys.stderr)
     manifest = ROOT / "benches/libunftp/Cargo.toml"
     command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest, "--target-dir", LIBUNFTP]
     try:
-        subprocess.run(command, check=True)
+        subprocess.run(command, cwd=ROOT, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"libunftp is left out: {error}", file=sys.stderr)
         return {}

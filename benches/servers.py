@@ -4,11 +4,11 @@
     python3 benches/servers.py
 
 prints a table with a column for each engine of Wharf and for each peer that can be had: pyftpdlib from PyPI, libunftp from
-crates.io, and where this is root on Debian vsftpd, ProFTPD and Pure-FTPd, which are unpacked into target/ and not installed. `--workloads` and `--engines` take
-less. Wharf is built first. Each server runs on the same folder in memory, where this is root in a network of its own. After one round
-to warm up (where the octets of the large file are compared on both sides) come rounds in turn, A B, B A, A B, ..., and the medians are
-shown. The clients cost little: `load.rs`, and for the large file one that lets the kernel throw away what it receives (MSG_TRUNC), and
-sends by sendfile.
+crates.io, and where this is root on Debian vsftpd, ProFTPD and Pure-FTPd, which are unpacked into target/ and not installed.
+`--workloads` and `--engines` take less. Wharf is built first. Each server runs on the same folder in memory, where this is
+root in a network of its own. After one round to warm up (where the octets of the large file are compared on both sides) come
+rounds in turn, A B, B A, A B, ..., and the medians are shown. The clients cost little: `load.rs`, and for the large file one
+that lets the kernel throw away what it receives (MSG_TRUNC), and sends by sendfile.
 """
 import argparse
 import datetime

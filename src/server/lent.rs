@@ -74,9 +74,13 @@ impl Progress {
         self.secured.store(pump.is_secured(), Ordering::Relaxed);
     }
 
-    /// Nobody wants the transfer any more.
+    /// Nobody wants the transfer any more. To be told before its connection is shut down.
     pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 }
 
@@ -93,10 +97,10 @@ impl<E: Endpoint> Lent<E> {
         let Self { id, began, mut pump, connection, progress } = self;
         let end = clock.now() + TURN;
         let waiting = loop {
-            if progress.stopped.load(Ordering::Relaxed) {
+            let step = pump.step_while(|| !progress.is_stopped(), &connection, clock.now());
+            if progress.is_stopped() {
                 return None;
             }
-            let step = pump.step(&connection, clock.now());
             progress.note(&pump);
             let now = clock.now();
             match step {

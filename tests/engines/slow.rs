@@ -1,7 +1,7 @@
 //! File systems that take their time: whoever uses them waits, and nobody else.
 use crate::{
     client::{Client, Via},
-    server::{Engine, Gate, Opener, TestServer},
+    server::{Engine, Gate, Opener, TestServer, eventually},
     with_each_engine,
 };
 use std::{
@@ -27,6 +27,7 @@ with_each_engine! {
     a_slow_file_holds_up_nobody_else
     a_slow_upload_holds_up_nobody_else
     a_slow_transfer_is_aborted_at_once
+    a_slow_upload_that_was_aborted_is_never_complete
     slow_commands_are_cut_off_by_the_end
     a_file_that_is_slow_to_close_holds_up_nobody_else
 }
@@ -88,6 +89,9 @@ impl FileSystem for Slow {
     }
     fn open_write(&self, path: &VirtualPath, mode: &StoreMode, umask: u32) -> Result<Box<dyn WriteFile>> {
         let file = self.files.open_write(path, mode, umask)?;
+        if path.name() == b"half" {
+            return Ok(Box::new(Half { file, files: self.files.clone(), gate: self.gate.clone() }));
+        }
         let gate = (path.name() == b"slow").then(|| self.gate.clone());
         Ok(Box::new(SlowWrite { file, says: self.says, gate }))
     }
@@ -195,6 +199,39 @@ impl WriteFile for SlowWrite {
     }
     fn is_quick(&self) -> bool {
         self.says == Says::Quick || self.gate.is_none()
+    }
+}
+
+/// A file that waits before it is written, and leaves directories behind that tell what became of it.
+struct Half {
+    file: Box<dyn WriteFile>,
+    files: Arc<dyn FileSystem>,
+    gate: Gate,
+}
+
+impl Half {
+    fn tell(&self, what: &str) {
+        self.files.make_directory(&VirtualPath::root().join(what.as_bytes()).unwrap(), 0o022).unwrap();
+    }
+}
+
+impl WriteFile for Half {
+    fn begin(&mut self) -> Result<()> {
+        self.file.begin()
+    }
+    fn write(&mut self, buffer: &[u8]) -> Result<usize> {
+        self.gate.pass();
+        self.file.write(buffer)
+    }
+    fn commit(self: Box<Self>) -> Result<()> {
+        self.tell("committed");
+        Ok(())
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        self.tell("closed");
     }
 }
 
@@ -310,6 +347,28 @@ fn a_slow_transfer_is_aborted_at_once(engine: Engine) {
         assert!(rest.len() < 8 << 20);
         assert_eq!(client.receive(Via::Epsv, "RETR data").0.len(), 300_000);
     });
+}
+
+/// The end of a connection that the server itself has cut off is not the end of the file.
+fn a_slow_upload_that_was_aborted_is_never_complete(engine: Engine) {
+    let (server, gate, _opener) = slow(engine, Says::Slow);
+    let mut client = Client::login(server.address());
+    let mut data = client.begin(Via::Epsv, "STOR half");
+    data.write_all(b"some").unwrap();
+    gate.expect_waiting(1);
+    client.send("ABOR");
+    if engine.waits_for_files() {
+        gate.open();
+    }
+    client.expect(426);
+    client.expect(226);
+    gate.open();
+    let mut there = |directory: &str| {
+        client.send(&format!("CWD /{directory}"));
+        client.reply().unwrap().code == 250
+    };
+    eventually("a file that is closed", || there("closed"));
+    assert!(!there("committed"));
 }
 
 fn slow_commands_are_cut_off_by_the_end(engine: Engine) {

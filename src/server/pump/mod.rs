@@ -57,6 +57,8 @@ pub(super) struct Pump {
     protection: Option<Box<Protection>>,
     rate: Rate,
     bytes: u64,
+    /// The same as the network sees it: under TLS one octet may come in a record of 16 KiB.
+    wire: u64,
     /// What is worked on may be a thousand times what is exchanged.
     deflates: bool,
 }
@@ -140,7 +142,7 @@ impl Pump {
             Opened::Write(file) => Body::Receive(Receiver::new(file, ascii, deflate.is_some(), direct, settings)),
             Opened::Digest(_) => Body::Ended(Err(FailureKind::Local.into())),
         };
-        Self { body, protection, rate, bytes: 0, deflates: deflate.is_some() }
+        Self { body, protection, rate, bytes: 0, wire: 0, deflates: deflate.is_some() }
     }
 
     /// Whether the connection is as protected as it is to be: octets may move.
@@ -260,7 +262,10 @@ impl Pump {
         };
         self.rate.give_back(allowed.saturating_sub(moved.as_ref().map_or(0, |moved| moved.used)));
         match moved {
-            Ok(moved) => self.bytes += moved.octets as u64,
+            Ok(moved) => {
+                self.bytes += moved.octets as u64;
+                self.wire += moved.used as u64;
+            }
             Err(Trouble::WouldBlock) => return Err(Blocked::Socket),
             Err(Trouble::Failed(failure)) => self.body = Body::Ended(Err(failure)),
         }
@@ -285,14 +290,20 @@ impl Pump {
 
     /// Goes on in place until it must wait, or has done so much that others should have a turn.
     pub(super) fn step(&mut self, socket: &impl Endpoint, now: Instant) -> Step {
-        let start = self.bytes;
+        self.step_while(|| true, socket, now)
+    }
+
+    /// The same, as long as the transfer `is_wanted`. From then on nothing more is done with the file: when somebody else has shut
+    /// the connection down, that looks as if the client had sent all.
+    pub(super) fn step_while(&mut self, is_wanted: impl Fn() -> bool, socket: &impl Endpoint, now: Instant) -> Step {
+        let start = self.wire;
         let mut ready = true;
         let mut barren = 0;
         loop {
             let interest = match self.next() {
                 Next::End => return Step::End,
                 // What a text transfer leaves out at its beginning is read all the same: gigabytes of it, perhaps.
-                Next::Work if barren == BARREN => return Step::Until(now),
+                Next::Work if barren == BARREN || !is_wanted() => return Step::Until(now),
                 Next::Work => {
                     barren += 1;
                     self.work();
@@ -304,7 +315,7 @@ impl Pump {
             if !ready && !self.has_received() {
                 return Step::Socket(interest);
             }
-            if self.bytes - start >= STEP as u64 {
+            if self.wire - start >= STEP as u64 {
                 return Step::Turn(interest);
             }
             let exchanged = socket.attempt(interest, |socket| {
@@ -317,7 +328,10 @@ impl Pump {
                 Err(Blocked::Socket) => return Step::Socket(interest),
                 Err(Blocked::Until(moment)) => return Step::Until(moment),
             }
-            // Where the network is slower than the file, every other call would only be told that the socket is not ready.
+            // A call that moved less than it could is the last for now. To ask until the socket says that it is not ready is no
+            // slower over the loopback, but a client who sends as fast as a slow file is written would keep the session, or a
+            // thread of the pool, for a megabyte at a time; some file systems read what sendfile(2) cannot send then, and throw
+            // it away; and limits that are shared would promise something to a client who takes nothing.
             ready = match (&self.body, &self.protection) {
                 (Body::Send(_) | Body::Receive(_), Some(protection)) if !protection.is_open() => {
                     protection.interest() == Interest::Writable
