@@ -9,6 +9,7 @@ use super::{
 use crate::proto::{job::JobId, time::Instant};
 use alloc::sync::Arc;
 use core::{
+    ops::Deref,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
@@ -45,6 +46,24 @@ pub(super) struct Progress {
     stopped: AtomicBool,
 }
 
+/// What is left of a transfer where it was lent. Once this is dropped nobody wants it any more.
+pub(super) struct Loan(Arc<Progress>);
+
+impl Deref for Loan {
+    type Target = Progress;
+
+    fn deref(&self) -> &Progress {
+        &self.0
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        // The system orders this before whatever becomes of the connection then, and what it is asked of that before the question.
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What returns.
 pub(super) struct Returned {
     pub(super) id: JobId,
@@ -74,22 +93,18 @@ impl Progress {
         self.secured.store(pump.is_secured(), Ordering::Relaxed);
     }
 
-    /// Nobody wants the transfer any more. To be told before its connection is shut down.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-    }
-
+    /// Nobody wants the transfer any more.
     fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+        self.stopped.load(Ordering::Relaxed)
     }
 }
 
 impl<E: Endpoint> Lent<E> {
     /// `began`: when the transfer did.
-    pub(super) fn new(id: JobId, began: Instant, pump: Pump, connection: E) -> (Self, Arc<Progress>) {
+    pub(super) fn new(id: JobId, began: Instant, pump: Pump, connection: E) -> (Self, Loan) {
         let progress = Arc::new(Progress::default());
         progress.note(&pump);
-        (Self { id, began, pump, connection, progress: progress.clone() }, progress)
+        (Self { id, began, pump, connection, progress: progress.clone() }, Loan(progress))
     }
 
     /// Lets it go on as long as that is of use: it blocks. `None`: it is not wanted any more, and was dropped.

@@ -371,6 +371,36 @@ fn a_slow_upload_that_was_aborted_is_never_complete(engine: Engine) {
     assert!(!there("committed"));
 }
 
+/// The same where the session goes without a word: the client sees that, and ends the connection itself.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_slow_upload_whose_session_was_dropped_is_never_complete() {
+    use crate::server::{tree, users};
+    use std::net::TcpListener;
+    use wharf::server::{Server, Tokio, fs::Memory};
+
+    let (memory, gate) = (Arc::new(Memory::new(tree())), Gate::new());
+    let opener = Opener(gate.clone());
+    let files = Slow { files: memory.clone(), says: Says::Slow, gate: gate.clone(), closing: Arc::default() };
+    let server = Server::builder().authorizer(users(Arc::new(files), (0, 0))).build_without_listener().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let connecting = thread::spawn(move || Client::login(address));
+    let connection = listener.accept().unwrap().0;
+    let session = tokio.spawn(server.serve_connection_on(&Tokio::new(tokio.handle().clone()), connection));
+    let mut client = connecting.join().unwrap();
+    let mut data = client.begin(Via::Epsv, "STOR half");
+    data.write_all(b"some").unwrap();
+    gate.expect_waiting(1);
+    session.abort();
+    client.expect_end();
+    drop((data, opener));
+    let there = |path: &str| memory.change_directory(&VirtualPath::root().join(path.as_bytes()).unwrap()).is_ok();
+    eventually("a file that is closed", || there("closed"));
+    assert!(!there("committed"));
+}
+
 fn slow_commands_are_cut_off_by_the_end(engine: Engine) {
     if waits_itself(engine) {
         return;

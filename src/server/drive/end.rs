@@ -27,9 +27,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         drop(beginning);
         let mut discarded: Vec<_> = jobs.discard_files().chain(piece.map(Discarded::Work)).collect();
         if let Some(transfer) = &mut transfer {
-            if let Some(progress) = &transfer.progress {
-                progress.stop();
-            }
+            transfer.loan = None;
             discarded.extend(transfer.give_up());
         }
         if let Some(paid) = control.ahead().paid() {

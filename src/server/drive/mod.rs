@@ -65,12 +65,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A session, and all that moves it.
 pub(super) struct Drive<E> {
+    /// Before the control connection, should all be dropped where it is: a client who sees that end, ends the other as well, and
+    /// that is no end of file.
+    transfer: Option<Box<Running<E>>>,
     control: Control<E>,
     member: Membership,
     setup: Arc<Setup>,
     session: Session,
     jobs: Jobs<E>,
-    transfer: Option<Box<Running<E>>>,
     /// A piece of long work that is to be done once the control connection was looked at; boxed, since few sessions have one.
     piece: Option<Box<Blocking>>,
     /// It was.
@@ -317,8 +319,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         let discarded = self.jobs.cancel(id).or(piece);
         if let Some(mut transfer) = self.transfer.take_if(|transfer| transfer.id == id) {
             self.member.transfer_ended();
-            if let Some(progress) = &transfer.progress {
-                progress.stop();
+            // Before the connection is cut off, which looks as if the client had sent all.
+            if transfer.loan.take().is_some() {
                 // Whoever has borrowed the connection keeps it open until then: the client need not wait for that.
                 sockets::break_off(&transfer.connection);
             }

@@ -10,14 +10,14 @@ use crate::{
     server::{
         dataport, fs,
         jobs::Discarded,
-        lent::{Lent, Outcome, Progress, Returned},
+        lent::{Lent, Loan, Outcome, Returned},
         pump::{Pump, Step},
         registry::Direction,
         sockets::{self, Endpoint, Interest},
         std,
     },
 };
-use alloc::{boxed::Box, sync::Arc};
+use alloc::boxed::Box;
 use core::{mem, time::Duration};
 use std::os::fd::OwnedFd;
 
@@ -33,7 +33,7 @@ pub(super) struct Running<E> {
     /// `None` while it is lent.
     pub(super) pump: Option<Pump>,
     /// Where it is, as far as was heard, while it is lent.
-    pub(super) progress: Option<Arc<Progress>>,
+    pub(super) loan: Option<Loan>,
     pub(super) connection: E,
     pub(super) direction: Direction,
     pub(super) quick: bool,
@@ -65,7 +65,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// Whether the transfer that is due is better lent than carried on in place: its file may be slow, or it is so large that
     /// others would wait for it again and again.
     pub(in crate::server) fn is_better_lent(&self, bulk: u64) -> bool {
-        self.transfer.as_ref().is_some_and(|transfer| !transfer.quick || transfer.bytes() >= bulk)
+        let is_bulky = |pump: &Pump| pump.wire() >= bulk;
+        self.transfer.as_ref().is_some_and(|transfer| !transfer.quick || transfer.pump.as_ref().is_some_and(is_bulky))
     }
 
     /// Lets the transfer go on in place.
@@ -120,9 +121,9 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             );
             return None;
         }
-        let (lent, progress) = Lent::new(transfer.id, transfer.began, pump, transfer.connection.clone());
+        let (lent, loan) = Lent::new(transfer.id, transfer.began, pump, transfer.connection.clone());
         transfer.due = false;
-        transfer.progress = Some(progress);
+        transfer.loan = Some(loan);
         Some(lent)
     }
 
@@ -135,7 +136,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
                 Outcome::Ended(..) => None,
             };
         };
-        transfer.progress = None;
+        transfer.loan = None;
         match returned.outcome {
             Outcome::Waiting(pump, waiting) => {
                 self.member.transfer_moved(pump.bytes());
@@ -186,7 +187,7 @@ impl<E: Endpoint> Running<E> {
             id,
             began: now,
             pump: Some(pump),
-            progress: None,
+            loan: None,
             connection,
             direction,
             quick,
@@ -215,9 +216,9 @@ impl<E: Endpoint> Running<E> {
 
     /// Whether the handshake on the data connection is over, or there is none.
     pub(super) fn is_secured(&self) -> bool {
-        match (&self.pump, &self.progress) {
+        match (&self.pump, &self.loan) {
             (Some(pump), _) => pump.is_secured(),
-            (None, Some(progress)) => progress.is_secured(),
+            (None, Some(loan)) => loan.is_secured(),
             (None, None) => self.secured,
         }
     }
@@ -235,9 +236,9 @@ impl<E: Endpoint> Running<E> {
 
     /// Octets that have gone over the data connection.
     pub(super) fn bytes(&self) -> u64 {
-        match (&self.pump, &self.progress) {
+        match (&self.pump, &self.loan) {
             (Some(pump), _) => pump.bytes(),
-            (None, Some(progress)) => progress.bytes(),
+            (None, Some(loan)) => loan.bytes(),
             (None, None) => self.told.0,
         }
     }

@@ -181,6 +181,11 @@ impl Pump {
         self.bytes
     }
 
+    /// The same as the network sees it.
+    pub(super) fn wire(&self) -> u64 {
+        self.wire
+    }
+
     /// What is to be done next.
     pub(super) fn next(&self) -> Next {
         let protection = self.protection.as_ref();
@@ -293,17 +298,20 @@ impl Pump {
         self.step_while(|| true, socket, now)
     }
 
-    /// The same, as long as the transfer `is_wanted`. From then on nothing more is done with the file: when somebody else has shut
-    /// the connection down, that looks as if the client had sent all.
+    /// The same, as long as the transfer `is_wanted`. From then on nothing more is done: when somebody else has shut the connection
+    /// down, that looks as if the client had sent all.
     pub(super) fn step_while(&mut self, is_wanted: impl Fn() -> bool, socket: &impl Endpoint, now: Instant) -> Step {
         let start = self.wire;
         let mut ready = true;
         let mut barren = 0;
         loop {
+            if !is_wanted() {
+                return Step::Until(now);
+            }
             let interest = match self.next() {
                 Next::End => return Step::End,
                 // What a text transfer leaves out at its beginning is read all the same: gigabytes of it, perhaps.
-                Next::Work if barren == BARREN || !is_wanted() => return Step::Until(now),
+                Next::Work if barren == BARREN => return Step::Until(now),
                 Next::Work => {
                     barren += 1;
                     self.work();

@@ -10,6 +10,7 @@ use crate::server::{
     pump::Options,
     threads::Socket,
 };
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::net::sockopt::tcp_cork;
 use std::{
