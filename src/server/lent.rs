@@ -59,7 +59,8 @@ impl Deref for Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        // The system orders this before whatever becomes of the connection then, and what it is asked of that before the question.
+        // Whatever becomes of the connection afterwards passes the lock that the system has for it, and so whoever has heard of
+        // that sees this.
         self.0.stopped.store(true, Ordering::Relaxed);
     }
 }

@@ -320,7 +320,8 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         if let Some(mut transfer) = self.transfer.take_if(|transfer| transfer.id == id) {
             self.member.transfer_ended();
             // Before the connection is cut off, which looks as if the client had sent all.
-            if transfer.loan.take().is_some() {
+            let was_lent = transfer.loan.take().is_some();
+            if was_lent {
                 // Whoever has borrowed the connection keeps it open until then: the client need not wait for that.
                 sockets::break_off(&transfer.connection);
             }
