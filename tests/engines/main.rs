@@ -3,6 +3,7 @@
 //! | module | engines | under TLS |
 //! | --- | --- | --- |
 //! | `abort`, `control`, `crowd`, `data`, `digests`, `fairness`, `faults`, `limits`, `slow`, `stop`, `transfer` | all | all, but for what stands behind `[in clear]`, with its reason |
+//! | a session that is dropped, in `slow` | tokio | no: an end without close_notify is no end of a file there |
 //! | `transcripts` | all | all that a socket can play, but for those that are listed there, with their reasons |
 //! | `local`, `proxy` | all | all |
 //! | `standing_back` | threads | no: `under_tls` has its own |

@@ -16,7 +16,7 @@ use std::os::fd::BorrowedFd;
 /// Octets of a listing that are made at a time, or a little more. Half as many or twice as many are no faster.
 const LISTING: usize = 64 * 1024;
 /// Octets of a file that are read at a time, if they pass through memory. With half as many a download under TLS is a sixth slower;
-/// with twice as many 64 MiB take up to a tenth less, but of downloads of a gigabyte on tokio one in several takes a third more.
+/// with twice as many 64 MiB take up to a tenth less, but some downloads of a gigabyte on tokio take a third more.
 const CHUNK: usize = 128 * 1024;
 
 /// The same, if they are to be compressed: a few milliseconds of work.
