@@ -175,8 +175,10 @@ fn ipv4(item: &Item<'_>) -> Result<Ipv4Addr, Problem> {
 
 fn passive_ports(item: Item<'_>) -> Result<PassivePorts, Problem> {
     const WANTED: &str = "a range such as \"60000-60999\", or an array of numbers";
-    if !item.is_array() {
-        return item.parse();
+    match item.text() {
+        Ok(_) => return item.parse(),
+        Err(_) if !item.is_array() => return Err(item.wrong_type(WANTED)),
+        Err(_) => {}
     }
     let empty = item.problem(format!("there is no port here: use {WANTED}"));
     let ports: Vec<u16> = item.array(WANTED)?.iter().map(|port| port.number(1..=u16::MAX)).collect::<Result<_, _>>()?;
@@ -184,7 +186,7 @@ fn passive_ports(item: Item<'_>) -> Result<PassivePorts, Problem> {
 }
 
 fn umask(item: &Item<'_>) -> Result<u32, Problem> {
-    let text = item.text()?;
+    let text = item.text().map_err(|_| item.wrong_type("three octal digits in quotes, such as \"022\""))?;
     let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
     let umask = u32::from_str_radix(text, 8).ok().filter(|umask| octal && *umask <= 0o777);
     umask.ok_or_else(|| item.problem(format!("{text:?} is no umask: write three octal digits, such as \"022\"")))

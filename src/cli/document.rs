@@ -43,11 +43,10 @@ impl Document {
     pub(super) fn top<'d>(&'d self, sections: &'static Sections, hints: &'static Hints) -> Result<Section<'d>, Problem> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            self.problem(
-                at,
-                "",
-                &format!("not TOML: {}", error.message().trim_end_matches(", expected nothing").replace('\n', ", ")),
-            )
+            let message = error.message().trim_end_matches(", expected nothing").replace('\n', ", ");
+            // Most likely these are octal digits: a umask.
+            let remedy = if message.contains("leading zero") { ": write it in quotes" } else { "" };
+            self.problem(at, "", &format!("not TOML: {message}{remedy}"))
         })?;
         Ok(Section {
             document: self,
@@ -208,7 +207,8 @@ impl<'d> Item<'d> {
         self.document.place(self.at.start, &self.name)
     }
 
-    fn wrong_type(&self, wanted: &str) -> Problem {
+    /// A problem with what kind of value this is.
+    pub(super) fn wrong_type(&self, wanted: &str) -> Problem {
         let found = match self.value.get_ref() {
             DeValue::String(_) => "text",
             DeValue::Integer(_) => "a whole number",

@@ -7,6 +7,22 @@ pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The account that `run_as` names, whether or not this process could become it.
+///
+/// # Errors
+/// If there is no such account, or one that nobody is to become.
+pub(super) fn look_up(run_as: &RunAs) -> Result<uzers::User, Problem> {
+    let problem = |message: String| Problem::new(&run_as.place, message);
+    let name = &run_as.name;
+    let user = uzers::get_user_by_name(name).ok_or_else(|| {
+        problem(format!("this host has no user {name:?}: name one that it has, such as \"ftp\" or \"nobody\""))
+    })?;
+    if user.uid() == 0 {
+        return Err(problem(format!("{name:?} may do whatever it likes: name a user without privileges, such as \"ftp\"")));
+    }
+    Ok(user)
+}
+
 /// An account of the host, to go on as.
 pub(super) struct Account {
     name: String,
@@ -24,12 +40,7 @@ impl Account {
     pub(super) fn find(run_as: &RunAs) -> Result<Option<Self>, Problem> {
         let problem = |message: String| Err(Problem::new(&run_as.place, message));
         let name = &run_as.name;
-        let Some(user) = uzers::get_user_by_name(name) else {
-            return problem(format!("this host has no user {name:?}: name one that it has, such as \"ftp\" or \"nobody\""));
-        };
-        if user.uid() == 0 {
-            return problem(format!("{name:?} may do whatever it likes: name a user without privileges, such as \"ftp\""));
-        }
+        let user = look_up(run_as)?;
         if user.uid() == rustix::process::geteuid().as_raw() {
             return Ok(None);
         }

@@ -213,6 +213,11 @@ fn the_name_of_a_flag_leads_to_the_key() {
     refused_line("host = \"::\"", "host: unknown key; use listen, with the port, such as listen = [\"127.0.0.1:2121\"]");
     refused_line("directory = \".\"", "directory: unknown key; use home in [anonymous] or a [[user]]");
     refused_line("nat-address = \"192.0.2.1\"", "nat-address: unknown key; use masquerade_address");
+    refused(
+        &format!("{USER}[log]\nfile = \"x\""),
+        "wharf.toml:6: log.file: unknown key; the log goes to standard error; \
+         the file of the log of transfers is transfers in [log]",
+    );
     refused_line("group = \"x\"", "group: unknown key; use run_as, such as run_as = \"ftp\"");
     refused_line("username = \"x\"", "username: unknown key; use name in a [[user]]");
 }
@@ -233,6 +238,11 @@ fn a_value_of_the_wrong_type_is_told() {
         "listen = \"127.0.0.1:2121\"",
         "listen: this is text, but should be an array of addresses, such as [\"127.0.0.1:2121\"]",
     );
+    refused_line(
+        "passive_ports = 60000",
+        "passive_ports: this is a whole number, but should be a range such as \"60000-60999\", or an array of numbers",
+    );
+    refused_line("umask = 0o22", "umask: this is a whole number, but should be three octal digits in quotes, such as \"022\"");
     refused_line("log = 1", "log: this is a whole number, but should be a section [log]");
     refused(
         "[user]\nname = \"x\"",
@@ -476,6 +486,7 @@ fn what_is_no_toml_is_told_in_one_line() {
         assert!(outcome.code == Some(2) && outcome.stderr.starts_with(&place), "{toml}: {}", outcome.stderr);
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
     }
+    refused("umask = 022", "wharf.toml:1: not TOML: unexpected leading zero: write it in quotes");
     std::fs::write(folder.path().join("wharf.toml"), b"# fine\nbanner = \"\xff\"").unwrap();
     let outcome = folder.run(&["--config", "wharf.toml"]);
     assert_eq!(outcome.stderr, "wharf: wharf.toml:2: the file is not in UTF-8 here, as TOML has to be: save it as UTF-8\n");

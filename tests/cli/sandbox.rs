@@ -229,9 +229,11 @@ fn root_becomes_somebody_else() {
         ("root", "\"root\" may do whatever it likes: name a user without privileges, such as \"ftp\""),
     ] {
         run_as(name);
-        let outcome = folder.run(&["--config", "wharf.toml"]);
         let expected = format!("wharf: wharf.toml:3: run_as: {message}\n");
-        assert_eq!((outcome.code, outcome.stderr), (Some(2), expected));
+        for checking in [&[][..], &["--check"]] {
+            let outcome = folder.run(&[&["--config", "wharf.toml"], checking].concat());
+            assert_eq!((outcome.code, &outcome.stderr), (Some(2), &expected));
+        }
     }
     if !rustix::process::geteuid().is_root() {
         println!("the rest was skipped, since only root can become somebody else");
