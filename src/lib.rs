@@ -1,4 +1,4 @@
-// Its examples need these features; without them they are documentation alone.
+// The first of its examples needs these features.
 #![cfg_attr(any(not(doctest), all(feature = "files", feature = "threads")), doc = include_str!("../README.md"))]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

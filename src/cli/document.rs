@@ -44,8 +44,16 @@ impl Document {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let message = error.message().trim_end_matches(", expected nothing").replace('\n', ", ");
-            // Most likely these are octal digits: a umask.
-            let remedy = if message.contains("leading zero") { ": write it in quotes" } else { "" };
+            let remedy = match () {
+                () if message.contains("leading zero") => {
+                    ": leave it out; where digits are text, as in umask = \"022\", write them in quotes"
+                }
+                // Ranges, addresses and times of the day are much alike.
+                () if ["invalid date", "invalid time", "invalid float"].iter().any(|kind| message.starts_with(kind)) => {
+                    ": if this is a range or an address, write it in quotes"
+                }
+                () => "",
+            };
             self.problem(at, "", &format!("not TOML: {message}{remedy}"))
         })?;
         Ok(Section {
@@ -93,7 +101,7 @@ impl Document {
 /// All keys there can be, by the name of the section; that of the top is empty.
 pub(super) type Sections = [(&'static str, &'static [&'static str])];
 
-/// What is no key but looks like one, and what to write in its place.
+/// What is no key but looks like one, anywhere or in one section (`log.file`), and what to write in its place.
 pub(super) type Hints = [(&'static str, &'static str)];
 
 /// What is known of all keys.
@@ -161,7 +169,8 @@ impl<'d> Section<'d> {
             Some(place) => return unknown(format!("; did you mean \"{folded}\"? It belongs {place}")),
             None => {}
         }
-        if let Some((_, hint)) = self.known.hints.iter().find(|(name, _)| *name == folded) {
+        let here = format!("{}.{folded}", self.kind);
+        if let Some((_, hint)) = self.known.hints.iter().find(|(name, _)| *name == folded || *name == here) {
             return unknown(format!("; {hint}"));
         }
         unknown(match closest(key, self.keys().iter().copied()) {

@@ -128,7 +128,11 @@ pub(super) const HINTS: &Hints = &[
     ("range", "use passive_ports, such as passive_ports = \"60000-60999\""),
     ("nat_address", "use masquerade_address"),
     ("logfile", LOG),
-    ("file", LOG),
+    ("log_file", LOG),
+    ("xferlog", LOG),
+    ("transfer_log", LOG),
+    ("log.file", LOG),
+    ("log.path", LOG),
     ("debug", "use level = \"debug\" in [log]"),
     ("cert", "use certfile in [tls]"),
     ("key", "use keyfile in [tls]"),
@@ -142,8 +146,8 @@ pub(super) const HINTS: &Hints = &[
 ];
 
 const LISTEN: &str = "use listen, with the port, such as listen = [\"127.0.0.1:2121\"]";
-const LOG: &str = "the log goes to standard error; the file of the log of transfers is transfers in [log]";
-const RUN_AS: &str = "use run_as, such as run_as = \"ftp\"";
+const LOG: &str = "the log goes to standard error; for a log of transfers use transfers = \"FILE\" in [log]";
+const RUN_AS: &str = "use run_as, such as run_as = \"nobody\"";
 const PROXY: &str = "use proxy_protocol_from, with the addresses of the proxies, such as proxy_protocol_from = [\"10.0.0.1\"]";
 const HOME: &str = "use home in [anonymous] or a [[user]]";
 

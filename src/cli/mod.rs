@@ -115,8 +115,7 @@ fn execute(args: Args) -> Result<(), Failure> {
     let users = users::open(&options)?;
     let tls = tls::open(&options, None)?;
     if args.check {
-        // Whoever checks it may be another user than whoever starts it: whether that one could become this account is not
-        // remarked on.
+        // Whoever checks it may be another user than whoever starts it: what that one could do is not remarked on.
         options.run_as.as_ref().map(privileges::look_up).transpose()?;
         options.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         return print(show::toml(&options).as_bytes());

@@ -15,10 +15,10 @@ pub(super) fn look_up(run_as: &RunAs) -> Result<uzers::User, Problem> {
     let problem = |message: String| Problem::new(&run_as.place, message);
     let name = &run_as.name;
     let user = uzers::get_user_by_name(name).ok_or_else(|| {
-        problem(format!("this host has no user {name:?}: name one that it has, such as \"ftp\" or \"nobody\""))
+        problem(format!("this host has no user {name:?}: make one, or name one that it has, such as \"nobody\""))
     })?;
     if user.uid() == 0 {
-        return Err(problem(format!("{name:?} may do whatever it likes: name a user without privileges, such as \"ftp\"")));
+        return Err(problem(format!("{name:?} may do whatever it likes: name a user without privileges, such as \"nobody\"")));
     }
     Ok(user)
 }

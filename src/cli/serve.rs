@@ -24,7 +24,7 @@ use signal_hook::{
     iterator::Signals,
 };
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write},
     path::PathBuf,
     process,
@@ -102,6 +102,9 @@ impl Start {
 
         // All is bound and opened: less will do from here on. No thread was started before, since it would be left out.
         assume(account.as_ref(), &options)?;
+        if let Some(account) = &account {
+            check_reload(account, &args, &options);
+        }
         let confined = sandbox.enter()?;
         log.start().map_err(cannot_start)?;
         transfers.as_ref().map_or(Ok(()), TransferLog::start).map_err(cannot_start)?;
@@ -143,6 +146,15 @@ pub(super) fn assume(account: Option<&Account>, options: &Options) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Warns of what SIGHUP has read again and this account, as which the daemon goes on, cannot read.
+fn check_reload(account: &Account, args: &Args, options: &Options) {
+    for path in args.config.iter().chain(options.tls.files()) {
+        if let Err(error) = File::open(path) {
+            warn!("{:?} cannot read {}: {error}; SIGHUP will leave everything as it was", account.name(), path.display());
+        }
+    }
 }
 
 /// What the sessions of a server are.
@@ -347,6 +359,13 @@ impl Fixed {
         changes.into_iter().filter_map(|(key, changed)| changed.then_some(key))
     }
 
+    /// What keeps the daemon from starting with what was read.
+    fn trouble_at_a_restart(&self, new: &Options) -> Option<String> {
+        let run_as = new.run_as.as_ref().filter(|run_as| self.run_as.as_ref() != Some(&run_as.name))?;
+        // What the system says within a sandbox may be less than it says outside: nothing depends on it yet.
+        privileges::look_up(run_as).err().map(|problem| format!("at a restart: {problem}"))
+    }
+
     /// Puts them in the place of what was read.
     fn keep(&self, options: &mut Options) {
         options.engine = self.engine;
@@ -389,6 +408,7 @@ impl Running {
         }
         let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|mut options| {
             options.warnings.extend(self.confined.check(&options)?);
+            options.warnings.extend(self.fixed.trouble_at_a_restart(&options));
             let users = users::open(&options)?;
             let tls = tls::open(&options, self.tls.as_ref())?;
             Ok((options, users, tls))

@@ -216,9 +216,13 @@ fn the_name_of_a_flag_leads_to_the_key() {
     refused(
         &format!("{USER}[log]\nfile = \"x\""),
         "wharf.toml:6: log.file: unknown key; the log goes to standard error; \
-         the file of the log of transfers is transfers in [log]",
+         for a log of transfers use transfers = \"FILE\" in [log]",
     );
-    refused_line("group = \"x\"", "group: unknown key; use run_as, such as run_as = \"ftp\"");
+    refused_line(
+        "log-file = \"x\"",
+        "log-file: unknown key; the log goes to standard error; for a log of transfers use transfers = \"FILE\" in [log]",
+    );
+    refused_line("group = \"x\"", "group: unknown key; use run_as, such as run_as = \"nobody\"");
     refused_line("username = \"x\"", "username: unknown key; use name in a [[user]]");
 }
 
@@ -486,7 +490,14 @@ fn what_is_no_toml_is_told_in_one_line() {
         assert!(outcome.code == Some(2) && outcome.stderr.starts_with(&place), "{toml}: {}", outcome.stderr);
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
     }
-    refused("umask = 022", "wharf.toml:1: not TOML: unexpected leading zero: write it in quotes");
+    const ZERO: &str =
+        "unexpected leading zero: leave it out; where digits are text, as in umask = \"022\", write them in quotes";
+    refused("umask = 022", &format!("wharf.toml:1: not TOML: {ZERO}"));
+    for toml in ["passive_ports = 60000-60999", "passive_ports = 60000:60999", "masquerade_address = 10.1.1.1"] {
+        let outcome = check(&folder, toml);
+        let remedy = ": if this is a range or an address, write it in quotes\n";
+        assert!(outcome.code == Some(2) && outcome.stderr.ends_with(remedy), "{toml}: {}", outcome.stderr);
+    }
     std::fs::write(folder.path().join("wharf.toml"), b"# fine\nbanner = \"\xff\"").unwrap();
     let outcome = folder.run(&["--config", "wharf.toml"]);
     assert_eq!(outcome.stderr, "wharf: wharf.toml:2: the file is not in UTF-8 here, as TOML has to be: save it as UTF-8\n");

@@ -225,8 +225,8 @@ fn root_becomes_somebody_else() {
     let folder = Folder::new();
     let run_as = |name: &str| folder.write(&format!("{LISTEN}run_as = \"{name}\"\n{}", user("user", "home", "elrw")));
     for (name, message) in [
-        ("nobody-knows", "this host has no user \"nobody-knows\": name one that it has, such as \"ftp\" or \"nobody\""),
-        ("root", "\"root\" may do whatever it likes: name a user without privileges, such as \"ftp\""),
+        ("nobody-knows", "this host has no user \"nobody-knows\": make one, or name one that it has, such as \"nobody\""),
+        ("root", "\"root\" may do whatever it likes: name a user without privileges, such as \"nobody\""),
     ] {
         run_as(name);
         let expected = format!("wharf: wharf.toml:3: run_as: {message}\n");
@@ -266,6 +266,29 @@ fn root_becomes_somebody_else() {
         let outcome = daemon.stop(Signal::TERM);
         assert_eq!(outcome.code, Some(0));
         assert!(!outcome.stderr.contains("running as root"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_the_account_cannot_read_again_is_told() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped, since only root can become somebody else");
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    folder.write(&format!("{LISTEN}run_as = \"nobody\"\n{}", user("user", "home", "elr")));
+    let config = folder.path().join("wharf.toml");
+    for path in [folder.path(), &folder.path().join("home")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (mode, is_told) in [(0o600, true), (0o644, false)] {
+        fs::set_permissions(&config, fs::Permissions::from_mode(mode)).unwrap();
+        let daemon = Daemon::start(&folder, &["--config", "wharf.toml"], 1);
+        daemon.signal(Signal::HUP);
+        daemon.wait_for_log(if is_told { "the old settings stay: " } else { "the configuration was read again" });
+        let outcome = daemon.stop(Signal::TERM);
+        let told = "\"nobody\" cannot read wharf.toml: Permission denied (os error 13); SIGHUP will leave everything as it was";
+        assert_eq!(outcome.stderr.contains(told), is_told, "{}", outcome.stderr);
     }
 }
 
