@@ -19,12 +19,13 @@ use super::{
     xferlog::TransferLog,
 };
 use core::{net::SocketAddr, num::NonZero, time::Duration};
+use rustix::fs::{Access, access};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write},
     path::PathBuf,
     process,
@@ -151,7 +152,9 @@ pub(super) fn assume(account: Option<&Account>, options: &Options) -> Result<(),
 /// Warns of what SIGHUP has read again and this account, as which the daemon goes on, cannot read.
 fn check_reload(account: &Account, args: &Args, options: &Options) {
     for path in args.config.iter().chain(options.tls.files()) {
-        if let Err(error) = File::open(path) {
+        // To open one that is a pipe could take for ever.
+        if let Err(error) = access(path, Access::READ_OK) {
+            let error = io::Error::from(error);
             warn!("{:?} cannot read {}: {error}; SIGHUP will leave everything as it was", account.name(), path.display());
         }
     }
@@ -362,7 +365,7 @@ impl Fixed {
     /// What keeps the daemon from starting with what was read.
     fn trouble_at_a_restart(&self, new: &Options) -> Option<String> {
         let run_as = new.run_as.as_ref().filter(|run_as| self.run_as.as_ref() != Some(&run_as.name))?;
-        // What the system says within a sandbox may be less than it says outside: nothing depends on it yet.
+        // What the system says of its users within the sandbox may be less than outside: a warning does no harm then.
         privileges::look_up(run_as).err().map(|problem| format!("at a restart: {problem}"))
     }
 
