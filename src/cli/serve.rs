@@ -362,13 +362,6 @@ impl Fixed {
         changes.into_iter().filter_map(|(key, changed)| changed.then_some(key))
     }
 
-    /// What keeps the daemon from starting with what was read.
-    fn trouble_at_a_restart(&self, new: &Options) -> Option<String> {
-        let run_as = new.run_as.as_ref().filter(|run_as| self.run_as.as_ref() != Some(&run_as.name))?;
-        // What the system says of its users within the sandbox may be less than outside: a warning does no harm then.
-        privileges::look_up(run_as).err().map(|problem| format!("at a restart: {problem}"))
-    }
-
     /// Puts them in the place of what was read.
     fn keep(&self, options: &mut Options) {
         options.engine = self.engine;
@@ -411,7 +404,6 @@ impl Running {
         }
         let outcome = Options::read(&self.args, self.password.as_ref()).and_then(|mut options| {
             options.warnings.extend(self.confined.check(&options)?);
-            options.warnings.extend(self.fixed.trouble_at_a_restart(&options));
             let users = users::open(&options)?;
             let tls = tls::open(&options, self.tls.as_ref())?;
             Ok((options, users, tls))

@@ -166,10 +166,9 @@ fn a_hangup_reads_the_file_again_and_drops_nobody() {
     assert_eq!(old.command("NOOP").get(..3), Some("200"));
 
     // What cannot be changed is told, too.
-    let fixed = "run_as = \"nobody-knows\"\nstand_back = false\n";
+    let fixed = "run_as = \"nobody\"\nstand_back = false\n";
     folder.write(&format!("{fixed}{}", fresh.replace("127.0.0.1:0", "127.0.0.2:0")));
     daemon.signal(Signal::HUP);
-    daemon.wait_for_log("at a restart: wharf.toml:1: run_as: this host has no user \"nobody-knows\": ");
     let line = daemon.wait_for_log("until a restart these stay as they were: ");
     assert!(line.ends_with(": listen, stand_back, run_as"), "{line}");
     assert_eq!(daemon.stop(Signal::TERM).code, Some(0));
