@@ -175,10 +175,9 @@ fn ipv4(item: &Item<'_>) -> Result<Ipv4Addr, Problem> {
 
 fn passive_ports(item: Item<'_>) -> Result<PassivePorts, Problem> {
     const WANTED: &str = "a range such as \"60000-60999\", or an array of numbers";
-    match item.text() {
-        Ok(_) => return item.parse(),
-        Err(_) if !item.is_array() => return Err(item.wrong_type(WANTED)),
-        Err(_) => {}
+    if !item.is_array() {
+        item.text().map_err(|_| item.wrong_type(WANTED))?;
+        return item.parse();
     }
     let empty = item.problem(format!("there is no port here: use {WANTED}"));
     let ports: Vec<u16> = item.array(WANTED)?.iter().map(|port| port.number(1..=u16::MAX)).collect::<Result<_, _>>()?;

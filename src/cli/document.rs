@@ -44,15 +44,14 @@ impl Document {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let message = error.message().trim_end_matches(", expected nothing").replace('\n', ", ");
-            let remedy = match () {
-                () if message.contains("leading zero") => {
-                    ": leave it out; where digits are text, as in umask = \"022\", write them in quotes"
-                }
-                // Ranges, addresses and times of the day are much alike.
-                () if ["invalid date", "invalid time", "invalid float"].iter().any(|kind| message.starts_with(kind)) => {
-                    ": if this is a range or an address, write it in quotes"
-                }
-                () => "",
+            // Ranges, addresses and times of the day are much alike.
+            let is_like_text = ["invalid date", "invalid time", "invalid float"].iter().any(|kind| message.starts_with(kind));
+            let remedy = if message.contains("leading zero") {
+                ": leave it out; where digits are text, as in umask = \"022\", write them in quotes"
+            } else if is_like_text {
+                ": if this is a range or an address, write it in quotes"
+            } else {
+                ""
             };
             self.problem(at, "", &format!("not TOML: {message}{remedy}"))
         })?;
