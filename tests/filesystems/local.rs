@@ -164,8 +164,14 @@ fn what_is_on_a_disk_alone_is_not_at_hand() {
         fadvise(&file, 0, None, Advice::Random).expect("heard");
         file
     };
-    forget(&make("first", 1));
-    if is_at_hand("/first", 0) {
+    // The system keeps a page, though told to forget it, that something else of it is at work on.
+    const ATTEMPTS: usize = 10;
+    let first = make("first", 1);
+    let is_kept = || {
+        forget(&first);
+        is_at_hand("/first", 0)
+    };
+    if (0..ATTEMPTS).all(|_| is_kept()) {
         println!("skipped: the folder for temporary files is in memory, or on a file system that does not tell");
         return;
     }
@@ -173,15 +179,21 @@ fn what_is_on_a_disk_alone_is_not_at_hand() {
         let file = make("cold", size);
         let end = size as u64;
         assert!([0, end - 1, end].into_iter().all(|offset| is_at_hand("/cold", offset)), "{size} octets, just written");
-        forget(&file);
-        assert!(is_at_hand("/cold", end), "nothing is to be read");
         // Here and there of what is moved in place, and its end.
         let last = end.min(1 << 20) - 1;
-        for octet in (0..last).step_by(128 << 10).chain([last]) {
-            assert!(!is_at_hand("/cold", 0) || octet > 0 && size <= 4096, "{size} octets, before that at {octet} was read");
-            file.read_at(&mut [0], octet).expect("read");
-        }
-        assert!(is_at_hand("/cold", 0), "{size} octets");
+        let taken_to_be_there = || {
+            forget(&file);
+            assert!(is_at_hand("/cold", end), "nothing is to be read");
+            let wrong = (0..last).step_by(128 << 10).chain([last]).find(|&octet| {
+                let is_wrong = is_at_hand("/cold", 0) && (octet == 0 || size > 4096);
+                file.read_at(&mut [0], octet).expect("read");
+                is_wrong
+            });
+            assert!(wrong.is_some() || is_at_hand("/cold", 0), "{size} octets");
+            wrong
+        };
+        let wrong: Vec<_> = (0..ATTEMPTS).map_while(|_| taken_to_be_there()).collect();
+        assert!(wrong.len() < ATTEMPTS, "{size} octets, before these were read: {wrong:?}");
     }
 }
 
