@@ -214,6 +214,9 @@ impl Lines {
     pub(crate) fn take_into(&mut self, line: &mut Vec<u8>) -> Option<bool> {
         line.clear();
         let rest = &self.buffer[self.head..self.tail];
+        if rest.is_empty() {
+            return None;
+        }
         let end = memchr::memchr(b'\n', rest)?;
         let too_long = &rest[..end] == TOO_LONG;
         if !too_long {

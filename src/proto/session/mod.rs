@@ -69,7 +69,7 @@ mod transfer;
 ///
 /// # Memory
 /// A session holds no more than [`Limits::worst_case`] for its peer, whatever that sends or does not read. Idle, it holds next to
-/// nothing beside itself.
+/// nothing beside itself, once its driver has called [`Session::shrink_to_fit`].
 ///
 /// [`Limits::worst_case`]: super::config::Limits::worst_case
 #[derive(Debug)]
@@ -307,10 +307,6 @@ impl Session {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }
-        if matches!(self.running, Running::Nothing) {
-            // Room for four of them would be a fifth of the memory of an idle session.
-            self.outputs = VecDeque::new();
-        }
         // Only when every reply has left: no driver can get the order wrong.
         if !self.unsent.is_empty() {
             return None;
@@ -326,6 +322,15 @@ impl Session {
             self.timers = Timers::default();
         }
         Some(output)
+    }
+
+    /// Gives back what memory an idle session does not need: to be called before a wait that may be long.
+    pub fn shrink_to_fit(&mut self) {
+        // Room for four of them would be a fifth of the memory of an idle session. To give it back whenever there are none took
+        // 280 of the 5150 instructions of a SIZE (callgrind).
+        if self.outputs.is_empty() && matches!(self.running, Running::Nothing) {
+            self.outputs = VecDeque::new();
+        }
     }
 
     /// When to feed [`Input::Timeout`]; early calls are harmless.

@@ -185,6 +185,19 @@ fn fetching_outputs_makes_room_for_commands_that_wait() {
 }
 
 #[test]
+fn an_idle_session_gives_its_room_for_outputs_back() {
+    let mut talk = Talk::logged_in(Config::default());
+    assert!(talk.session.outputs.capacity() > 0, "they are fetched");
+    talk.session.shrink_to_fit();
+    assert_eq!(talk.session.outputs.capacity(), 0);
+    talk.session.handle(talk.now, Input::Bytes(b"SIZE f\r\n"));
+    talk.session.shrink_to_fit();
+    assert!(matches!(talk.session.poll(), Some(Output::Start(..))), "nothing is lost");
+    talk.session.shrink_to_fit();
+    assert!(talk.session.outputs.capacity() > 0, "more may follow");
+}
+
+#[test]
 fn a_password_without_its_verb_is_told_to_nobody() {
     let mut talk = Talk::new(Config { report_dialogue: true, ..Config::default() });
     for line in ["hunter2", "PASShunter2", "pass\thunter2", "PAS hunter2", "PASS hunter2"] {

@@ -63,6 +63,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
     /// Whatever may happen.
     pub(in crate::server) fn wants(&mut self, now: Instant) -> Wants<'_, E> {
         self.control.waited();
+        self.session.shrink_to_fit();
         if self.session.revision() != self.noted {
             self.noted = self.session.revision();
             self.member.note(&self.session, now);
