@@ -120,7 +120,7 @@ impl Limits {
     /// Octets that a session holds at most, with a peer that sends as much as is read, takes no reply, and has set up whatever
     /// needs most: its queue, the replies that wait, and the one that went beyond their limit since it shows a path of twice the
     /// longest line with each octet doubled. Buffers are counted as grown to twice what is in them. With the defaults these are
-    /// 120 KiB, where an idle session holds less than two.
+    /// 120 KiB, where an idle session that was shrunk to fit holds less than two.
     #[must_use]
     pub fn worst_case(&self) -> usize {
         2 * (self.queue + self.output) + 14 * self.line + 2048

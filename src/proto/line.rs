@@ -214,6 +214,7 @@ impl Lines {
     pub(crate) fn take_into(&mut self, line: &mut Vec<u8>) -> Option<bool> {
         line.clear();
         let rest = &self.buffer[self.head..self.tail];
+        // As mostly, when it is asked for behind a reply or a report.
         if rest.is_empty() {
             return None;
         }

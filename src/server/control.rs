@@ -107,9 +107,8 @@ impl<E: Endpoint> Control<E> {
     }
 
     /// Whether, and when, to read once more before waiting, since the client may well have said something when it was answered.
-    /// `is_alone`: nobody else is served.
-    pub(super) fn look_ahead(&mut self, session: &Session, is_alone: impl FnOnce() -> bool) -> Option<Look> {
-        if self.wants_read(session) { self.ahead.next(is_alone) } else { None }
+    pub(super) fn look_ahead(&mut self, session: &Session) -> Option<Look> {
+        if self.wants_read(session) { self.ahead.next() } else { None }
     }
 
     /// The session waits for whatever may happen.

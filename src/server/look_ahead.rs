@@ -8,9 +8,6 @@ const TRUST: u8 = 3;
 /// After so many looks in a row, not counting those after giving way, the session waits, though it be for what is there: whatever
 /// else it is to hear comes then.
 const IN_A_ROW: u8 = 16;
-/// The same where no other session is served, so that only clients which are still to connect wait: for a millisecond. That way one
-/// client on one processor gets 0.4 % more answers to SIZE.
-const ALONE: u8 = 4 * IN_A_ROW;
 
 /// Whether to look for the next command once a reply is out.
 ///
@@ -107,18 +104,17 @@ impl LookAhead {
     }
 
     /// The look that is due now.
-    pub(super) fn next(&mut self, is_alone: impl FnOnce() -> bool) -> Option<Look> {
+    pub(super) fn next(&mut self) -> Option<Look> {
         self.looking = match mem::take(&mut self.stage) {
-            Stage::Answered if self.is_due(is_alone) => Some(Look::AtOnce),
+            Stage::Answered if self.is_due() => Some(Look::AtOnce),
             Stage::InVain => Some(Look::GivingWay),
             Stage::Answered | Stage::Silent => None,
         };
         self.looking
     }
 
-    fn is_due(&mut self, is_alone: impl FnOnce() -> bool) -> bool {
-        let is_row = self.looks > 0 && self.looks.is_multiple_of(IN_A_ROW);
-        if is_row && (self.looks == ALONE || !is_alone()) {
+    fn is_due(&mut self) -> bool {
+        if self.looks == IN_A_ROW {
             return false;
         }
         if self.trust == 0 {
@@ -137,9 +133,9 @@ mod tests {
 
     fn looks_after_a_reply(ahead: &mut LookAhead) -> bool {
         ahead.answered();
-        let look = ahead.next(|| false);
+        let look = ahead.next();
         assert_ne!(look, Some(Look::GivingWay));
-        assert_eq!(LookAhead::clone(ahead).next(|| false), None, "once for each reply");
+        assert_eq!(LookAhead::clone(ahead).next(), None, "once for each reply");
         ahead.waited();
         look.is_some()
     }
@@ -147,16 +143,16 @@ mod tests {
     /// Looks until it is over: whether anybody was given way.
     fn looks_in_vain(ahead: &mut LookAhead) -> bool {
         ahead.has_read(true);
-        let look = ahead.next(|| false);
+        let look = ahead.next();
         ahead.has_read(true);
-        assert_eq!(ahead.next(|| false), None, "twice at most");
+        assert_eq!(ahead.next(), None, "twice at most");
         look == Some(Look::GivingWay)
     }
 
     #[test]
     fn it_looks_as_long_as_that_mostly_pays() {
         let mut ahead = LookAhead::new(false, true);
-        assert_eq!(ahead.next(|| false), None, "nothing was said");
+        assert_eq!(ahead.next(), None, "nothing was said");
         for round in 0..20 {
             assert!(looks_after_a_reply(&mut ahead), "{round}");
             if round % 4 == 3 {
@@ -170,22 +166,15 @@ mod tests {
     #[test]
     fn a_client_that_never_rests_is_left_for_what_else_there_is() {
         let mut ahead = LookAhead::new(false, true);
-        let look = |ahead: &mut LookAhead, is_alone| {
+        let look = |ahead: &mut LookAhead| {
             ahead.answered();
-            let look = ahead.next(|| is_alone);
+            let look = ahead.next();
             ahead.has_read(false);
             look.is_some()
         };
         for _ in 0..3 {
-            for (is_alone, in_a_row) in [(false, IN_A_ROW), (true, ALONE)] {
-                assert!((0..in_a_row).all(|_| look(&mut ahead, is_alone)));
-                assert!(!look(&mut ahead, is_alone));
-                ahead.waited();
-            }
-            // Another has come meanwhile.
-            assert!((0..=IN_A_ROW).all(|_| look(&mut ahead, true)));
-            assert!((IN_A_ROW..2 * IN_A_ROW - 1).all(|_| look(&mut ahead, false)));
-            assert!(!look(&mut ahead, false));
+            assert!((0..IN_A_ROW).all(|_| look(&mut ahead)));
+            assert!(!look(&mut ahead));
             ahead.waited();
         }
     }
@@ -221,7 +210,7 @@ mod tests {
         for _ in 0..3 * u32::from(PROBE) {
             if looks_after_a_reply(&mut ahead) {
                 ahead.has_read(true);
-                assert_eq!(ahead.next(|| false), Some(Look::GivingWay));
+                assert_eq!(ahead.next(), Some(Look::GivingWay));
                 ahead.has_read(false);
                 pays += 1;
             }
@@ -282,7 +271,7 @@ mod tests {
         for _ in 0..PROBE {
             assert!(looks_after_a_reply(&mut ahead));
             ahead.has_read(true);
-            assert_eq!(ahead.next(|| false), Some(Look::GivingWay));
+            assert_eq!(ahead.next(), Some(Look::GivingWay));
             ahead.has_read(false);
         }
         // In vain even so.

@@ -191,10 +191,14 @@ fn an_idle_session_gives_its_room_for_outputs_back() {
     talk.session.shrink_to_fit();
     assert_eq!(talk.session.outputs.capacity(), 0);
     talk.session.handle(talk.now, Input::Bytes(b"SIZE f\r\n"));
-    talk.session.shrink_to_fit();
-    assert!(matches!(talk.session.poll(), Some(Output::Start(..))), "nothing is lost");
+    assert!(matches!(talk.session.poll(), Some(Output::Start(..))));
     talk.session.shrink_to_fit();
     assert!(talk.session.outputs.capacity() > 0, "more may follow");
+
+    let connection = Connection::new(address(LOCAL), address(PEER));
+    let mut new = Session::new(Arc::default(), connection, Instant::ZERO);
+    new.shrink_to_fit();
+    assert_eq!(new.poll(), Some(Output::Event(Event::Connected)), "what was not fetched stays");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   loop {
-//!       match drive.advance(now) {
+//!       match drive.advance(now, &mut turns) {
 //!           Act::Again       =>                                     the next one may follow at once
 //!           Act::Told        =>                                     the same, but that it may be much later than `now`
 //!           Act::Block(work) => drive.settle(work.run())            here, or where blocking is fine; then as Discard(..)
@@ -62,10 +62,6 @@ pub(super) use wants::Wants;
 
 /// How long the last words of a session may take to leave, once it was ended from outside.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// So many things at most are done before the engine is asked whether others are to have a turn. To ask after each took 270 of the
-/// 4720 instructions of a SIZE (callgrind).
-const STEPS: usize = 8;
 
 /// A session, and all that moves it.
 pub(super) struct Drive<E> {
@@ -179,9 +175,12 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         self.crowd().mind(begins, || now);
     }
 
-    /// Does what is to be done next, and tells the session of it; or says what an engine has to do.
-    pub(super) fn advance(&mut self, now: Instant) -> Act {
-        for _ in 0..STEPS {
+    /// Does what is to be done next, thing by thing, and tells the session of it, until an engine has something to do, or has to be
+    /// told of something, or as many things were done as there are `turns`. To go back to the engine after each took 270 of the 4720
+    /// instructions of a SIZE (callgrind).
+    pub(super) fn advance(&mut self, now: Instant, turns: &mut usize) -> Act {
+        while *turns > 0 {
+            *turns -= 1;
             let act = self.step(now);
             let told = mem::take(&mut self.spoke);
             match act {
@@ -193,7 +192,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         Act::Again
     }
 
-    /// Does one thing. `None`: the next one may follow at once, and nobody else is to have a turn before it.
+    /// Does one thing. `None`: the next one may follow, and the engine need not know.
     #[inline(always)]
     fn step(&mut self, now: Instant) -> Option<Act> {
         while let Some(output) = self.session.poll() {
@@ -206,6 +205,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         if self.ending.is_some_and(|end| end <= now) {
             return Some(Act::End(Reason::Shutdown));
         } else if self.tell_order(now) {
+            // That was it.
         } else if let Some(input) = self.news.pop() {
             self.session.handle(now, input);
         } else if mem::take(&mut self.arrived) {
@@ -213,15 +213,18 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
             self.arrive();
         } else if self.seen != Seen::default() {
             self.hear(now);
+            // An engine counts how often a client says more than is taken at a time.
             return Some(Act::Again);
         } else if self.control.can_digest(&self.session) {
             self.control.digest(&mut self.session, now);
+            // The same.
             return Some(Act::Again);
         } else if self.transfer_is_due() {
             return Some(Act::Pump);
         } else if self.writable && self.control.wants_write(&self.session) {
             self.writable = self.control.write(&mut self.session, now);
         } else if self.tell_progress(now, false) {
+            // That was it.
         } else if self.session.poll_timeout().is_some_and(|moment| moment <= now) {
             if !self.tell_progress(now, true) {
                 self.session.handle(now, Input::Timeout);
@@ -231,7 +234,7 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         {
             return Some(Act::Block(*piece));
         } else if self.transfer.is_none()
-            && let Some(look) = self.control.look_ahead(&self.session, || self.member.shared().count() == 1)
+            && let Some(look) = self.control.look_ahead(&self.session)
         {
             if look == Look::GivingWay {
                 let shared = self.member.shared();

@@ -110,6 +110,12 @@ impl<E: Endpoint + Clone + From<OwnedFd>> Drive<E> {
         }
     }
 
+    /// How many outputs of the session there is room for.
+    #[cfg(all(test, feature = "threads"))]
+    pub(in crate::server) fn room_for_outputs(&self) -> usize {
+        self.session.room_for_outputs()
+    }
+
     /// Waits for what the client says next, and hears it, where the control connection blocks and [nothing else](Wants::is_idle) is
     /// waited for. `false`: it said nothing, and is better waited for by [`Drive::wants`] the next time. Also: the moment after that.
     pub(in crate::server) fn hear_next(&mut self) -> (bool, Instant) {

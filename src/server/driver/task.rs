@@ -25,7 +25,7 @@ use core::{
 };
 use std::{io, panic::catch_unwind};
 
-/// So much is done for one session before others have a turn.
+/// So many things are done for one session before others have a turn.
 const TURNS: usize = 128;
 /// So often is one heard that says more at once than is taken at a time. Beside four clients who ask without a pause, on two
 /// processors, a NOOP of another takes 1 to 2 ms; without this limit it took 20 to 44. Clients who wait for replies rarely say so
@@ -160,8 +160,9 @@ impl<R: Runtime> Tools<R> {
         // To ask the clock each time would be a tenth of what a command costs.
         let mut now = drive.now();
         let mut floods = 0;
-        for _ in 0..TURNS {
-            match drive.advance(now) {
+        let mut turns = TURNS;
+        while turns > 0 {
+            match drive.advance(now, &mut turns) {
                 act @ (Act::Again | Act::Told) => {
                     // What the embedder took is not what a file system takes.
                     if matches!(act, Act::Told) {

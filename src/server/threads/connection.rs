@@ -91,8 +91,10 @@ fn run<B: Beside>(drive: &mut Drive<Socket>, turns: &Turns, beside: &B) -> Reaso
     // Nothing had happened when the last wait was over.
     let mut silent = false;
     let mut now = drive.now();
+    // Nobody else has any.
+    let mut own_turns = usize::MAX;
     loop {
-        match drive.advance(now) {
+        match drive.advance(now, &mut own_turns) {
             // To ask the clock each time would be a hundredth of what a SIZE costs.
             Act::Again => continue,
             Act::Told => {}
@@ -267,17 +269,26 @@ mod tests {
     fn an_engine_knows_when_the_embedder_was_told_of_something() {
         let (mut drive, _control, _client) = begin();
         let now = drive.now();
-        assert!(matches!(drive.advance(now), Act::Told), "it has connected");
-        let silent = core::iter::from_fn(|| Some(drive.advance(now))).take(9).take_while(|act| !matches!(act, Act::Wait));
+        assert!(matches!(drive.advance(now, &mut 9), Act::Told), "it has connected");
+        let silent =
+            core::iter::from_fn(|| Some(drive.advance(now, &mut 1))).take(9).take_while(|act| !matches!(act, Act::Wait));
         assert!(silent.map(|act| assert!(matches!(act, Act::Again), "nothing else has happened")).count() < 9);
     }
 
     /// Goes on until the session waits: whether for its client alone.
     fn is_idle(drive: &mut Drive<Socket>, limit: Duration) -> bool {
         let now = drive.now();
-        let waits = (0..99).any(|_| matches!(drive.advance(now), Act::Wait));
+        let waits = (0..99).any(|_| matches!(drive.advance(now, &mut 99), Act::Wait));
         assert!(waits);
         drive.wants(now).is_idle(limit, now)
+    }
+
+    #[test]
+    fn who_waits_keeps_no_room_for_outputs() {
+        let (mut drive, _control, _client) = begin();
+        assert!(drive.room_for_outputs() > 0, "it has connected");
+        assert!(is_idle(&mut drive, BLOCKING));
+        assert_eq!(drive.room_for_outputs(), 0);
     }
 
     fn expect(client: &mut TcpStream, code: &str) {
@@ -359,7 +370,7 @@ mod tests {
         drop(client);
         assert!(drive.hear_next().0);
         let now = drive.now();
-        assert!((0..99).any(|_| matches!(drive.advance(now), Act::End(_))));
+        assert!((0..99).any(|_| matches!(drive.advance(now, &mut 99), Act::End(_))));
     }
 
     #[test]
